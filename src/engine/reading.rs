@@ -1,0 +1,136 @@
+//! What the adapters report: one reading for each kind of source.
+//!
+//! Decides nothing. Never holds raw outside text: every such field is [`Untrusted`]. Contract: a
+//! figure that the source did not give is `None`, never zero.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::types::{Severity, Status, Untrusted};
+
+/// One answer of a health endpoint, judged by its content but not yet by rise and fall.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Observation {
+    pub status: Status,
+    pub latency: Option<Duration>,
+    /// Why it is so, in a few words; empty when all is well.
+    pub message: Untrusted,
+    pub certificate_expires: Option<DateTime<Utc>>,
+}
+
+/// Telemetry of one machine.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HostReading {
+    pub cpu_percent: Option<f64>,
+    pub memory_percent: Option<f64>,
+    pub memory_total_bytes: Option<u64>,
+    pub swap_percent: Option<f64>,
+    /// Over 1, 5 and 15 minutes.
+    pub load: Option<[f64; 3]>,
+    pub processes: Option<u64>,
+    pub network_receive_bytes_per_s: Option<f64>,
+    pub network_transmit_bytes_per_s: Option<f64>,
+    pub disks: Vec<Disk>,
+    pub temperatures: Vec<Temperature>,
+    pub uptime: Option<Duration>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Disk {
+    pub mount: Untrusted,
+    pub used_percent: f64,
+    pub total_bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Temperature {
+    pub label: Untrusted,
+    pub celsius: f64,
+}
+
+/// Everything that one feed says now; what is missing from it is resolved.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FeedReading {
+    pub alerts: Vec<Alert>,
+    /// Left out by the adapter's limit; shown, never silent.
+    pub dropped: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Alert {
+    /// The same for the same trouble; duplicates within a feed are merged by it.
+    pub fingerprint: String,
+    pub name: Untrusted,
+    pub severity: Severity,
+    pub state: AlertState,
+    pub summary: Untrusted,
+    pub labels: BTreeMap<Untrusted, Untrusted>,
+    pub started_at: Option<DateTime<Utc>>,
+    /// Where a person reads more: the generator, the runbook, the incident's page.
+    pub links: Vec<Untrusted>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlertState {
+    Triggered,
+    /// Somebody has it (PagerDuty), or a silence covers it (Alertmanager).
+    Acknowledged,
+    Resolved,
+}
+
+/// Raw counters of both groups at one moment of the source's clock.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measurement {
+    /// The scrape's own timestamp; the same again is the same look, not a new one.
+    pub at: DateTime<Utc>,
+    pub a: GroupCounters,
+    pub b: GroupCounters,
+}
+
+/// Counters by series, so that a reset of one does not hide in a sum.
+pub type Series = BTreeMap<String, f64>;
+
+/// Everything counted for one group. `None` where the source has no such series.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GroupCounters {
+    pub requests: Option<Series>,
+    /// Absent with requests present means that no error series exists yet: zero errors.
+    pub errors: Option<Series>,
+    /// Cumulative buckets of a histogram: upper bound in seconds (as text), then series.
+    pub buckets: Option<BTreeMap<String, Series>>,
+    pub latency_sum_s: Option<Series>,
+    pub latency_count: Option<Series>,
+    /// Where the source gives only an average (HAProxy's rtime).
+    pub latency_avg_ms: Option<f64>,
+}
+
+/// What a router shows when it is read back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SplitReading {
+    /// Share of each group in percent, by weights and administrative state.
+    pub a: f64,
+    pub b: f64,
+    /// The fence that the router's own configuration carries, where it can carry one.
+    pub fence: Option<u64>,
+    /// What a person should know: a server down, old workers still answering.
+    pub note: Untrusted,
+}
+
+/// A router's reply to a write. A reply is never truth: only a reading is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "answer")]
+pub enum WriteAnswer {
+    Applied,
+    /// The router said no; nothing changed as far as it knows.
+    Rejected {
+        why: Untrusted,
+    },
+    /// No answer in time: it may or may not have happened.
+    Unknown {
+        why: Untrusted,
+    },
+}

