@@ -6,13 +6,27 @@
 //! `handle` cannot fail, because failures are inputs; the same inputs give the same effects.
 
 pub mod command;
+pub mod counts;
+mod engine;
 pub mod health;
+pub mod incident;
+mod ledger;
 pub mod reading;
 pub mod record;
+mod recovery;
+mod rng;
+pub mod route;
+mod schedule;
+pub mod score;
 pub mod settings;
 pub mod snapshot;
 pub mod text;
 pub mod types;
+mod watch;
+
+pub use crate::engine::Engine;
+pub use crate::ledger::line;
+pub use crate::schedule::Timer;
 
 use std::time::Duration;
 

@@ -54,6 +54,12 @@ pub enum Event {
     },
     /// The one result word of an operation, with what each router showed.
     Outcome(Outcome),
+    /// A restart found this operation open; what it wanted is no longer wanted until someone asks.
+    Interrupted {
+        fence: Fence,
+        service: String,
+        sentence: Untrusted,
+    },
     /// A settled route was found, or came back, with another split than the one set.
     Drift {
         service: String,
@@ -79,6 +85,12 @@ pub enum Event {
     IncidentResolved {
         key: String,
         name: Untrusted,
+    },
+    /// More incidents changed in one reading than are worth a record each.
+    IncidentsChanged {
+        source: String,
+        opened: u32,
+        resolved: u32,
     },
 }
 

@@ -5,7 +5,7 @@
 //! screen, log, journal and notifications all get the same harmless text. Contract: cleaning is
 //! idempotent, and its result is at most [`FIELD_BYTES_MAX`] bytes of printable characters.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 use unicode_width::UnicodeWidthChar;
@@ -76,11 +76,11 @@ fn clean(raw: &str) -> String {
                 marks = 0;
             }
             '\u{80}'..='\u{9f}' => {
-                out.push_str(&format!("<{:02X}>", c as u32));
+                write!(out, "<{:02X}>", c as u32).expect("a string takes every write");
                 marks = 0;
             }
             c if is_invisible(c) => {
-                out.push_str(&format!("⟨U+{:04X}⟩", c as u32));
+                write!(out, "⟨U+{:04X}⟩", c as u32).expect("a string takes every write");
                 marks = 0;
             }
             c if c.width() == Some(0) => {

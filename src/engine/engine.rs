@@ -1,0 +1,791 @@
+//! The engine itself: takes an input, keeps the state, hands out effects.
+//!
+//! Decides whether a command is allowed and which part an input belongs to; the parts decide the
+//! rest. Never loses an input in silence: a reply that nobody waits for changes nothing. Contract:
+//! see the crate's head.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::command::{Command, Expected, Reply, Submission};
+use crate::incident::Board;
+use crate::ledger::{Ledger, Purpose};
+use crate::reading::AlertState;
+use crate::record::{Entry, Event, Intent, OperationResult};
+use crate::recovery::fold;
+use crate::rng::Rng;
+use crate::route::{Context, HOLD, Operation, Route};
+use crate::schedule::{Schedule, Timer};
+use crate::settings::Settings;
+use crate::snapshot::{Head, JournalState, Phase, ServiceView, Snapshot, SourceView};
+use crate::types::{
+    Actor, EffectId, Failure, FeedId, Fence, Group, HostId, Now, Percent, ProbeId, RouterId,
+    ServiceId, Severity, Time, Untrusted,
+};
+use crate::watch::{Feed, Host, Probe, Signals};
+use crate::{Appended, Effect, Input};
+
+/// Answers kept for retries of a submission.
+const REPLIES_MAX: usize = 256;
+
+/// First looks are spread over this long, so that a start does not hit everything at once.
+const FIRST_LOOKS: Duration = Duration::from_millis(300);
+
+/// What an acknowledgement or escalation that is on its way belongs to.
+#[derive(Clone, Debug)]
+struct Response {
+    actor: Actor,
+    comment: Option<Untrusted>,
+    feed: FeedId,
+}
+
+/// The whole state; everything it knows came in through [`Engine::handle`].
+#[derive(Debug)]
+pub struct Engine {
+    settings: Settings,
+    started: Now,
+    rng: Rng,
+    last_id: u64,
+    fence: Fence,
+    schedule: Schedule,
+    ledger: Ledger,
+    board: Board,
+    probes: Vec<Probe>,
+    hosts: Vec<Host>,
+    feeds: Vec<Feed>,
+    /// By service.
+    signals: Vec<Option<Signals>>,
+    /// By service; a service without routers has an empty route.
+    routes: Vec<Route>,
+    replies: Vec<(String, Reply)>,
+    responses: BTreeMap<EffectId, Response>,
+    banners: Vec<Untrusted>,
+    dirty: Dirty,
+    shown: Option<Snapshot>,
+}
+
+/// Sections to build anew for the next snapshot.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "one flag for each section")]
+struct Dirty {
+    head: bool,
+    services: bool,
+    hosts: bool,
+    incidents: bool,
+    journal: bool,
+    sources: bool,
+}
+
+impl Dirty {
+    const ALL: Dirty = Dirty {
+        head: true,
+        services: true,
+        hosts: true,
+        incidents: true,
+        journal: true,
+        sources: true,
+    };
+    const NONE: Dirty = Dirty {
+        head: false,
+        services: false,
+        hosts: false,
+        incidents: false,
+        journal: false,
+        sources: false,
+    };
+}
+
+impl Engine {
+    /// An engine that goes on where the durable `entries` end. A rollback found open resumes by
+    /// itself under a new fence, after the routers were read; anything toward exposure stops and
+    /// asks.
+    pub fn recover(
+        settings: Settings,
+        version: &str,
+        seed: u64,
+        entries: &[Entry],
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Engine {
+        let folded = fold(entries);
+        let routes = (0..).zip(&settings.services).map(|(place, service)| {
+            let mut route = Route::new(ServiceId(place), &service.routers);
+            if let Some(known) = folded.services.get(&service.name) {
+                route.stable = known.stable.unwrap_or(Group::A);
+                route.set = known.set;
+                route.fence = known.fence;
+                if let Some(at) = known.rolled_back {
+                    let since = (now.wall - at).to_std().unwrap_or_default();
+                    route.hold(now.mono + HOLD.saturating_sub(since));
+                }
+            }
+            route
+        });
+        let mut engine = Engine {
+            routes: routes.collect(),
+            probes: settings.probes.iter().map(Probe::new).collect(),
+            hosts: settings.hosts.iter().map(Host::new).collect(),
+            feeds: settings.feeds.iter().map(Feed::new).collect(),
+            signals: settings
+                .services
+                .iter()
+                .map(|service| service.signals.as_ref().map(Signals::new))
+                .collect(),
+            replies: folded
+                .submissions
+                .iter()
+                .map(|(id, fence)| {
+                    let reply = Reply::Accepted { submission: id.clone(), fence: Some(*fence) };
+                    (id.clone(), reply)
+                })
+                .collect(),
+            settings,
+            started: now,
+            rng: Rng::new(seed),
+            last_id: 0,
+            fence: folded.fence,
+            schedule: Schedule::default(),
+            ledger: Ledger::new(seed, entries),
+            board: Board::default(),
+            responses: BTreeMap::new(),
+            banners: Vec::new(),
+            dirty: Dirty::ALL,
+            shown: None,
+        };
+        let hash = engine.settings.hash.clone();
+        if folded.config_hash.as_ref().is_some_and(|old| *old != hash) {
+            engine.note(Event::ConfigChanged { config_hash: hash.clone() }, now, effects);
+        }
+        engine.note(
+            Event::Started { version: version.to_owned(), config_hash: hash },
+            now,
+            effects,
+        );
+        engine.first_looks(now);
+        for (name, known) in folded.services {
+            if let (Some(open), Some(service)) = (known.open, engine.settings.service_named(&name))
+            {
+                engine.reopen(service, open.0, open.1, now, effects);
+            }
+        }
+        engine
+    }
+
+    fn reopen(
+        &mut self,
+        service: ServiceId,
+        intent: Intent,
+        actor: Actor,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let name = intent.service.clone();
+        let (old, verb, to) = (intent.fence, intent.verb.clone(), intent.to);
+        let rollback = to == Percent::ZERO;
+        let sentence = if rollback {
+            format!("{verb} was open at a restart: it goes on")
+        } else {
+            format!("{verb} to {to} was open at a restart: nothing more is sent until you ask")
+        };
+        self.banners.push(Untrusted::new(&format!("{name}: {sentence}")));
+        if rollback {
+            self.fence.0 += 1;
+            let mut operation = Operation::new(self.fence, intent, actor, true, now);
+            operation.resumed = true;
+            self.with_route(service, now, effects, |route, ctx| route.begin(operation, ctx));
+        } else {
+            self.routes[service.index()].set = None;
+            let sentence = Untrusted::new(&sentence);
+            self.note(Event::Interrupted { fence: old, service: name, sentence }, now, effects);
+        }
+    }
+
+    fn first_looks(&mut self, now: Now) {
+        let mut timers = Vec::new();
+        timers.extend((0..).zip(&self.settings.routers).map(|(n, _)| Timer::Router(RouterId(n))));
+        timers.extend((0..).zip(&self.settings.probes).map(|(n, _)| Timer::Probe(ProbeId(n))));
+        timers.extend((0..).zip(&self.settings.hosts).map(|(n, _)| Timer::Host(HostId(n))));
+        timers.extend((0..).zip(&self.settings.feeds).map(|(n, _)| Timer::Feed(FeedId(n))));
+        timers.extend(
+            (0..)
+                .zip(&self.signals)
+                .filter(|(_, signals)| signals.is_some())
+                .map(|(n, _)| Timer::Measure(ServiceId(n))),
+        );
+        for timer in timers {
+            let at = now.mono + self.rng.up_to(FIRST_LOOKS);
+            self.schedule.set(timer, at);
+        }
+    }
+
+    /// Takes one input; what is to be done comes out in `effects`.
+    pub fn handle(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
+        match input {
+            Input::Submitted(submission) => self.submitted(submission, now, effects),
+            Input::Probed { id, probe, observation } => {
+                let state = &mut self.probes[probe.index()];
+                if let Some(next) = state.poll.answered(id, now, &mut self.rng) {
+                    state.observe(observation, now);
+                    self.schedule.set(Timer::Probe(probe), next);
+                    self.dirty.services = true;
+                    self.dirty.sources = true;
+                }
+            }
+            Input::HostRead { id, host, result } => {
+                let state = &mut self.hosts[host.index()];
+                if let Some(next) = state.poll.answered(id, now, &mut self.rng) {
+                    state.read(result, now);
+                    self.schedule.set(Timer::Host(host), next);
+                    self.dirty.hosts = true;
+                    self.dirty.sources = true;
+                }
+            }
+            Input::FeedRead { id, feed, result } => self.feed_read(id, feed, result, now, effects),
+            Input::Measured { id, service, result } => {
+                let Some(state) = self.signals[service.index()].as_mut() else { return };
+                if let Some(next) = state.poll.answered(id, now, &mut self.rng) {
+                    state.read(result, now);
+                    self.schedule.set(Timer::Measure(service), next);
+                    self.dirty.services = true;
+                    self.dirty.sources = true;
+                }
+            }
+            Input::SplitSet { id, router, answer } => {
+                let service = self.settings.router(router).service;
+                self.with_route(service, now, effects, |route, ctx| {
+                    route.split_set(id, router, &answer, ctx);
+                });
+            }
+            Input::SplitRead { id, router, result } => {
+                let service = self.settings.router(router).service;
+                self.with_route(service, now, effects, |route, ctx| {
+                    route.split_read(id, router, result, ctx);
+                });
+                self.dirty.sources = true;
+            }
+            Input::Appended { id, result } => self.appended(id, &result, now, effects),
+            Input::Responded { id, key, result } => {
+                self.responded(id, &key, result, now, effects);
+            }
+        }
+    }
+
+    /// Does what is due at `now`; nothing when called early.
+    pub fn handle_deadline(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        while let Some(timer) = self.schedule.pop_due(now.mono) {
+            self.fire(timer, now, effects);
+        }
+    }
+
+    /// When to call [`Engine::handle_deadline`] next, and why.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<(Time, Timer)> {
+        self.schedule.next()
+    }
+
+    fn fire(&mut self, timer: Timer, now: Now, effects: &mut Vec<Effect>) {
+        match timer {
+            Timer::Decide(service) => self.with_route(service, now, effects, Route::decide),
+            Timer::Journal(service) => {
+                self.with_route(service, now, effects, Route::journal_late);
+                self.dirty.head = true;
+            }
+            Timer::Router(router) => {
+                let service = self.settings.router(router).service;
+                self.with_route(service, now, effects, |route, ctx| route.act(router, ctx));
+            }
+            Timer::Probe(probe) => {
+                let id = self.id();
+                if self.probes[probe.index()].poll.ask(id, now) {
+                    effects.push(Effect::Probe { id, probe });
+                }
+            }
+            Timer::Host(host) => {
+                let id = self.id();
+                if self.hosts[host.index()].poll.ask(id, now) {
+                    effects.push(Effect::ReadHost { id, host });
+                }
+            }
+            Timer::Feed(feed) => {
+                let id = self.id();
+                if self.feeds[feed.index()].poll.ask(id, now) {
+                    effects.push(Effect::ReadFeed { id, feed });
+                }
+            }
+            Timer::Measure(service) => {
+                let id = self.id();
+                let asked = self.signals[service.index()]
+                    .as_mut()
+                    .is_some_and(|signals| signals.poll.ask(id, now));
+                if asked {
+                    effects.push(Effect::Measure { id, service });
+                }
+            }
+        }
+    }
+
+    fn id(&mut self) -> EffectId {
+        self.last_id += 1;
+        EffectId(self.last_id)
+    }
+
+    fn note(&mut self, event: Event, now: Now, effects: &mut Vec<Effect>) {
+        let id = self.id();
+        effects.push(self.ledger.append(id, now, Actor::engine(), event, Purpose::Note, false));
+    }
+
+    fn with_route(
+        &mut self,
+        service: ServiceId,
+        now: Now,
+        effects: &mut Vec<Effect>,
+        act: impl FnOnce(&mut Route, &mut Context),
+    ) {
+        let mut raised = Vec::new();
+        let mut context = Context {
+            now,
+            settings: &self.settings,
+            effects,
+            last_id: &mut self.last_id,
+            schedule: &mut self.schedule,
+            ledger: &mut self.ledger,
+            raised: &mut raised,
+        };
+        act(&mut self.routes[service.index()], &mut context);
+        self.dirty.services = true;
+        for (key, trouble) in raised {
+            self.dirty.incidents = true;
+            let event = match trouble {
+                Some((name, summary)) => {
+                    self.board.raise(&key, Severity::High, &name, &summary, now)
+                }
+                None => self.board.resolve_at(&key, now),
+            };
+            if let Some(event) = event {
+                self.note(event, now, effects);
+            }
+        }
+    }
+
+    fn appended(&mut self, id: EffectId, result: &Appended, now: Now, effects: &mut Vec<Effect>) {
+        let Some(purpose) = self.ledger.appended(id, result) else { return };
+        self.dirty.head = true;
+        self.dirty.journal = true;
+        let failure = match result {
+            Appended::Durable | Appended::Spooled { .. } => None,
+            Appended::Failed { why } => Some(why.display()),
+        };
+        match purpose {
+            Purpose::Intent(service, fence) => {
+                self.with_route(service, now, effects, |route, ctx| {
+                    route.intent_appended(fence, failure, ctx);
+                });
+            }
+            Purpose::Outcome(service, fence) => {
+                self.with_route(service, now, effects, |route, ctx| {
+                    route.outcome_appended(fence, ctx);
+                });
+            }
+            Purpose::Correction(router) => {
+                let service = self.settings.router(router).service;
+                self.with_route(service, now, effects, |route, ctx| {
+                    route.correction_appended(router, failure.is_some(), ctx);
+                });
+            }
+            Purpose::Note => {}
+        }
+    }
+
+    fn feed_read(
+        &mut self,
+        id: EffectId,
+        feed: FeedId,
+        result: Result<crate::reading::FeedReading, Failure>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let state = &mut self.feeds[feed.index()];
+        let Some(next) = state.poll.answered(id, now, &mut self.rng) else { return };
+        self.schedule.set(Timer::Feed(feed), next);
+        self.dirty.sources = true;
+        let Some(reading) = state.read(result, now) else { return };
+        self.dirty.incidents = true;
+        for event in self.board.read(feed, self.settings.feed(feed), reading, now) {
+            self.note(event, now, effects);
+        }
+    }
+
+    fn responded(
+        &mut self,
+        id: EffectId,
+        key: &str,
+        result: Result<(), Failure>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(response) = self.responses.remove(&id) else { return };
+        let text = match &result {
+            Ok(()) => Untrusted::new("done"),
+            Err(failure) => failure.text.clone(),
+        };
+        let verb = if response.comment.is_some() { "acknowledge" } else { "escalate" };
+        match result {
+            Ok(()) if response.comment.is_some() => {
+                self.board.set_state(key, AlertState::Acknowledged);
+                self.board.set_pending(key, "");
+            }
+            Ok(()) => self.board.set_pending(key, "escalated"),
+            Err(failure) => {
+                self.board.set_pending(key, &format!("{verb} failed: {}", failure.text));
+            }
+        }
+        let key = key.to_owned();
+        let event = match response.comment {
+            Some(comment) => Event::Acknowledged { key, comment, result: text },
+            None => Event::Escalated { key, result: text },
+        };
+        let append = self.id();
+        let effect = self.ledger.append(append, now, response.actor, event, Purpose::Note, false);
+        effects.push(effect);
+        self.schedule.set(Timer::Feed(response.feed), now.mono);
+        self.dirty.incidents = true;
+    }
+
+    // Commands.
+
+    fn submitted(&mut self, submission: Submission, now: Now, effects: &mut Vec<Effect>) {
+        if let Some((_, reply)) = self.replies.iter().find(|(id, _)| *id == submission.id) {
+            effects.push(Effect::Answer(reply.clone()));
+            return;
+        }
+        let reply = match self.accept(&submission, now, effects) {
+            Ok(fence) => Reply::Accepted { submission: submission.id.clone(), fence },
+            Err(why) => {
+                let why = Untrusted::new(&why);
+                self.journal_refusal(&submission, &why, now, effects);
+                Reply::Refused { submission: submission.id.clone(), why }
+            }
+        };
+        if self.replies.len() == REPLIES_MAX {
+            self.replies.remove(0);
+        }
+        self.replies.push((submission.id, reply.clone()));
+        effects.push(Effect::Answer(reply));
+    }
+
+    fn journal_refusal(
+        &mut self,
+        submission: &Submission,
+        why: &Untrusted,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let (service, reason) = match &submission.command {
+            Command::Split { service, reason, .. }
+            | Command::Promote { service, reason }
+            | Command::Abort { service, reason }
+            | Command::Rollback { service, reason } => (Some(service), reason.clone()),
+            Command::Verify { service } => (Some(service), Untrusted::default()),
+            Command::Acknowledge { .. } | Command::Escalate { .. } => (None, Untrusted::default()),
+        };
+        let event = Event::Refused {
+            submission: submission.id.clone(),
+            verb: submission.command.verb().to_owned(),
+            service: service.cloned(),
+            why: why.clone(),
+            reason,
+            seen: submission.seen.clone(),
+        };
+        let id = self.id();
+        let actor = submission.actor.clone();
+        effects.push(self.ledger.append(id, now, actor, event, Purpose::Note, false));
+    }
+
+    fn accept(
+        &mut self,
+        submission: &Submission,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Option<Fence>, String> {
+        if submission.read_only {
+            return Err("this client is read-only".to_owned());
+        }
+        match &submission.command {
+            Command::Split { service, canary, reason } => {
+                self.change(submission, service, *canary, reason, now, effects).map(Some)
+            }
+            Command::Promote { service, reason } => {
+                self.change(submission, service, Percent::FULL, reason, now, effects).map(Some)
+            }
+            Command::Abort { service, reason } | Command::Rollback { service, reason } => {
+                self.change(submission, service, Percent::ZERO, reason, now, effects).map(Some)
+            }
+            Command::Verify { service } => {
+                let service = self.known(service)?;
+                for router in self.settings.service(service).routers.clone() {
+                    self.with_route(service, now, effects, |route, ctx| route.act(router, ctx));
+                }
+                Ok(None)
+            }
+            Command::Acknowledge { key, comment } => {
+                self.respond(submission, key, Some(comment), now, effects).map(|()| None)
+            }
+            Command::Escalate { key } => {
+                self.respond(submission, key, None, now, effects).map(|()| None)
+            }
+        }
+    }
+
+    fn known(&self, service: &str) -> Result<ServiceId, String> {
+        self.settings.service_named(service).ok_or_else(|| {
+            let names: Vec<&str> =
+                self.settings.services.iter().map(|service| service.name.as_str()).collect();
+            format!("no service {service}; there are {}", names.join(", "))
+        })
+    }
+
+    fn change(
+        &mut self,
+        submission: &Submission,
+        service: &str,
+        to: Percent,
+        reason: &Untrusted,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Fence, String> {
+        let id = self.known(service)?;
+        let routers = &self.settings.service(id).routers;
+        if routers.is_empty() {
+            return Err(format!("{service} has no router: it is only watched"));
+        }
+        let route = &self.routes[id.index()];
+        let emergency = matches!(submission.command, Command::Rollback { .. });
+        // What the routers may be serving decides the direction; not knowing counts as exposure.
+        let toward_safety = to == Percent::ZERO
+            || route.exposure().is_some_and(|exposure| f64::from(to.get()) <= exposure);
+        let running = route.operation().filter(|operation| operation.in_flight());
+        if let Some(running) = running {
+            if emergency && running.verb == "rollback" {
+                return Ok(running.fence);
+            }
+            if to != Percent::ZERO {
+                return Err(format!(
+                    "#{} {} by {} is in flight",
+                    running.fence, running.verb, running.actor.user
+                ));
+            }
+        }
+        if !emergency {
+            check_expected(route, submission.expected.as_ref())?;
+        }
+        if !toward_safety {
+            let unreadable = route.unreadable(&self.settings);
+            if !unreadable.is_empty() {
+                let names = unreadable.join(", ");
+                return Err(format!("{names} cannot be read: no more exposure until it can"));
+            }
+            if let JournalState::Spooling { why } | JournalState::Lost { why } = &self.ledger.state
+            {
+                return Err(format!("the journal cannot be written: {why}"));
+            }
+        }
+        self.fence.0 += 1;
+        let intent = Intent {
+            fence: self.fence,
+            submission: submission.id.clone(),
+            service: service.to_owned(),
+            verb: submission.command.verb().to_owned(),
+            stable: route.stable,
+            from: route.set,
+            to,
+            reason: reason.clone(),
+            seen: submission.seen.clone(),
+            routers: Vec::new(),
+        };
+        let actor = submission.actor.clone();
+        let operation = Operation::new(self.fence, intent, actor, toward_safety, now);
+        self.with_route(id, now, effects, |route, ctx| route.begin(operation, ctx));
+        Ok(self.fence)
+    }
+
+    fn respond(
+        &mut self,
+        submission: &Submission,
+        key: &str,
+        comment: Option<&Untrusted>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), String> {
+        let Some((feed, fingerprint)) = self.board.origin(key) else {
+            return Err(format!("no open incident {key}"));
+        };
+        let allowed = self.board.view(key).is_some_and(|view| match comment {
+            Some(_) => view.can_acknowledge,
+            None => view.can_escalate,
+        });
+        let verb = submission.command.verb();
+        if !allowed {
+            return Err(format!("the feed of {key} cannot {verb}"));
+        }
+        let actor = submission.actor.clone();
+        let key = key.to_owned();
+        self.dirty.incidents = true;
+        let Some(feed) = feed else {
+            self.board.set_state(&key, AlertState::Acknowledged);
+            let event = Event::Acknowledged {
+                key,
+                comment: comment.cloned().unwrap_or_default(),
+                result: Untrusted::new("done"),
+            };
+            let id = self.id();
+            effects.push(self.ledger.append(id, now, actor, event, Purpose::Note, false));
+            return Ok(());
+        };
+        let id = self.id();
+        self.board.set_pending(&key, if comment.is_some() { "acking…" } else { "escalating…" });
+        let response = Response { actor: actor.clone(), comment: comment.cloned(), feed };
+        self.responses.insert(id, response);
+        effects.push(match comment.cloned() {
+            Some(comment) => Effect::Acknowledge { id, feed, fingerprint, key, actor, comment },
+            None => Effect::Escalate { id, feed, fingerprint, key, actor },
+        });
+        Ok(())
+    }
+
+    // The picture.
+
+    /// Nothing left to do but watch: no operation runs and no answer to an operator is on its way.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let busy = |route: &Route| {
+            route.operation().is_some_and(|operation| {
+                operation.in_flight()
+                    || (operation.safety
+                        && matches!(
+                            operation.phase,
+                            Phase::Ended(OperationResult::Partial | OperationResult::Unknown)
+                        ))
+            })
+        };
+        self.responses.is_empty() && !self.routes.iter().any(busy)
+    }
+
+    /// The state as clients see it; sections that did not change keep their pointer.
+    pub fn snapshot(&mut self) -> Snapshot {
+        let dirty = std::mem::replace(&mut self.dirty, Dirty::NONE);
+        let old = self.shown.take();
+        macro_rules! section {
+            ($field:ident, $build:expr) => {
+                match &old {
+                    Some(old) if !dirty.$field => Arc::clone(&old.$field),
+                    Some(_) | None => Arc::new($build),
+                }
+            };
+        }
+        let snapshot = Snapshot {
+            head: section!(head, self.head()),
+            services: section!(services, self.service_views()),
+            hosts: section!(
+                hosts,
+                self.hosts
+                    .iter()
+                    .zip(&self.settings.hosts)
+                    .map(|(host, settings)| host.view(settings))
+                    .collect()
+            ),
+            incidents: section!(incidents, self.board.section()),
+            journal: section!(journal, self.ledger.tail()),
+            sources: section!(sources, self.source_views()),
+        };
+        self.shown = Some(snapshot.clone());
+        snapshot
+    }
+
+    fn head(&self) -> Head {
+        Head {
+            environment: self.settings.environment.clone(),
+            started: self.started,
+            journal: self.ledger.state.clone(),
+            banners: self.banners.clone(),
+        }
+    }
+
+    fn service_views(&self) -> Vec<ServiceView> {
+        self.settings
+            .services
+            .iter()
+            .zip(&self.routes)
+            .zip(&self.signals)
+            .map(|((settings, route), signals)| {
+                let (signals, traffic) = match (signals, &settings.signals) {
+                    (Some(signals), Some(own)) => {
+                        let (view, traffic) = signals.view(own, route.stable);
+                        (Some(view), traffic)
+                    }
+                    (Some(_) | None, Some(_) | None) => (None, None),
+                };
+                ServiceView {
+                    name: settings.name.clone(),
+                    alias: settings.alias.clone(),
+                    runbook: settings.runbook.clone(),
+                    probes: settings
+                        .probes
+                        .iter()
+                        .map(|&id| self.probes[id.index()].view(self.settings.probe(id)))
+                        .collect(),
+                    route: (!settings.routers.is_empty())
+                        .then(|| route.view(&self.settings, traffic)),
+                    signals,
+                    operation: route.operation_view(&self.settings),
+                }
+            })
+            .collect()
+    }
+
+    fn source_views(&self) -> Vec<SourceView> {
+        let mut sources = Vec::new();
+        for (probe, settings) in self.probes.iter().zip(&self.settings.probes) {
+            let service = &self.settings.service(settings.service).name;
+            sources.push(probe.source(format!("{service}/{}", settings.name)));
+        }
+        for (host, settings) in self.hosts.iter().zip(&self.settings.hosts) {
+            sources.push(host.source(settings));
+        }
+        for (feed, settings) in self.feeds.iter().zip(&self.settings.feeds) {
+            sources.push(feed.source(settings));
+        }
+        for (signals, service) in self.signals.iter().zip(&self.settings.services) {
+            if let Some(signals) = signals {
+                sources.push(signals.source(service));
+            }
+        }
+        for (route, service) in self.routes.iter().zip(&self.settings.services) {
+            for router in route.view(&self.settings, None).routers {
+                sources.push(SourceView {
+                    name: format!("{}/{}", service.name, router.name),
+                    kind: router.kind,
+                    interval: router.reread,
+                    success: router.read,
+                    error: router.error,
+                });
+            }
+        }
+        sources
+    }
+}
+
+/// A command is decided on what was seen; if that moved, it is refused.
+fn check_expected(route: &Route, expected: Option<&Expected>) -> Result<(), String> {
+    let Some(expected) = expected else {
+        return Err("the submission does not say what the operator saw".to_owned());
+    };
+    if expected.set == route.set && expected.fence == route.fence {
+        return Ok(());
+    }
+    let set = route.set.map_or_else(|| "not set".to_owned(), |set| set.to_string());
+    let by = route.operation().map_or_else(String::new, |operation| {
+        format!(" (#{} {} by {})", operation.fence, operation.verb, operation.actor.user)
+    });
+    Err(format!("moved under you: the split is now {set}{by}"))
+}

@@ -1,0 +1,223 @@
+//! What is wrong right now, from every feed and from Quarterdeck itself.
+//!
+//! Decides when an incident opens and resolves: it is open while its feed names it, and a feed
+//! that fails resolves nothing. Never shows more than a person can read. Contract: an incident is
+//! known by feed and fingerprint; the same again is the same incident.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::reading::{Alert, AlertState, FeedReading};
+use crate::record::Event;
+use crate::settings;
+use crate::snapshot::{INCIDENTS_SHOWN_MAX, IncidentView, Incidents};
+use crate::types::{FeedId, Now, Severity, Untrusted};
+
+/// Resolved incidents that stay readable.
+const RESOLVED_MAX: usize = 50;
+
+/// Records written for one reading; a storm gets one summary beyond that.
+const RECORDS_PER_READING_MAX: usize = 20;
+
+/// The source of incidents that the engine raises itself.
+pub const OWN: &str = "quarterdeck";
+
+#[derive(Debug, Default)]
+pub struct Board {
+    open: BTreeMap<String, Incident>,
+    resolved: VecDeque<IncidentView>,
+    dropped: BTreeMap<FeedId, u32>,
+}
+
+#[derive(Debug)]
+struct Incident {
+    feed: Option<FeedId>,
+    fingerprint: String,
+    view: IncidentView,
+}
+
+impl Board {
+    /// Takes a whole reading of one feed and says what is worth a record.
+    pub fn read(
+        &mut self,
+        feed: FeedId,
+        settings: &settings::Feed,
+        reading: FeedReading,
+        now: Now,
+    ) -> Vec<Event> {
+        self.dropped.insert(feed, reading.dropped);
+        let mut opened = Vec::new();
+        let mut seen = std::collections::BTreeSet::new();
+        for alert in reading.alerts {
+            if alert.state == AlertState::Resolved {
+                continue;
+            }
+            let key = format!("{}/{}", settings.name, alert.fingerprint);
+            seen.insert(key.clone());
+            if let Some(incident) = self.open.get_mut(&key) {
+                refresh(&mut incident.view, alert, now);
+            } else {
+                let incident = Incident {
+                    feed: Some(feed),
+                    fingerprint: alert.fingerprint.clone(),
+                    view: view_of(key.clone(), settings, alert, now),
+                };
+                opened.push(opened_event(&incident.view));
+                self.open.insert(key, incident);
+            }
+        }
+        let gone: Vec<String> = self
+            .open
+            .iter()
+            .filter(|(key, incident)| incident.feed == Some(feed) && !seen.contains(*key))
+            .map(|(key, _)| key.clone())
+            .collect();
+        let resolved: Vec<Event> =
+            gone.iter().filter_map(|key| self.resolve_at(key, now)).collect();
+        bounded(&settings.name, opened, resolved)
+    }
+
+    /// Opens an incident of the engine's own; nothing happens when it is open already.
+    pub fn raise(
+        &mut self,
+        key: &str,
+        severity: Severity,
+        name: &str,
+        summary: &str,
+        now: Now,
+    ) -> Option<Event> {
+        if let Some(incident) = self.open.get_mut(key) {
+            incident.view.last_seen = now;
+            incident.view.summary = Untrusted::new(summary);
+            return None;
+        }
+        let view = IncidentView {
+            key: key.to_owned(),
+            name: Untrusted::new(name),
+            severity,
+            state: AlertState::Triggered,
+            source: OWN.to_owned(),
+            summary: Untrusted::new(summary),
+            labels: BTreeMap::new(),
+            links: Vec::new(),
+            started_at: Some(now.wall),
+            first_seen: now,
+            last_seen: now,
+            pending: Untrusted::default(),
+            can_acknowledge: true,
+            can_escalate: false,
+        };
+        let event = opened_event(&view);
+        let incident = Incident { feed: None, fingerprint: key.to_owned(), view };
+        self.open.insert(key.to_owned(), incident);
+        Some(event)
+    }
+
+    /// Closes an incident; `None` when it was not open.
+    pub fn resolve_at(&mut self, key: &str, now: Now) -> Option<Event> {
+        let mut incident = self.open.remove(key)?;
+        incident.view.state = AlertState::Resolved;
+        incident.view.last_seen = now;
+        let event = Event::IncidentResolved {
+            key: incident.view.key.clone(),
+            name: incident.view.name.clone(),
+        };
+        self.resolved.push_front(incident.view);
+        self.resolved.truncate(RESOLVED_MAX);
+        Some(event)
+    }
+
+    /// Where an incident came from: its feed (`None` for the engine's own) and fingerprint.
+    #[must_use]
+    pub fn origin(&self, key: &str) -> Option<(Option<FeedId>, String)> {
+        let incident = self.open.get(key)?;
+        Some((incident.feed, incident.fingerprint.clone()))
+    }
+
+    #[must_use]
+    pub fn view(&self, key: &str) -> Option<&IncidentView> {
+        self.open.get(key).map(|incident| &incident.view)
+    }
+
+    pub fn set_pending(&mut self, key: &str, text: &str) {
+        if let Some(incident) = self.open.get_mut(key) {
+            incident.view.pending = Untrusted::new(text);
+        }
+    }
+
+    pub fn set_state(&mut self, key: &str, state: AlertState) {
+        if let Some(incident) = self.open.get_mut(key) {
+            incident.view.state = state;
+        }
+    }
+
+    #[must_use]
+    pub fn section(&self) -> Incidents {
+        let mut order: Vec<&IncidentView> =
+            self.open.values().map(|incident| &incident.view).collect();
+        order.sort_by(|x, y| {
+            let rank = |view: &IncidentView| (view.state, std::cmp::Reverse(view.severity));
+            let start = |view: &IncidentView| view.started_at.unwrap_or(view.first_seen.wall);
+            rank(x).cmp(&rank(y)).then(start(x).cmp(&start(y))).then(x.key.cmp(&y.key))
+        });
+        Incidents {
+            total: u32::try_from(order.len()).unwrap_or(u32::MAX),
+            open: order.into_iter().take(INCIDENTS_SHOWN_MAX).cloned().collect(),
+            dropped: self.dropped.values().sum(),
+            resolved: self.resolved.iter().cloned().collect(),
+        }
+    }
+}
+
+fn opened_event(view: &IncidentView) -> Event {
+    Event::IncidentOpened {
+        key: view.key.clone(),
+        name: view.name.clone(),
+        severity: view.severity.word().to_owned(),
+    }
+}
+
+fn view_of(key: String, settings: &settings::Feed, alert: Alert, now: Now) -> IncidentView {
+    IncidentView {
+        key,
+        name: alert.name,
+        severity: alert.severity,
+        state: alert.state,
+        source: settings.name.clone(),
+        summary: alert.summary,
+        labels: alert.labels,
+        links: alert.links,
+        started_at: alert.started_at,
+        first_seen: now,
+        last_seen: now,
+        pending: Untrusted::default(),
+        can_acknowledge: settings.can_acknowledge,
+        can_escalate: settings.can_escalate,
+    }
+}
+
+fn refresh(view: &mut IncidentView, alert: Alert, now: Now) {
+    if alert.state == AlertState::Acknowledged {
+        view.pending = Untrusted::default();
+    }
+    view.name = alert.name;
+    view.severity = alert.severity;
+    view.state = alert.state;
+    view.summary = alert.summary;
+    view.labels = alert.labels;
+    view.links = alert.links;
+    view.started_at = alert.started_at;
+    view.last_seen = now;
+}
+
+fn bounded(source: &str, mut opened: Vec<Event>, mut resolved: Vec<Event>) -> Vec<Event> {
+    let count = |events: &Vec<Event>| u32::try_from(events.len()).unwrap_or(u32::MAX);
+    if opened.len() + resolved.len() > RECORDS_PER_READING_MAX {
+        return vec![Event::IncidentsChanged {
+            source: source.to_owned(),
+            opened: count(&opened),
+            resolved: count(&resolved),
+        }];
+    }
+    opened.append(&mut resolved);
+    opened
+}

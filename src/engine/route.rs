@@ -1,0 +1,861 @@
+//! The route of one service: what is wanted, what the routers show, and the operation between.
+//!
+//! Decides every write to a router. Never shows as done what was not read back. Contract, by what
+//! is known and not by how it came about:
+//!
+//! ```text
+//! change in flight?  observed    → state       → effect
+//! no                 = set       Verified      read again after the router's interval
+//! no                 ≠ set       Drifted       record; correct it only under rule 8
+//! no                 unknown     Unverified    read again with back-off
+//! yes, no reply      any         Changing      none: the adapter's budget guarantees a reply
+//! yes, any reply     any         Changing      read, then one of the rows above
+//! superseded         any         Changing      let the write in flight end, then the newest set
+//! ```
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::Effect;
+use crate::ledger::{Ledger, Purpose};
+use crate::reading::{SplitReading, WriteAnswer};
+use crate::record::{Event, Intent, OperationResult, Outcome, RouterProof};
+use crate::schedule::{Schedule, Timer};
+use crate::settings::Settings;
+use crate::snapshot::{OperationView, Phase, RouteState, RouteView, RouterProgress, RouterView};
+use crate::types::{
+    Actor, EffectId, Failure, Fence, Group, Now, Percent, RouterId, ServiceId, Time, Untrusted,
+    Weights,
+};
+
+/// A verdict is shown at the latest this long after the request: five seconds are left of the
+/// promised thirty to record and draw it.
+pub const DECIDE_AFTER: Duration = Duration::from_secs(25);
+
+/// A change toward safety waits for the journal at most this long.
+const JOURNAL_PATIENCE: Duration = Duration::from_millis(1500);
+
+/// One write, and one read, at most.
+const WRITE_BUDGET: Duration = Duration::from_secs(3);
+const READ_BUDGET: Duration = Duration::from_secs(2);
+
+/// Reads after a write before it is tried again; the pauses before the second and third.
+const READ_PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(200)];
+
+/// Toward exposure a write is tried this often, then people decide.
+const EXPOSURE_TRIES_MAX: u32 = 3;
+
+/// Longest pause between tries: while deciding, and while converging after the verdict.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+const CONVERGE_PAUSE: Duration = Duration::from_secs(5);
+
+/// After an emergency rollback drift is corrected for this long.
+pub const HOLD: Duration = Duration::from_mins(15);
+
+/// Corrections of drift since the last operation; more would be a war with another writer.
+const CORRECTIONS_MAX: u32 = 2;
+
+/// Writes remembered to recognise one of them landing late.
+const WRITTEN_MAX: usize = 16;
+
+/// What the route may use while it decides.
+pub struct Context<'a> {
+    pub now: Now,
+    pub settings: &'a Settings,
+    pub effects: &'a mut Vec<Effect>,
+    pub last_id: &'a mut u64,
+    pub schedule: &'a mut Schedule,
+    pub ledger: &'a mut Ledger,
+    /// Trouble that belongs on the incident board: key, name, summary; `None` resolves the key.
+    pub raised: &'a mut Vec<(String, Option<(String, String)>)>,
+}
+
+impl Context<'_> {
+    pub fn id(&mut self) -> EffectId {
+        *self.last_id += 1;
+        EffectId(*self.last_id)
+    }
+
+    pub fn append(&mut self, actor: Actor, event: Event, purpose: Purpose, safety: bool) {
+        let id = self.id();
+        let effect = self.ledger.append(id, self.now, actor, event, purpose, safety);
+        self.effects.push(effect);
+    }
+}
+
+#[derive(Debug)]
+pub struct Route {
+    service: ServiceId,
+    pub stable: Group,
+    pub set: Option<Percent>,
+    pub fence: Fence,
+    routers: Vec<Router>,
+    operation: Option<Operation>,
+    hold_until: Option<Time>,
+}
+
+#[derive(Debug)]
+struct Router {
+    id: RouterId,
+    /// Percent to the canary as last read.
+    reading: Option<(SplitReading, Now)>,
+    error: Untrusted,
+    busy: Option<(EffectId, Busy)>,
+    step: Step,
+    tries: u32,
+    reads: u32,
+    read_failures: u32,
+    sent: Option<Now>,
+    proven: Option<Now>,
+    gave_up: bool,
+    refused: bool,
+    answer: Untrusted,
+    written: VecDeque<(Fence, Percent)>,
+    corrections: u32,
+    drifted: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Busy {
+    Write(Fence),
+    Read,
+}
+
+/// What comes next for a router, once it is free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Write,
+    Read,
+    Settled,
+}
+
+#[derive(Clone, Debug)]
+pub struct Operation {
+    pub fence: Fence,
+    pub submission: String,
+    pub verb: String,
+    pub actor: Actor,
+    pub reason: Untrusted,
+    pub seen: Untrusted,
+    pub from: Option<Percent>,
+    pub to: Percent,
+    /// Toward less exposure: may go on without a journal, and is tried until it is proven.
+    pub safety: bool,
+    /// Found open after a restart: the world is read before anything is written.
+    pub resumed: bool,
+    pub requested: Now,
+    pub phase: Phase,
+    pub changed: Now,
+    verdict: Option<OperationResult>,
+    sentence: Untrusted,
+}
+
+impl Operation {
+    #[must_use]
+    pub fn new(fence: Fence, intent: Intent, actor: Actor, safety: bool, now: Now) -> Operation {
+        Operation {
+            fence,
+            submission: intent.submission,
+            verb: intent.verb,
+            actor,
+            reason: intent.reason,
+            seen: intent.seen,
+            from: intent.from,
+            to: intent.to,
+            safety,
+            resumed: false,
+            requested: now,
+            phase: Phase::Accepted,
+            changed: now,
+            verdict: None,
+            sentence: Untrusted::new("waiting for the journal"),
+        }
+    }
+
+    #[must_use]
+    pub fn in_flight(&self) -> bool {
+        !matches!(self.phase, Phase::Ended(_))
+    }
+
+    fn enter(&mut self, phase: Phase, sentence: &str, now: Now) {
+        self.phase = phase;
+        self.changed = now;
+        self.sentence = Untrusted::new(sentence);
+    }
+}
+
+impl Route {
+    #[must_use]
+    pub fn new(service: ServiceId, routers: &[RouterId]) -> Route {
+        Route {
+            service,
+            stable: Group::A,
+            set: None,
+            fence: Fence(0),
+            routers: routers.iter().map(|&id| Router::new(id)).collect(),
+            operation: None,
+            hold_until: None,
+        }
+    }
+
+    #[must_use]
+    pub fn operation(&self) -> Option<&Operation> {
+        self.operation.as_ref()
+    }
+
+    #[must_use]
+    pub fn has(&self, router: RouterId) -> bool {
+        self.routers.iter().any(|own| own.id == router)
+    }
+
+    /// The most that the canary may be getting now; `None` when a router could not say.
+    #[must_use]
+    pub fn exposure(&self) -> Option<f64> {
+        self.routers
+            .iter()
+            .map(|router| if router.error.is_empty() { router.canary(self.stable) } else { None })
+            .try_fold(0.0_f64, |most, canary| Some(most.max(canary?)))
+    }
+
+    /// Names of the routers whose last read failed or never came.
+    #[must_use]
+    pub fn unreadable(&self, settings: &Settings) -> Vec<String> {
+        self.routers
+            .iter()
+            .filter(|router| router.reading.is_none() || !router.error.is_empty())
+            .map(|router| settings.router(router.id).name.clone())
+            .collect()
+    }
+
+    pub fn hold(&mut self, until: Time) {
+        self.hold_until = Some(until);
+    }
+
+    /// Starts an operation: its intent goes to the journal, nothing else happens yet. One in
+    /// flight is superseded.
+    pub fn begin(&mut self, mut operation: Operation, ctx: &mut Context) {
+        let service = ctx.settings.service(self.service);
+        let intent = Intent {
+            fence: operation.fence,
+            submission: operation.submission.clone(),
+            service: service.name.clone(),
+            verb: operation.verb.clone(),
+            stable: self.stable,
+            from: operation.from,
+            to: operation.to,
+            reason: operation.reason.clone(),
+            seen: operation.seen.clone(),
+            routers: self.router_names(ctx.settings),
+        };
+        ctx.append(
+            operation.actor.clone(),
+            Event::Intent(intent),
+            Purpose::Intent(self.service, operation.fence),
+            operation.safety,
+        );
+        if let Some(old) = self.operation.take().filter(Operation::in_flight) {
+            let sentence = format!("superseded by #{} {}", operation.fence, operation.verb);
+            self.record_outcome(&old, OperationResult::Superseded, &sentence, Purpose::Note, ctx);
+        }
+        operation.changed = ctx.now;
+        self.fence = operation.fence;
+        let decide_at = ctx.now.mono + DECIDE_AFTER;
+        ctx.schedule.set(Timer::Decide(self.service), decide_at);
+        if operation.safety {
+            ctx.schedule.set(Timer::Journal(self.service), ctx.now.mono + JOURNAL_PATIENCE);
+        }
+        self.operation = Some(operation);
+    }
+
+    /// The journal's answer about an intent.
+    pub fn intent_appended(&mut self, fence: Fence, failure: Option<&str>, ctx: &mut Context) {
+        let Some(operation) = self.operation.as_mut() else { return };
+        if operation.fence != fence || operation.phase != Phase::Accepted {
+            return;
+        }
+        match failure {
+            Some(why) if !operation.safety => {
+                let sentence = format!("the journal cannot be written, nothing was sent: {why}");
+                operation.enter(Phase::Ended(OperationResult::Refused), &sentence, ctx.now);
+                ctx.schedule.clear(Timer::Decide(self.service));
+            }
+            Some(_) | None => self.apply(ctx),
+        }
+    }
+
+    /// The journal's answer about a result.
+    pub fn outcome_appended(&mut self, fence: Fence, ctx: &mut Context) {
+        let Some(operation) = self.operation.as_mut() else { return };
+        if operation.fence != fence || operation.phase != Phase::Recording {
+            return;
+        }
+        ctx.schedule.clear(Timer::Journal(self.service));
+        if let Some(result) = operation.verdict {
+            operation.phase = Phase::Ended(result);
+            operation.changed = ctx.now;
+        }
+    }
+
+    /// A record that allows a correction is durable, or the hold allows it without.
+    pub fn correction_appended(&mut self, router: RouterId, failed: bool, ctx: &mut Context) {
+        if failed && !self.holding(ctx.now.mono) {
+            return;
+        }
+        if self.operation.as_ref().is_some_and(Operation::in_flight) {
+            return;
+        }
+        if let Some(router) = self.routers.iter_mut().find(|own| own.id == router)
+            && router.step == Step::Settled
+        {
+            router.step = Step::Write;
+        }
+        self.act(router, ctx);
+    }
+
+    /// Time is up for the operation: say what is proven.
+    pub fn decide(&mut self, ctx: &mut Context) {
+        let Some(operation) = self.operation.as_mut() else { return };
+        match operation.phase {
+            Phase::Accepted if !operation.safety => {
+                let sentence = "the journal did not answer, nothing was sent";
+                operation.enter(Phase::Ended(OperationResult::Refused), sentence, ctx.now);
+            }
+            Phase::Accepted | Phase::Applying => self.conclude(ctx),
+            Phase::Recording | Phase::Ended(_) => {}
+        }
+    }
+
+    /// The journal keeps the operation waiting: safety goes on without it, and a result is shown.
+    pub fn journal_late(&mut self, ctx: &mut Context) {
+        let Some(operation) = self.operation.as_ref() else { return };
+        let fence = operation.fence;
+        match operation.phase {
+            Phase::Accepted if operation.safety => {
+                ctx.ledger.late();
+                self.apply(ctx);
+            }
+            Phase::Recording => {
+                ctx.ledger.late();
+                self.outcome_appended(fence, ctx);
+            }
+            Phase::Accepted | Phase::Applying | Phase::Ended(_) => {}
+        }
+    }
+
+    fn apply(&mut self, ctx: &mut Context) {
+        let Some(operation) = self.operation.as_mut() else { return };
+        ctx.schedule.clear(Timer::Journal(self.service));
+        operation.enter(Phase::Applying, "writing the routers", ctx.now);
+        self.set = Some(operation.to);
+        if operation.verb == "rollback" {
+            self.hold_until = Some(ctx.now.mono + HOLD);
+        }
+        let first = if operation.resumed { Step::Read } else { Step::Write };
+        for router in &mut self.routers {
+            router.restart(first);
+        }
+        self.act_all(ctx);
+    }
+
+    fn act_all(&mut self, ctx: &mut Context) {
+        let ids: Vec<RouterId> = self.routers.iter().map(|router| router.id).collect();
+        for id in ids {
+            self.act(id, ctx);
+        }
+    }
+
+    /// Does the router's next step, unless one is in flight.
+    pub fn act(&mut self, id: RouterId, ctx: &mut Context) {
+        let (stable, fence, set) = (self.stable, self.fence, self.set);
+        let Some(router) = self.routers.iter_mut().find(|own| own.id == id) else { return };
+        if router.busy.is_some() {
+            return;
+        }
+        ctx.schedule.clear(Timer::Router(id));
+        let effect = ctx.id();
+        match (router.step, set) {
+            (Step::Write, Some(set)) => {
+                router.busy = Some((effect, Busy::Write(fence)));
+                router.tries += 1;
+                router.reads = 0;
+                router.sent.get_or_insert(ctx.now);
+                router.remember(fence, set);
+                ctx.effects.push(Effect::SetSplit {
+                    id: effect,
+                    router: id,
+                    weights: Weights::for_split(stable, set),
+                    fence,
+                    budget: WRITE_BUDGET,
+                });
+            }
+            (Step::Write, None) | (Step::Read | Step::Settled, _) => {
+                router.busy = Some((effect, Busy::Read));
+                let budget = READ_BUDGET;
+                ctx.effects.push(Effect::ReadSplit { id: effect, router: id, budget });
+            }
+        }
+    }
+
+    /// A write was answered. The answer is kept for people; what counts is the read after it.
+    pub fn split_set(
+        &mut self,
+        id: EffectId,
+        router_id: RouterId,
+        answer: &WriteAnswer,
+        ctx: &mut Context,
+    ) {
+        let fence = self.fence;
+        let stable = self.stable;
+        let set = self.set;
+        let Some(router) = self.routers.iter_mut().find(|own| own.id == router_id) else { return };
+        let Some((busy, Busy::Write(sent_fence))) = router.busy else { return };
+        if busy != id {
+            return;
+        }
+        router.busy = None;
+        let text = match answer {
+            WriteAnswer::Applied => "accepted".to_owned(),
+            WriteAnswer::Rejected { why } => format!("rejected: {why}"),
+            WriteAnswer::Unknown { why } => format!("no answer: {why}"),
+        };
+        router.refused = matches!(answer, WriteAnswer::Rejected { .. });
+        let told = Untrusted::new(&text);
+        // One record for each new answer: a router that refuses forever must not fill the journal.
+        let fresh = router.tries == 1 || told != router.answer;
+        router.answer = told.clone();
+        if sent_fence == fence {
+            router.step = Step::Read;
+        }
+        if fresh && let Some(set) = set {
+            let event = Event::Sent {
+                fence: sent_fence,
+                service: ctx.settings.service(self.service).name.clone(),
+                router: ctx.settings.router(router_id).name.clone(),
+                weights: Weights::for_split(stable, set),
+                answer: told,
+            };
+            ctx.append(Actor::engine(), event, Purpose::Note, true);
+        }
+        self.act(router_id, ctx);
+    }
+
+    /// A router was read: the only proof there is.
+    pub fn split_read(
+        &mut self,
+        id: EffectId,
+        router_id: RouterId,
+        result: Result<SplitReading, Failure>,
+        ctx: &mut Context,
+    ) {
+        let Some(router) = self.routers.iter_mut().find(|own| own.id == router_id) else { return };
+        if router.busy != Some((id, Busy::Read)) {
+            return;
+        }
+        router.busy = None;
+        match result {
+            Ok(reading) => {
+                router.reading = Some((reading, ctx.now));
+                router.error = Untrusted::default();
+                router.read_failures = 0;
+            }
+            Err(failure) => {
+                router.error = failure.text;
+                router.read_failures += 1;
+            }
+        }
+        if router.step == Step::Write {
+            // It was asked before the write: news, but no proof.
+            self.act(router_id, ctx);
+            return;
+        }
+        if self.working() {
+            self.judge(router_id, ctx);
+        } else {
+            self.watch_drift(router_id, ctx);
+        }
+    }
+
+    /// An operation wants its routers proven: while applying, and after a verdict toward safety
+    /// that left some unproven.
+    fn working(&self) -> bool {
+        self.operation.as_ref().is_some_and(|operation| match operation.phase {
+            Phase::Applying => true,
+            Phase::Accepted => false,
+            Phase::Recording | Phase::Ended(_) => {
+                operation.safety
+                    && matches!(
+                        operation.verdict,
+                        Some(OperationResult::Partial | OperationResult::Unknown)
+                    )
+            }
+        })
+    }
+
+    fn judge(&mut self, id: RouterId, ctx: &mut Context) {
+        let Some(operation) = self.operation.as_ref() else { return };
+        let (fence, to, safety) = (operation.fence, operation.to, operation.safety);
+        let applying = operation.phase == Phase::Applying;
+        let stable = self.stable;
+        let Some(router) = self.routers.iter_mut().find(|own| own.id == id) else { return };
+        if router.shows(stable, to, Some(fence)) {
+            router.proven.get_or_insert(ctx.now);
+            router.step = Step::Settled;
+            let next = ctx.now.mono + ctx.settings.router(id).reread;
+            ctx.schedule.set(Timer::Router(id), next);
+            self.conclude_if_done(ctx);
+            return;
+        }
+        router.proven = None;
+        router.reads += 1;
+        let pause = if let Some(pause) = READ_PAUSES.get(router.reads as usize - 1) {
+            router.step = Step::Read;
+            *pause
+        } else if !safety && router.tries >= EXPOSURE_TRIES_MAX {
+            router.gave_up = true;
+            router.step = Step::Settled;
+            ctx.settings.router(id).reread
+        } else {
+            router.step = Step::Write;
+            let factor = 1 << router.tries.min(4);
+            let limit = if applying { PAUSE_MAX } else { CONVERGE_PAUSE };
+            if applying { (Duration::from_millis(100) * factor).min(limit) } else { limit }
+        };
+        ctx.schedule.set(Timer::Router(id), ctx.now.mono + pause);
+        self.conclude_if_done(ctx);
+    }
+
+    fn conclude_if_done(&mut self, ctx: &mut Context) {
+        if self.routers.iter().all(|router| router.proven.is_some() || router.gave_up) {
+            self.conclude(ctx);
+        }
+    }
+
+    /// Ends the operation with one word, from what is proven and nothing else.
+    fn conclude(&mut self, ctx: &mut Context) {
+        let Some(operation) = self.operation.as_ref() else { return };
+        let proven = self.routers.iter().filter(|router| router.proven.is_some()).count();
+        let total = self.routers.len();
+        let result = self.verdict(operation);
+        let took = ctx.now.mono.since(operation.requested.mono).as_secs_f64();
+        let mut sentence = match result {
+            OperationResult::Verified => {
+                format!("{proven} of {total} read back at {} after {took:.2} s", operation.to)
+            }
+            OperationResult::Refused => format!("{total} of {total} routers refused"),
+            OperationResult::Partial | OperationResult::Unknown | OperationResult::Superseded => {
+                format!("{proven} of {total} proven after {took:.1} s")
+            }
+        };
+        for router in self.routers.iter().filter(|router| router.proven.is_none()) {
+            let name = &ctx.settings.router(router.id).name;
+            sentence = format!("{sentence}; {name} {}", router.trouble(self.stable));
+        }
+        let refused_back = (result == OperationResult::Refused).then_some(operation.from);
+        let operation = operation.clone();
+        let purpose = Purpose::Outcome(self.service, operation.fence);
+        self.record_outcome(&operation, result, &sentence, purpose, ctx);
+        if let Some(from) = refused_back {
+            self.set = from;
+        }
+        if let Some(operation) = self.operation.as_mut() {
+            operation.verdict = Some(result);
+            operation.enter(Phase::Recording, &sentence, ctx.now);
+        }
+        ctx.schedule.clear(Timer::Decide(self.service));
+        ctx.schedule.set(Timer::Journal(self.service), ctx.now.mono + JOURNAL_PATIENCE);
+    }
+
+    fn verdict(&self, operation: &Operation) -> OperationResult {
+        let mut unproven = self.routers.iter().filter(|router| router.proven.is_none()).peekable();
+        if unproven.peek().is_none() {
+            return OperationResult::Verified;
+        }
+        let requested = operation.requested.mono;
+        let known = |router: &Router| {
+            router.error.is_empty()
+                && router.reading.as_ref().is_some_and(|(_, at)| at.mono >= requested)
+        };
+        let nothing_moved = !operation.safety
+            && self.routers.iter().all(|router| {
+                known(router)
+                    && router.refused
+                    && operation.from.is_some_and(|from| router.shows(self.stable, from, None))
+            });
+        if nothing_moved {
+            OperationResult::Refused
+        } else if unproven.all(known) {
+            OperationResult::Partial
+        } else {
+            OperationResult::Unknown
+        }
+    }
+
+    fn record_outcome(
+        &self,
+        operation: &Operation,
+        result: OperationResult,
+        sentence: &str,
+        purpose: Purpose,
+        ctx: &mut Context,
+    ) {
+        let routers = self
+            .routers
+            .iter()
+            .map(|router| RouterProof {
+                router: ctx.settings.router(router.id).name.clone(),
+                canary: router
+                    .canary(self.stable)
+                    .filter(|_| router.error.is_empty())
+                    .map(|canary| format!("{canary:.2}")),
+                note: router.answer.clone(),
+            })
+            .collect();
+        let outcome = Outcome {
+            fence: operation.fence,
+            service: ctx.settings.service(self.service).name.clone(),
+            result,
+            sentence: Untrusted::new(sentence),
+            routers,
+        };
+        ctx.append(operation.actor.clone(), Event::Outcome(outcome), purpose, true);
+    }
+
+    /// A settled router was read: is it still what was set?
+    fn watch_drift(&mut self, id: RouterId, ctx: &mut Context) {
+        let in_flight = self.operation.as_ref().is_some_and(Operation::in_flight);
+        let holding = self.holding(ctx.now.mono);
+        let verified = self.operation.as_ref().is_none_or(|operation| {
+            matches!(operation.phase, Phase::Ended(OperationResult::Verified))
+        });
+        let (stable, fence, set) = (self.stable, self.fence, self.set);
+        let Some(router) = self.routers.iter_mut().find(|own| own.id == id) else { return };
+        router.step = Step::Settled;
+        let reread = ctx.settings.router(id).reread;
+        let pause = if router.read_failures == 0 {
+            reread
+        } else {
+            reread.min(Duration::from_millis(500) * (1 << router.read_failures.min(6)))
+        };
+        ctx.schedule.set(Timer::Router(id), ctx.now.mono + pause);
+        let (Some(set), false, true) = (set, in_flight, router.error.is_empty()) else { return };
+        let service = &ctx.settings.service(self.service).name;
+        let name = &ctx.settings.router(id).name;
+        let key = format!("{}/{service}/{name}", crate::incident::OWN);
+        if router.shows(stable, set, None) {
+            if router.drifted {
+                router.drifted = false;
+                ctx.raised.push((key, None));
+            }
+            return;
+        }
+        let read = router.canary(stable).unwrap_or_default();
+        let late = verified && router.wrote_before(fence, read);
+        let toward_safety = f64::from(set.get()) <= read;
+        let correct = router.corrections < CORRECTIONS_MAX && (late || (holding && toward_safety));
+        if router.drifted && !correct {
+            return;
+        }
+        router.drifted = true;
+        let event = Event::Drift {
+            service: service.clone(),
+            router: name.clone(),
+            set,
+            read: Untrusted::new(&format!("{read:.1} %")),
+            corrected: correct,
+        };
+        if correct {
+            router.corrections += 1;
+            ctx.append(Actor::engine(), event, Purpose::Correction(id), toward_safety);
+        } else {
+            let summary = format!("{name} shows {read:.1} % to the canary, set is {set}");
+            let title = format!("{service}: split drifted");
+            ctx.raised.push((key, Some((title, summary))));
+            ctx.append(Actor::engine(), event, Purpose::Note, true);
+        }
+    }
+
+    fn holding(&self, now: Time) -> bool {
+        self.hold_until.is_some_and(|until| now < until)
+    }
+
+    fn router_names(&self, settings: &Settings) -> Vec<String> {
+        self.routers.iter().map(|router| settings.router(router.id).name.clone()).collect()
+    }
+
+    #[must_use]
+    pub fn state(&self) -> RouteState {
+        if self.operation.as_ref().is_some_and(Operation::in_flight) {
+            return RouteState::Changing;
+        }
+        let Some(set) = self.set else { return RouteState::Unverified };
+        let known = |router: &Router| router.reading.is_some() && router.error.is_empty();
+        if !self.routers.iter().all(known) {
+            RouteState::Unverified
+        } else if self.routers.iter().all(|router| router.shows(self.stable, set, None)) {
+            RouteState::Verified
+        } else {
+            RouteState::Drifted
+        }
+    }
+
+    #[must_use]
+    pub fn view(&self, settings: &Settings, traffic: Option<f64>) -> RouteView {
+        let routers = self
+            .routers
+            .iter()
+            .map(|router| {
+                let own = settings.router(router.id);
+                RouterView {
+                    name: own.name.clone(),
+                    kind: own.kind.clone(),
+                    canary: router.canary(self.stable),
+                    read: router.reading.as_ref().map(|(_, at)| *at),
+                    reread: own.reread,
+                    error: router.error.clone(),
+                    note: router
+                        .reading
+                        .as_ref()
+                        .map(|(reading, _)| reading.note.clone())
+                        .unwrap_or_default(),
+                }
+            })
+            .collect();
+        RouteView { state: self.state(), set: self.set, fence: self.fence, routers, traffic }
+    }
+
+    #[must_use]
+    pub fn operation_view(&self, settings: &Settings) -> Option<OperationView> {
+        let operation = self.operation.as_ref()?;
+        let weights = Weights::for_split(self.stable, operation.to);
+        let manual = self
+            .routers
+            .iter()
+            .filter(|router| router.proven.is_none())
+            .map(|router| by_hand(&settings.router(router.id).manual, weights))
+            .collect();
+        Some(OperationView {
+            fence: operation.fence,
+            submission: operation.submission.clone(),
+            verb: operation.verb.clone(),
+            service: settings.service(self.service).name.clone(),
+            from: operation.from,
+            to: operation.to,
+            user: operation.actor.user.clone(),
+            reason: operation.reason.clone(),
+            requested: operation.requested,
+            phase: operation.phase,
+            changed: operation.changed,
+            routers: self.routers.iter().map(|router| router.progress(settings)).collect(),
+            sentence: operation.sentence.clone(),
+            manual,
+        })
+    }
+}
+
+/// The manual command with the percents filled in.
+#[must_use]
+pub fn by_hand(template: &str, weights: Weights) -> String {
+    template
+        .replace("{a}", &weights.a.get().to_string())
+        .replace("{b}", &weights.b.get().to_string())
+}
+
+impl Router {
+    fn new(id: RouterId) -> Router {
+        Router {
+            id,
+            reading: None,
+            error: Untrusted::default(),
+            busy: None,
+            step: Step::Settled,
+            tries: 0,
+            reads: 0,
+            read_failures: 0,
+            sent: None,
+            proven: None,
+            gave_up: false,
+            refused: false,
+            answer: Untrusted::default(),
+            written: VecDeque::new(),
+            corrections: 0,
+            drifted: false,
+        }
+    }
+
+    fn restart(&mut self, step: Step) {
+        self.step = step;
+        self.tries = 0;
+        self.reads = 0;
+        self.sent = None;
+        self.proven = None;
+        self.gave_up = false;
+        self.refused = false;
+        self.answer = Untrusted::default();
+        self.corrections = 0;
+    }
+
+    fn remember(&mut self, fence: Fence, set: Percent) {
+        if self.written.back() == Some(&(fence, set)) {
+            return;
+        }
+        if self.written.len() == WRITTEN_MAX {
+            self.written.pop_front();
+        }
+        self.written.push_back((fence, set));
+    }
+
+    /// True when `read` is a value that we wrote under a fence below `fence`.
+    fn wrote_before(&self, fence: Fence, read: f64) -> bool {
+        self.written.iter().any(|&(older, set)| older < fence && same(set, read))
+    }
+
+    fn canary(&self, stable: Group) -> Option<f64> {
+        self.reading.as_ref().map(|(reading, _)| match stable {
+            Group::A => reading.b,
+            Group::B => reading.a,
+        })
+    }
+
+    /// The last read succeeded and says `split`; with a fence, also that it is of this write.
+    fn shows(&self, stable: Group, split: Percent, fence: Option<Fence>) -> bool {
+        let Some((reading, _)) = self.reading.as_ref().filter(|_| self.error.is_empty()) else {
+            return false;
+        };
+        let ours = match (fence, reading.fence) {
+            (Some(fence), Some(carried)) => fence.0 == carried,
+            (Some(_), None) | (None, _) => true,
+        };
+        ours && self.canary(stable).is_some_and(|canary| same(split, canary))
+    }
+
+    fn trouble(&self, stable: Group) -> String {
+        if !self.error.is_empty() {
+            return format!("cannot be read ({})", self.error);
+        }
+        let answer = if self.answer.is_empty() { "not asked" } else { self.answer.display() };
+        match self.canary(stable) {
+            Some(canary) => format!("shows {canary:.1} % ({answer})"),
+            None => format!("was never read ({answer})"),
+        }
+    }
+
+    fn progress(&self, settings: &Settings) -> RouterProgress {
+        RouterProgress {
+            router: settings.router(self.id).name.clone(),
+            sent: self.sent,
+            proven: self.proven,
+            tries: self.tries,
+            answer: self.answer.clone(),
+        }
+    }
+}
+
+/// Equal within the rounding of whole weights; nothing and everything must be exact.
+fn same(split: Percent, canary: f64) -> bool {
+    let difference = (f64::from(split.get()) - canary).abs();
+    if split == Percent::ZERO || split == Percent::FULL {
+        difference < 0.001
+    } else {
+        difference <= 1.0
+    }
+}

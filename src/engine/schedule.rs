@@ -1,0 +1,59 @@
+//! When the engine wakes, and why.
+//!
+//! Decides nothing but the order. Never fires early. Contract: each [`Timer`] has at most one
+//! deadline; setting it again moves it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::types::{FeedId, HostId, ProbeId, RouterId, ServiceId, Time};
+
+/// Every reason to wake up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Timer {
+    /// An operation has not proven all its routers: say so now.
+    Decide(ServiceId),
+    /// The journal has not answered about an operation's record.
+    Journal(ServiceId),
+    /// A router is to be written or read next.
+    Router(RouterId),
+    Probe(ProbeId),
+    Measure(ServiceId),
+    Host(HostId),
+    Feed(FeedId),
+}
+
+#[derive(Debug, Default)]
+pub struct Schedule {
+    order: BTreeSet<(Time, Timer)>,
+    due: BTreeMap<Timer, Time>,
+}
+
+impl Schedule {
+    pub fn set(&mut self, timer: Timer, at: Time) {
+        if let Some(old) = self.due.insert(timer, at) {
+            self.order.remove(&(old, timer));
+        }
+        self.order.insert((at, timer));
+    }
+
+    pub fn clear(&mut self, timer: Timer) {
+        if let Some(old) = self.due.remove(&timer) {
+            self.order.remove(&(old, timer));
+        }
+    }
+
+    #[must_use]
+    pub fn next(&self) -> Option<(Time, Timer)> {
+        self.order.first().copied()
+    }
+
+    /// Takes the first timer that is due.
+    pub fn pop_due(&mut self, now: Time) -> Option<Timer> {
+        let (at, timer) = self.next()?;
+        if at > now {
+            return None;
+        }
+        self.clear(timer);
+        Some(timer)
+    }
+}

@@ -1,0 +1,283 @@
+//! The pollers: probes, hosts, feeds and signals.
+//!
+//! Decides when each is asked again and what its last answers add up to. Never more than one
+//! question in flight for a target. Contract: a failed read keeps the last good value with its
+//! age, and its error beside it.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::counts::Counts;
+use crate::health::Judge;
+use crate::reading::{HostReading, Measurement, Observation};
+use crate::rng::Rng;
+use crate::settings;
+use crate::snapshot::{HostView, ProbeView, SignalsView, SourceView};
+use crate::types::{EffectId, Failure, Group, Now, Status, Time, Untrusted};
+
+/// Points of a sparkline; more than the widest panel shows.
+const HISTORY_MAX: usize = 120;
+
+/// Answers that uptime is computed over.
+const UPTIME_ANSWERS_MAX: usize = 1000;
+
+/// One target that is asked again and again.
+#[derive(Debug)]
+pub struct Poll {
+    pub interval: Duration,
+    in_flight: Option<EffectId>,
+    asked: Time,
+    pub success: Option<Now>,
+    pub error: Untrusted,
+}
+
+impl Poll {
+    fn new(interval: Duration) -> Poll {
+        Poll {
+            interval,
+            in_flight: None,
+            asked: Time(0),
+            success: None,
+            error: Untrusted::default(),
+        }
+    }
+
+    /// Marks a question as asked; false when one is already in flight.
+    pub fn ask(&mut self, id: EffectId, now: Now) -> bool {
+        if self.in_flight.is_some() {
+            return false;
+        }
+        self.in_flight = Some(id);
+        self.asked = now.mono;
+        true
+    }
+
+    /// Takes the reply; `None` when nobody waits for it, else when to ask again.
+    pub fn answered(&mut self, id: EffectId, now: Now, rng: &mut Rng) -> Option<Time> {
+        if self.in_flight != Some(id) {
+            return None;
+        }
+        self.in_flight = None;
+        let next = self.asked + rng.jitter(self.interval);
+        Some(next.max(now.mono + Duration::from_millis(1)))
+    }
+
+    fn settle<T>(&mut self, result: Result<T, Failure>, now: Now) -> Option<T> {
+        match result {
+            Ok(value) => {
+                self.success = Some(now);
+                self.error = Untrusted::default();
+                Some(value)
+            }
+            Err(failure) => {
+                self.error = failure.text;
+                None
+            }
+        }
+    }
+
+    fn source(&self, name: String, kind: &str) -> SourceView {
+        SourceView {
+            name,
+            kind: kind.to_owned(),
+            interval: self.interval,
+            success: self.success,
+            error: self.error.clone(),
+        }
+    }
+}
+
+fn remember<T>(ring: &mut VecDeque<T>, value: T, limit: usize) {
+    if ring.len() == limit {
+        ring.pop_front();
+    }
+    ring.push_back(value);
+}
+
+#[derive(Debug)]
+pub struct Probe {
+    pub poll: Poll,
+    judge: Judge,
+    status: Status,
+    since: Option<Now>,
+    observed: Option<Now>,
+    last: Option<Observation>,
+    last_error: Option<(Now, Untrusted)>,
+    latencies_ms: VecDeque<Option<u32>>,
+    good: VecDeque<bool>,
+    good_count: usize,
+}
+
+impl Probe {
+    pub fn new(settings: &settings::Probe) -> Probe {
+        Probe {
+            poll: Poll::new(settings.interval),
+            judge: Judge::new(
+                settings.rise,
+                settings.fall,
+                settings.degraded_above,
+                settings.unhealthy_above,
+            ),
+            status: Status::Unknown,
+            since: None,
+            observed: None,
+            last: None,
+            last_error: None,
+            latencies_ms: VecDeque::new(),
+            good: VecDeque::new(),
+            good_count: 0,
+        }
+    }
+
+    pub fn observe(&mut self, observation: Observation, now: Now) {
+        let status = self.judge.observe(&observation);
+        if status != self.status || self.since.is_none() {
+            self.since = Some(now);
+        }
+        self.status = status;
+        self.observed = Some(now);
+        self.poll.success = Some(now);
+        let millis =
+            observation.latency.map(|span| u32::try_from(span.as_millis()).unwrap_or(u32::MAX));
+        remember(&mut self.latencies_ms, millis, HISTORY_MAX);
+        let good = matches!(observation.status, Status::Up | Status::Degraded);
+        if self.good.len() == UPTIME_ANSWERS_MAX && self.good.front() == Some(&true) {
+            self.good_count -= 1;
+        }
+        remember(&mut self.good, good, UPTIME_ANSWERS_MAX);
+        self.good_count += usize::from(good);
+        if observation.status != Status::Up && !observation.message.is_empty() {
+            self.last_error = Some((now, observation.message.clone()));
+        }
+        self.last = Some(observation);
+    }
+
+    pub fn view(&self, settings: &settings::Probe) -> ProbeView {
+        let last = self.last.as_ref();
+        ProbeView {
+            name: settings.name.clone(),
+            status: self.status,
+            interval: settings.interval,
+            observed: self.observed,
+            latency: last.and_then(|last| last.latency),
+            message: last.map(|last| last.message.clone()).unwrap_or_default(),
+            last_error: self.last_error.clone(),
+            latencies_ms: self.latencies_ms.iter().copied().collect(),
+            uptime_percent: (!self.good.is_empty())
+                .then(|| percent_of(self.good_count, self.good.len())),
+            certificate_expires: last.and_then(|last| last.certificate_expires),
+            since: self.since,
+        }
+    }
+
+    /// A probe is its own source: an answer of any kind is a success of the poller.
+    pub fn source(&self, name: String) -> SourceView {
+        self.poll.source(name, "probe")
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts stay below 2^52")]
+fn percent_of(part: usize, whole: usize) -> f64 {
+    100.0 * part as f64 / whole as f64
+}
+
+#[derive(Debug)]
+pub struct Host {
+    pub poll: Poll,
+    reading: Option<HostReading>,
+    cpu_history: VecDeque<Option<f32>>,
+}
+
+impl Host {
+    pub fn new(settings: &settings::Host) -> Host {
+        Host { poll: Poll::new(settings.interval), reading: None, cpu_history: VecDeque::new() }
+    }
+
+    pub fn read(&mut self, result: Result<HostReading, Failure>, now: Now) {
+        let reading = self.poll.settle(result, now);
+        #[expect(clippy::cast_possible_truncation, reason = "a sparkline needs no more digits")]
+        let cpu = reading.as_ref().and_then(|reading| reading.cpu_percent).map(|cpu| cpu as f32);
+        remember(&mut self.cpu_history, cpu, HISTORY_MAX);
+        if let Some(reading) = reading {
+            self.reading = Some(reading);
+        }
+    }
+
+    pub fn view(&self, settings: &settings::Host) -> HostView {
+        HostView {
+            name: settings.name.clone(),
+            interval: settings.interval,
+            observed: self.poll.success,
+            reading: self.reading.clone(),
+            error: self.poll.error.clone(),
+            cpu_history: self.cpu_history.iter().copied().collect(),
+        }
+    }
+
+    pub fn source(&self, settings: &settings::Host) -> SourceView {
+        self.poll.source(settings.name.clone(), "host")
+    }
+}
+
+/// The feed's alerts live in [`crate::incident`]; here is only its poller.
+#[derive(Debug)]
+pub struct Feed {
+    pub poll: Poll,
+}
+
+impl Feed {
+    pub fn new(settings: &settings::Feed) -> Feed {
+        Feed { poll: Poll::new(settings.interval) }
+    }
+
+    pub fn read<T>(&mut self, result: Result<T, Failure>, now: Now) -> Option<T> {
+        self.poll.settle(result, now)
+    }
+
+    pub fn source(&self, settings: &settings::Feed) -> SourceView {
+        self.poll.source(settings.name.clone(), &settings.kind)
+    }
+}
+
+#[derive(Debug)]
+pub struct Signals {
+    pub poll: Poll,
+    counts: Counts,
+    at: Option<chrono::DateTime<chrono::Utc>>,
+}
+
+impl Signals {
+    pub fn new(settings: &settings::Signals) -> Signals {
+        Signals {
+            poll: Poll::new(settings.interval),
+            counts: Counts::new(settings.window, settings.slow_above),
+            at: None,
+        }
+    }
+
+    pub fn read(&mut self, result: Result<Measurement, Failure>, now: Now) {
+        if let Some(measurement) = self.poll.settle(result, now) {
+            self.at = Some(measurement.at);
+            self.counts.observe(&measurement, now);
+        }
+    }
+
+    /// The view, and the share of the traffic that the canary served.
+    pub fn view(&self, settings: &settings::Signals, stable: Group) -> (SignalsView, Option<f64>) {
+        let (stable, canary, traffic) = self.counts.view(stable, settings);
+        let view = SignalsView {
+            interval: settings.interval,
+            window: settings.window,
+            stable,
+            canary,
+            at: self.at,
+            observed: self.poll.success,
+            error: self.poll.error.clone(),
+        };
+        (view, traffic)
+    }
+
+    pub fn source(&self, service: &settings::Service) -> SourceView {
+        self.poll.source(format!("{} signals", service.name), "signals")
+    }
+}
