@@ -1,1 +1,328 @@
-//! Being written.
+//! The command line: one subcommand for everything that the console can do.
+//!
+//! Decides exit codes and what is printed. Never acts by itself: every change is submitted to the
+//! engine of the state directory, as the console's are. Contract: 0 is success and only that; 64
+//! is a wrong call, 65 a wrong configuration, 69 an engine that cannot be reached.
+
+pub mod console;
+mod demo;
+mod journal;
+mod operate;
+mod status;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::config::Loaded;
+use crate::io::state;
+use crate::link::{Link, Options};
+use crate::{config, driver};
+
+/// Exit codes beyond those of the commands themselves (as in `sysexits.h`).
+pub const USAGE: u8 = 64;
+pub const BAD_CONFIG: u8 = 65;
+pub const UNAVAILABLE: u8 = 69;
+
+/// What a command ends with: an exit code, after an explanation on standard error.
+pub struct Exit {
+    pub code: u8,
+    pub why: String,
+}
+
+impl Exit {
+    pub fn new(code: u8, why: impl Into<String>) -> Exit {
+        Exit { code, why: why.into() }
+    }
+}
+
+#[derive(Parser)]
+#[command(
+    name = "quarterdeck",
+    version,
+    about = "The release officer's console: watch production and move its traffic",
+    after_help = "Without a command the console opens.\n\nExit codes: 0 done (an operation: \
+                  VERIFIED), 1 refused or failed, 2 PARTIAL, 3 UNKNOWN, 4 SUPERSEDED, 64 wrong \
+                  call, 65 wrong configuration, 69 no engine. `status` has its own: 2 any DOWN, 1 \
+                  any DEGRADED, 3 any UNKNOWN or STALE, 0 else."
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Args, Clone)]
+pub struct Global {
+    /// The configuration; else $QUARTERDECK_CONFIG, else the XDG path
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where journal and socket live; else $XDG_STATE_HOME/quarterdeck/ENVIRONMENT
+    #[arg(long, global = true, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// Look, but never act
+    #[arg(long, global = true)]
+    read_only: bool,
+    #[command(flatten)]
+    look: Look,
+}
+
+/// How the console is drawn.
+#[derive(Args, Clone)]
+pub struct Look {
+    /// dark, light, mono
+    #[arg(long, global = true, value_name = "NAME")]
+    theme: Option<String>,
+    #[arg(long, global = true, value_enum, default_value = "auto")]
+    color: Color,
+    /// Letters instead of symbols
+    #[arg(long, global = true)]
+    ascii: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    Auto,
+    Truecolor,
+    #[value(name = "256")]
+    Indexed,
+    #[value(name = "16")]
+    Basic,
+    Never,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// A live environment on loopback, to try everything on
+    Demo(demo::Args),
+    /// One look at everything, for scripts
+    Status(status::Args),
+    /// Give a share of the traffic to the canary
+    Split(operate::Split),
+    /// All traffic to the canary
+    Promote(operate::Change),
+    /// All traffic back to stable, at once
+    Rollback(operate::Change),
+    /// End the release in flight: all traffic to stable
+    Abort(operate::Change),
+    /// Read, check and export what was done
+    #[command(subcommand)]
+    Journal(journal::Command),
+    /// Check the configuration
+    Check,
+    /// The configuration's schema, or an example of it
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Run the engine in the foreground, for a service manager
+    Engine {
+        /// End when nobody looks and nothing is going on
+        #[arg(long, hide = true)]
+        on_demand: bool,
+    },
+    /// Completions for a shell
+    Completions { shell: clap_complete::Shell },
+    /// The manual page
+    Man,
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// JSON Schema of the file
+    Schema,
+    /// A commented file
+    Example,
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    match dispatch(cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(exit) => {
+            eprintln!("quarterdeck: {}", exit.why);
+            ExitCode::from(exit.code)
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<u8, Exit> {
+    let global = cli.global;
+    match cli.command {
+        None => open_console(&global),
+        Some(Command::Demo(args)) => demo::run(&args, &global),
+        Some(Command::Status(args)) => status::run(&args, &global),
+        Some(Command::Split(args)) => operate::split(&args, &global),
+        Some(Command::Promote(args)) => operate::promote(&args, &global),
+        Some(Command::Rollback(args)) => operate::rollback(&args, &global),
+        Some(Command::Abort(args)) => operate::abort(&args, &global),
+        Some(Command::Journal(command)) => journal::run(&command, &global),
+        Some(Command::Check) => check(&global),
+        Some(Command::Config(ConfigCommand::Schema)) => print(config::SCHEMA),
+        Some(Command::Config(ConfigCommand::Example)) => print(config::EXAMPLE),
+        Some(Command::Engine { on_demand }) => engine(&global, on_demand),
+        Some(Command::Completions { shell }) => {
+            let mut out = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "quarterdeck", &mut out);
+            print(&String::from_utf8_lossy(&out))
+        }
+        Some(Command::Man) => {
+            let mut out = Vec::new();
+            clap_mangen::Man::new(Cli::command())
+                .render(&mut out)
+                .map_err(|error| Exit::new(1, error.to_string()))?;
+            print(&String::from_utf8_lossy(&out))
+        }
+    }
+}
+
+/// Writes to standard output; a reader that went away is no failure.
+pub fn print(text: &str) -> Result<u8, Exit> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => Ok(0),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(0),
+        Err(error) => Err(Exit::new(1, format!("standard output: {error}"))),
+    }
+}
+
+impl Global {
+    /// The configuration's path: asked for, from the environment, or the XDG place.
+    fn config_path(&self) -> Result<PathBuf, Exit> {
+        let from_env = std::env::var_os("QUARTERDECK_CONFIG").filter(|path| !path.is_empty());
+        if let Some(path) = self.config.clone().or(from_env.map(PathBuf::from)) {
+            return std::path::absolute(&path)
+                .map_err(|error| Exit::new(BAD_CONFIG, format!("{}: {error}", path.display())));
+        }
+        let path = state::default_config().map_err(|why| Exit::new(BAD_CONFIG, why))?;
+        if path.exists() {
+            return Ok(path);
+        }
+        Err(Exit::new(
+            BAD_CONFIG,
+            format!(
+                "there is no configuration yet.\n  quarterdeck demo            try it on a live \
+                 environment on this machine\n  quarterdeck config example  a commented file to \
+                 begin with; put it at {}",
+                path.display()
+            ),
+        ))
+    }
+
+    fn load(&self) -> Result<(PathBuf, Loaded), Exit> {
+        let path = self.config_path()?;
+        let loaded = config::read(&path).map_err(|why| Exit::new(BAD_CONFIG, why))?;
+        Ok((path, loaded))
+    }
+
+    fn state_dir(&self, loaded: &Loaded) -> Result<PathBuf, Exit> {
+        match &self.state_dir {
+            Some(dir) => std::path::absolute(dir)
+                .map_err(|error| Exit::new(USAGE, format!("{}: {error}", dir.display()))),
+            None => state::default_dir(&loaded.engine.environment.name)
+                .map_err(|why| Exit::new(BAD_CONFIG, why)),
+        }
+    }
+
+    /// Joins the engine of the state directory, starting it if need be.
+    fn link(&self) -> Result<Link, Exit> {
+        let (config, loaded) = self.load()?;
+        let state_dir = self.state_dir(&loaded)?;
+        let options = Options { state_dir, config, read_only: self.read_only };
+        Link::connect(&options).map_err(|failure| Exit::new(UNAVAILABLE, failure.text.to_string()))
+    }
+}
+
+fn open_console(global: &Global) -> Result<u8, Exit> {
+    let link = global.link()?;
+    show(link, global, None)
+}
+
+/// Runs the console on a link until it is left.
+fn show(
+    link: Link,
+    global: &Global,
+    faults: Option<Box<dyn console::Faults>>,
+) -> Result<u8, Exit> {
+    let options = console::Options {
+        read_only: global.read_only,
+        theme: global.look.theme.clone(),
+        color: global.look.color,
+        ascii: global.look.ascii,
+        faults,
+    };
+    console::run(link, options).map(|_| 0).map_err(|why| Exit::new(1, why))
+}
+
+fn check(global: &Global) -> Result<u8, Exit> {
+    let (path, loaded) = global.load()?;
+    for problem in &loaded.warnings {
+        eprintln!(
+            "{}:{}:{}: warning: {}",
+            path.display(),
+            problem.line,
+            problem.column,
+            problem.text
+        );
+    }
+    let engine = &loaded.engine;
+    print(&format!(
+        "{}: ok: environment {}, {} services, {} probes, {} routers, {} hosts, {} feeds, {} \
+         warnings\n",
+        path.display(),
+        engine.environment.name,
+        engine.services.len(),
+        engine.probes.len(),
+        engine.routers.len(),
+        engine.hosts.len(),
+        engine.feeds.len(),
+        loaded.warnings.len()
+    ))
+}
+
+fn engine(global: &Global, on_demand: bool) -> Result<u8, Exit> {
+    if on_demand {
+        // A session of its own: the terminal that started it may go away. Already leading one is
+        // as good.
+        let _ = rustix::process::setsid();
+    }
+    let (config, loaded) = global.load()?;
+    let state_dir = global.state_dir(&loaded)?;
+    driver::run(&driver::Options { config, state_dir, on_demand })
+        .map(|()| 0)
+        .map_err(|why| Exit::new(1, why))
+}
+
+/// An id for a submission: unique, not secret.
+fn submission_id() -> String {
+    let now = crate::io::clock::now();
+    format!("{:x}-{:x}", now.mono.0, std::process::id())
+}
+
+/// Waits until the engine has shown something that `ready` accepts.
+fn wait_for<T>(
+    link: &mut Link,
+    timeout: Duration,
+    mut ready: impl FnMut(&engine::snapshot::Snapshot) -> Option<T>,
+) -> Option<T> {
+    let begin = crate::io::clock::now();
+    loop {
+        if let Some(snapshot) = link.snapshot()
+            && let Some(found) = ready(&snapshot)
+        {
+            return Some(found);
+        }
+        let spent = begin.age(crate::io::clock::now());
+        let left = timeout.checked_sub(spent)?;
+        link.wait(left.min(Duration::from_millis(500)));
+    }
+}

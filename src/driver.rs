@@ -1,1 +1,281 @@
-//! Being written.
+//! The loop between the engine and the world.
+//!
+//! Decides only order and pace:
+//!
+//! 1. wait for an input, the engine's next deadline, or the end
+//! 2. drain every ready input, commands and routers first, and take the time
+//! 3. hand each to the engine
+//! 4. hand it the deadline, if one is due
+//! 5. perform the effects
+//! 6. publish the newest snapshot, and go to 1
+//!
+//! Never blocks: what can take time runs in a task or a thread of its own. Contract: one engine
+//! for one state directory, held by a lock on it.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use engine::command::Reply;
+use engine::snapshot::Snapshot;
+use engine::types::{Now, Time};
+use engine::{Effect, Engine, Input};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use crate::io::journal::sqlite::Journal;
+use crate::io::socket::FromClient;
+use crate::io::{World, clock, socket, wire};
+
+/// Snapshots go out at most this often, but at once for a change of an operation.
+const FRAME: Duration = Duration::from_millis(50);
+
+/// An engine started on demand ends when this long nobody looked and nothing was going on.
+const IDLE_EXIT: Duration = Duration::from_secs(5);
+
+/// Inputs taken in one turn; the rest waits for the next, so that snapshots keep coming.
+const TURN_INPUTS_MAX: usize = 1024;
+
+pub struct Options {
+    pub config: PathBuf,
+    pub state_dir: PathBuf,
+    /// End when idle, because a client started it.
+    pub on_demand: bool,
+}
+
+/// Runs the engine of a state directory until it is told to end.
+pub fn run(options: &Options) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("starting the runtime: {error}"))?;
+    tokio::task::LocalSet::new().block_on(&runtime, serve(options))
+}
+
+async fn serve(options: &Options) -> Result<(), String> {
+    crate::io::state::private_dir(&options.state_dir)?;
+    let Some(_lock) = lock(options)? else {
+        // Another client was faster; its engine serves this one too.
+        return Ok(());
+    };
+    let loaded = crate::config::read(&options.config)?;
+    let (journal, entries) =
+        Journal::open(&options.state_dir).map_err(|failure| failure.text.to_string())?;
+    let (inputs_in, inputs) = mpsc::unbounded_channel();
+    let world = World::new(&loaded.engine, loaded.io, journal, &options.state_dir, inputs_in)
+        .map_err(|failure| failure.text.to_string())?;
+    let listener = socket::bind(&options.state_dir)?;
+    let (clients_in, clients) = mpsc::unbounded_channel();
+    let (publish, snapshots) = watch::channel(None);
+    tokio::task::spawn_local(socket::serve(listener, clients_in, snapshots));
+
+    let now = clock::now();
+    let mut effects = Vec::new();
+    let engine =
+        Engine::recover(loaded.engine, wire::BUILD, seed(now), &entries, now, &mut effects);
+    let mut driver = Driver {
+        engine,
+        world,
+        inputs,
+        clients,
+        publish,
+        asked: BTreeMap::new(),
+        joined: 0,
+        idle_since: now.mono,
+        published: Time(0),
+        unpublished: true,
+        on_demand: options.on_demand,
+    };
+    driver.perform(effects);
+    driver.run().await
+}
+
+/// Not secret, only different for each start.
+fn seed(now: Now) -> u64 {
+    now.mono.0 ^ (u64::from(std::process::id()) << 40) ^ now.wall.timestamp_micros().unsigned_abs()
+}
+
+/// Takes the state directory for this engine. `None` when an engine that was started on demand
+/// finds another in place.
+fn lock(options: &Options) -> Result<Option<File>, String> {
+    let path = options.state_dir.join("engine.lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|error| format!("{}: {error}", path.display()))?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) if options.on_demand => Ok(None),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            Err(format!("an engine already runs in {}", options.state_dir.display()))
+        }
+        Err(error) => Err(format!("{}: {error}", path.display())),
+    }
+}
+
+struct Driver {
+    engine: Engine,
+    world: World,
+    inputs: mpsc::UnboundedReceiver<Input>,
+    clients: mpsc::UnboundedReceiver<FromClient>,
+    publish: watch::Sender<Option<Snapshot>>,
+    /// Who waits for the reply to a submission.
+    asked: BTreeMap<String, mpsc::UnboundedSender<Reply>>,
+    joined: u32,
+    idle_since: Time,
+    published: Time,
+    unpublished: bool,
+    on_demand: bool,
+}
+
+/// What a turn begins with.
+enum Wake {
+    Input(Input),
+    Client(FromClient),
+    Due,
+    End,
+}
+
+impl Driver {
+    async fn run(mut self) -> Result<(), String> {
+        let failed = |error: std::io::Error| format!("listening for signals: {error}");
+        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
+        loop {
+            let sleep = self.sleep(clock::now());
+            let wake = tokio::select! {
+                biased;
+                Some(client) = self.clients.recv() => Wake::Client(client),
+                Some(input) = self.inputs.recv() => Wake::Input(input),
+                () = tokio::time::sleep(sleep) => Wake::Due,
+                _ = terminate.recv() => Wake::End,
+                _ = interrupt.recv() => Wake::End,
+                // A terminal that goes away is not the engine's business.
+                _ = hangup.recv() => continue,
+            };
+            if self.turn(wake) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Until the next thing to do: a deadline, a snapshot that waits, the end of idleness.
+    fn sleep(&self, now: Now) -> Duration {
+        let mut until = now.mono + Duration::from_mins(1);
+        if let Some((deadline, _)) = self.engine.next_deadline() {
+            until = until.min(deadline);
+        }
+        if self.unpublished && self.joined > 0 {
+            until = until.min(self.published + FRAME);
+        }
+        if self.on_demand && self.joined == 0 {
+            until = until.min(self.idle_since + IDLE_EXIT);
+        }
+        until.since(now.mono)
+    }
+
+    /// One turn; true when it is the last.
+    fn turn(&mut self, wake: Wake) -> bool {
+        let mut ready = Vec::new();
+        let mut retire = false;
+        match wake {
+            Wake::Input(input) => ready.push(input),
+            Wake::Client(client) => retire |= self.client(client, &mut ready),
+            Wake::Due => {}
+            Wake::End => return true,
+        }
+        while let Ok(client) = self.clients.try_recv() {
+            retire |= self.client(client, &mut ready);
+        }
+        while ready.len() < TURN_INPUTS_MAX
+            && let Ok(input) = self.inputs.try_recv()
+        {
+            ready.push(input);
+        }
+        ready.sort_by_key(rank);
+        let urgent = ready.first().is_some_and(|input| rank(input) <= URGENT);
+        let now = clock::now();
+        let mut effects = Vec::new();
+        self.unpublished |= !ready.is_empty();
+        for input in ready {
+            self.engine.handle(now, input, &mut effects);
+        }
+        self.engine.handle_deadline(now, &mut effects);
+        self.perform(effects);
+        self.show(now, urgent);
+        let idle = self.joined == 0 && self.engine.is_idle();
+        if !idle {
+            self.idle_since = now.mono;
+        }
+        let bored = self.on_demand && idle && now.mono.since(self.idle_since) >= IDLE_EXIT;
+        bored || (retire && self.engine.is_idle())
+    }
+
+    /// Takes a client's message; true when it asks the engine to end.
+    fn client(&mut self, message: FromClient, ready: &mut Vec<Input>) -> bool {
+        match message {
+            FromClient::Joined => {
+                self.joined += 1;
+                self.unpublished = true;
+            }
+            FromClient::Left => self.joined = self.joined.saturating_sub(1),
+            FromClient::Submitted { submission, reply } => {
+                self.asked.insert(submission.id.clone(), reply);
+                ready.push(Input::Submitted(*submission));
+            }
+            FromClient::Retire => return true,
+        }
+        false
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Answer(reply) => self.answer(reply),
+                Effect::Probe { .. }
+                | Effect::ReadHost { .. }
+                | Effect::ReadFeed { .. }
+                | Effect::Measure { .. }
+                | Effect::SetSplit { .. }
+                | Effect::ReadSplit { .. }
+                | Effect::Append { .. }
+                | Effect::Acknowledge { .. }
+                | Effect::Escalate { .. } => self.world.perform(effect),
+            }
+        }
+    }
+
+    fn answer(&mut self, reply: Reply) {
+        let (Reply::Accepted { submission, .. } | Reply::Refused { submission, .. }) = &reply;
+        if let Some(client) = self.asked.remove(submission) {
+            let _ = client.send(reply);
+        }
+    }
+
+    fn show(&mut self, now: Now, urgent: bool) {
+        let due = now.mono.since(self.published) >= FRAME;
+        if self.unpublished && self.joined > 0 && (urgent || due) {
+            self.publish.send_replace(Some(self.engine.snapshot()));
+            self.published = now.mono;
+            self.unpublished = false;
+        }
+    }
+}
+
+/// Inputs up to this rank change an operation: what they change is shown at once.
+const URGENT: u8 = 2;
+
+/// The order within a turn: people, then routers, then the journal, then what is watched.
+fn rank(input: &Input) -> u8 {
+    match input {
+        Input::Submitted(_) => 0,
+        Input::SplitSet { .. } | Input::SplitRead { .. } => 1,
+        Input::Appended { .. } | Input::Responded { .. } => 2,
+        Input::Probed { .. } | Input::HostRead { .. } | Input::Measured { .. } => 3,
+        Input::FeedRead { .. } => 4,
+    }
+}

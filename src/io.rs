@@ -1,4 +1,8 @@
 //! The adapters: everything that touches the world.
+//!
+//! Decides nothing: [`World::perform`] does what the engine asks and sends exactly one input back.
+//! Never two writes to one router at once. Contract: every adapter bounds itself in time and size,
+//! so every effect has its reply.
 
 pub mod clock;
 pub mod command;
@@ -11,5 +15,187 @@ pub mod probe;
 pub mod router;
 pub mod settings;
 pub mod socket;
+pub mod state;
 pub mod terminal;
 pub mod wire;
+
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use engine::reading::WriteAnswer;
+use engine::types::{Failure, FailureKind, Untrusted};
+use engine::{Effect, Input};
+use tokio::sync::{Mutex, mpsc};
+
+use crate::io::journal::sqlite::Journal;
+
+/// A backstop over the adapters' own limits: a reply comes even when one of them is stuck.
+const BACKSTOP: Duration = Duration::from_secs(1);
+
+/// All adapters of one configuration.
+pub struct World {
+    client: http::Client,
+    settings: Rc<settings::Settings>,
+    hosts: Vec<Rc<Mutex<host::Reader>>>,
+    feeds: Vec<Rc<Mutex<feed::Reader>>>,
+    /// The only writer of each router, or why there is none.
+    routers: Vec<Result<Rc<Mutex<router::Writer>>, Failure>>,
+    journal: std::sync::mpsc::Sender<Append>,
+    inputs: mpsc::UnboundedSender<Input>,
+}
+
+struct Append {
+    id: engine::types::EffectId,
+    entry: Box<engine::record::Entry>,
+    safety: bool,
+}
+
+impl World {
+    pub fn new(
+        engine: &engine::settings::Settings,
+        settings: settings::Settings,
+        journal: Journal,
+        state_dir: &Path,
+        inputs: mpsc::UnboundedSender<Input>,
+    ) -> Result<World, Failure> {
+        let routers = engine.routers.iter().zip(&settings.routers).map(|(own, target)| {
+            let service = &engine.services[own.service.index()].name;
+            let name = format!("{service}.{}", own.name);
+            router::Writer::open(&name, target.clone(), state_dir)
+                .map(|writer| Rc::new(Mutex::new(writer)))
+        });
+        let feeds = engine.feeds.iter().zip(&settings.feeds).map(|(own, target)| {
+            Rc::new(Mutex::new(feed::Reader::new(&own.name, target.clone())))
+        });
+        let hosts =
+            settings.hosts.iter().map(|host| Rc::new(Mutex::new(host::Reader::new(host.clone()))));
+        Ok(World {
+            client: http::Client::new()?,
+            hosts: hosts.collect(),
+            feeds: feeds.collect(),
+            routers: routers.collect(),
+            journal: keep_journal(journal, inputs.clone())?,
+            settings: Rc::new(settings),
+            inputs,
+        })
+    }
+
+    /// Starts the effect; its reply comes as an input. Answers to clients are the driver's.
+    pub fn perform(&self, effect: Effect) {
+        let (client, settings) = (self.client.clone(), Rc::clone(&self.settings));
+        match effect {
+            Effect::Probe { id, probe } => self.spawn(async move {
+                let observation = probe::run(&client, &settings.probes[probe.index()]).await;
+                Input::Probed { id, probe, observation }
+            }),
+            Effect::ReadHost { id, host } => {
+                let reader = Rc::clone(&self.hosts[host.index()]);
+                self.spawn(async move {
+                    let result = reader.lock().await.read(&client).await;
+                    Input::HostRead { id, host, result }
+                });
+            }
+            Effect::ReadFeed { id, feed } => {
+                let reader = Rc::clone(&self.feeds[feed.index()]);
+                self.spawn(async move {
+                    let result = reader.lock().await.read(&client).await;
+                    Input::FeedRead { id, feed, result }
+                });
+            }
+            Effect::Measure { id, service } => self.spawn(async move {
+                let result = match &settings.signals[service.index()] {
+                    Some(target) => metrics::measure(&client, target).await,
+                    None => Err(Failure::new(FailureKind::Refused, "no signals are configured")),
+                };
+                Input::Measured { id, service, result }
+            }),
+            Effect::SetSplit { id, router, weights, fence, budget } => {
+                let writer = self.routers[router.index()].clone();
+                self.spawn(async move {
+                    let answer = match writer {
+                        Ok(writer) => {
+                            let mut writer = writer.lock().await;
+                            let write = writer.set(&client, weights, fence, budget);
+                            tokio::time::timeout(budget + BACKSTOP, write).await.unwrap_or_else(
+                                |_| WriteAnswer::Unknown {
+                                    why: Untrusted::new("the router's adapter did not return"),
+                                },
+                            )
+                        }
+                        Err(failure) => WriteAnswer::Rejected { why: failure.text },
+                    };
+                    Input::SplitSet { id, router, answer }
+                });
+            }
+            Effect::ReadSplit { id, router, budget } => {
+                let writer = self.routers[router.index()].clone();
+                self.spawn(async move {
+                    let result = match writer {
+                        Ok(writer) => {
+                            let writer = writer.lock().await;
+                            let read = writer.read(&client, budget);
+                            tokio::time::timeout(budget + BACKSTOP, read).await.unwrap_or_else(
+                                |_| {
+                                    let text = "the router's adapter did not return";
+                                    Err(Failure::new(FailureKind::Timeout, text))
+                                },
+                            )
+                        }
+                        Err(failure) => Err(failure),
+                    };
+                    Input::SplitRead { id, router, result }
+                });
+            }
+            Effect::Append { id, entry, safety } => {
+                // The journal's thread lives as long as this world does.
+                let _ = self.journal.send(Append { id, entry, safety });
+            }
+            Effect::Acknowledge { id, feed, fingerprint, key, actor, comment } => {
+                let reader = Rc::clone(&self.feeds[feed.index()]);
+                self.spawn(async move {
+                    let mut reader = reader.lock().await;
+                    let result = reader.acknowledge(&client, &fingerprint, &actor, &comment).await;
+                    Input::Responded { id, key, result }
+                });
+            }
+            Effect::Escalate { id, feed, fingerprint, key, .. } => {
+                let reader = Rc::clone(&self.feeds[feed.index()]);
+                self.spawn(async move {
+                    let result = reader.lock().await.escalate(&client, &fingerprint).await;
+                    Input::Responded { id, key, result }
+                });
+            }
+            Effect::Answer(_) => {}
+        }
+    }
+
+    fn spawn(&self, work: impl Future<Output = Input> + 'static) {
+        let inputs = self.inputs.clone();
+        tokio::task::spawn_local(async move {
+            let _ = inputs.send(work.await);
+        });
+    }
+}
+
+/// The journal syncs to disk, so it has a thread of its own: appends in their order, each replied.
+fn keep_journal(
+    mut journal: Journal,
+    inputs: mpsc::UnboundedSender<Input>,
+) -> Result<std::sync::mpsc::Sender<Append>, Failure> {
+    let (sender, receiver) = std::sync::mpsc::channel::<Append>();
+    std::thread::Builder::new()
+        .name("journal".to_owned())
+        .spawn(move || {
+            while let Ok(Append { id, entry, safety }) = receiver.recv() {
+                let result = journal.append(&entry, safety);
+                if inputs.send(Input::Appended { id, result }).is_err() {
+                    return;
+                }
+            }
+        })
+        .map_err(|error| {
+            Failure::new(FailureKind::Refused, format!("starting the journal's thread: {error}"))
+        })?;
+    Ok(sender)
+}

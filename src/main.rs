@@ -1,3 +1,7 @@
 //! Parses arguments, starts one mode, maps the error to an exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    quarterdeck::cli::run()
+}

@@ -1,1 +1,147 @@
-//! Being written.
+//! The engine's end of its socket.
+//!
+//! Decides who a client is, by the kernel's word. Never lets a slow client hold up the engine:
+//! each has a task of its own that sends the newest snapshot and skips those it missed. Contract:
+//! the socket is 0600 inside a 0700 directory, so that only its owner and root get in.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use engine::command::{Reply, Submission};
+use engine::snapshot::Snapshot;
+use engine::types::{Actor, Untrusted};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, watch};
+
+use crate::io::wire::{self, BUILD, LINE_BYTES_MAX, ToClient, ToEngine};
+
+/// File name of the socket in the state directory.
+pub const NAME: &str = "engine.sock";
+
+/// A client that takes nothing for this long is gone.
+const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the clients tell the driver.
+pub enum FromClient {
+    Joined,
+    Left,
+    Submitted { submission: Box<Submission>, reply: mpsc::UnboundedSender<Reply> },
+    Retire,
+}
+
+/// Binds the socket, replacing one that a dead engine left (the directory's lock is held).
+pub fn bind(dir: &Path) -> Result<UnixListener, String> {
+    let path = dir.join(NAME);
+    match std::fs::remove_file(&path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(format!("{}: {error}", path.display())),
+    }
+    let listener = UnixListener::bind(&path).map_err(|error| {
+        format!("{}: {error} (a socket's path may have at most 107 bytes)", path.display())
+    })?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
+        .map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(listener)
+}
+
+/// Accepts clients for ever.
+pub async fn serve(
+    listener: UnixListener,
+    driver: mpsc::UnboundedSender<FromClient>,
+    snapshots: watch::Receiver<Option<Snapshot>>,
+) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let (driver, snapshots) = (driver.clone(), snapshots.clone());
+                tokio::task::spawn_local(async move {
+                    if driver.send(FromClient::Joined).is_ok() {
+                        client(stream, &driver, snapshots).await;
+                        let _ = driver.send(FromClient::Left);
+                    }
+                });
+            }
+            // Out of descriptors, most likely: clients can wait, the engine's work cannot.
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+async fn client(
+    stream: UnixStream,
+    driver: &mpsc::UnboundedSender<FromClient>,
+    mut snapshots: watch::Receiver<Option<Snapshot>>,
+) {
+    let Ok(peer) = stream.peer_cred() else { return };
+    let mut actor = Actor { user: user_name(peer.uid()), uid: peer.uid(), ssh: None };
+    let (read, mut write) = stream.into_split();
+    let mut lines = BufReader::new(read.take(LINE_BYTES_MAX as u64));
+    let (reply, mut replies) = mpsc::unbounded_channel();
+    let hello = ToClient::Hello { build: BUILD.to_owned(), pid: std::process::id() };
+    if write.write_all(wire::encode(&hello).as_bytes()).await.is_err() {
+        return;
+    }
+    snapshots.mark_changed();
+    let mut sent: Option<Snapshot> = None;
+    let mut line = String::new();
+    loop {
+        let out = tokio::select! {
+            biased;
+            Some(reply) = replies.recv() => wire::encode(&ToClient::Reply(reply)),
+            got = lines.read_line(&mut line) => {
+                if !matches!(got, Ok(1..)) || !line.ends_with('\n') {
+                    return;
+                }
+                lines.get_mut().set_limit(LINE_BYTES_MAX as u64);
+                let Ok(message) = serde_json::from_str(&line) else { return };
+                line.clear();
+                match message {
+                    ToEngine::Hello { ssh, .. } => actor.ssh = ssh,
+                    ToEngine::Submit(mut submission) => {
+                        submission.actor = actor.clone();
+                        let reply = reply.clone();
+                        let message = FromClient::Submitted { submission, reply };
+                        if driver.send(message).is_err() {
+                            return;
+                        }
+                    }
+                    ToEngine::Retire => {
+                        let _ = driver.send(FromClient::Retire);
+                    }
+                }
+                continue;
+            }
+            changed = snapshots.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                let Some(newest) = snapshots.borrow_and_update().clone() else { continue };
+                let mut out = String::new();
+                for section in newest.changes_since(sent.as_ref()) {
+                    out.push_str(&wire::encode(&ToClient::Section(section)));
+                }
+                out.push_str(&wire::encode(&ToClient::Whole));
+                sent = Some(newest);
+                out
+            }
+        };
+        let written = tokio::time::timeout(WRITE_PATIENCE, write.write_all(out.as_bytes())).await;
+        if !matches!(written, Ok(Ok(()))) {
+            return;
+        }
+    }
+}
+
+/// The name that this machine gives to a user id; the number where it gives none.
+fn user_name(uid: u32) -> Untrusted {
+    let table = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let named = table.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then_some(name)
+    });
+    named.map_or_else(|| Untrusted::new(&format!("uid {uid}")), Untrusted::new)
+}

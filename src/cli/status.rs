@@ -1,0 +1,199 @@
+//! One look at everything, for scripts and for people in a hurry.
+//!
+//! Decides the JSON's shape (`status.schema.json` beside this file) and the exit code. Never calls
+//! healthy what was not seen. Contract: 2 if any service is DOWN, else 1 if any is DEGRADED, else 3
+//! if any is UNKNOWN or STALE, else 0; MAINT counts as 0.
+
+use std::time::Duration;
+
+use engine::snapshot::{ProbeView, Snapshot, SourceView};
+use engine::types::{Now, Status};
+use serde_json::{Value, json};
+
+use crate::cli::{Exit, Global, UNAVAILABLE, print, wait_for};
+use crate::io::clock;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+    /// Wait at most this many seconds for every source's first answer
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    timeout: u64,
+}
+
+pub fn run(args: &Args, global: &Global) -> Result<u8, Exit> {
+    let mut link = global.link()?;
+    let patience = Duration::from_secs(args.timeout);
+    let whole = wait_for(&mut link, patience, |snapshot| {
+        let answered =
+            |source: &SourceView| source.success.is_some() || !source.error.is_empty();
+        snapshot.sources.iter().all(answered).then(|| snapshot.clone())
+    });
+    let Some(snapshot) = whole.or_else(|| link.snapshot()) else {
+        return Err(Exit::new(UNAVAILABLE, "the engine shows nothing"));
+    };
+    let now = clock::now();
+    if args.json {
+        print(&format!("{:#}\n", document(&snapshot, now)))?;
+    } else {
+        print(&plain(&snapshot, now))?;
+    }
+    Ok(exit_code(&snapshot, now))
+}
+
+/// 2 DOWN, 1 DEGRADED, 3 UNKNOWN or STALE, 0 else.
+#[must_use]
+pub fn exit_code(snapshot: &Snapshot, now: Now) -> u8 {
+    let worst = snapshot.services.iter().map(|service| service.status_at(now)).max();
+    match worst {
+        Some(Status::Down) => 2,
+        Some(Status::Degraded) => 1,
+        Some(Status::Unknown | Status::Stale) => 3,
+        Some(Status::Up | Status::Maint) | None => 0,
+    }
+}
+
+fn millis(span: Option<Duration>) -> Option<u64> {
+    span.map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn probe(probe: &ProbeView, now: Now) -> Value {
+    json!({
+        "name": probe.name,
+        "status": probe.status_at(now),
+        "latency_ms": millis(probe.latency),
+        "observed_at": probe.observed.map(|at| at.wall),
+        "message": probe.message,
+    })
+}
+
+/// The whole look as one JSON object.
+#[must_use]
+pub fn document(snapshot: &Snapshot, now: Now) -> Value {
+    let services: Vec<Value> = snapshot
+        .services
+        .iter()
+        .map(|service| {
+            let split = service.route.as_ref().map(|route| {
+                let routers: Vec<Value> = route
+                    .routers
+                    .iter()
+                    .map(|router| {
+                        let known = router.error.is_empty();
+                        json!({
+                            "name": router.name,
+                            "canary": router.canary.filter(|_| known),
+                            "state": if known { "read" } else { "unreadable" },
+                            "read_at": router.read.map(|at| at.wall),
+                        })
+                    })
+                    .collect();
+                json!({ "set": route.set, "routers": routers, "traffic": route.traffic })
+            });
+            json!({
+                "name": service.name,
+                "status": service.status_at(now),
+                "probes": service.probes.iter().map(|own| probe(own, now)).collect::<Vec<_>>(),
+                "split": split,
+            })
+        })
+        .collect();
+    let hosts: Vec<Value> = snapshot
+        .hosts
+        .iter()
+        .map(|host| {
+            let reading = host.reading.as_ref();
+            json!({
+                "name": host.name,
+                "observed_at": host.observed.map(|at| at.wall),
+                "cpu_percent": reading.and_then(|reading| reading.cpu_percent),
+                "memory_percent": reading.and_then(|reading| reading.memory_percent),
+                "swap_percent": reading.and_then(|reading| reading.swap_percent),
+                "load": reading.and_then(|reading| reading.load),
+                "processes": reading.and_then(|reading| reading.processes),
+                "error": host.error,
+            })
+        })
+        .collect();
+    let incidents: Vec<Value> = snapshot
+        .incidents
+        .open
+        .iter()
+        .map(|incident| {
+            json!({
+                "id": incident.key,
+                "name": incident.name,
+                "severity": incident.severity,
+                "state": incident.state,
+                "source": incident.source,
+                "started_at": incident.started_at,
+                "labels": incident.labels,
+            })
+        })
+        .collect();
+    let sources: Vec<Value> = snapshot
+        .sources
+        .iter()
+        .map(|source| {
+            json!({
+                "name": source.name,
+                "state": source.state_at(now),
+                "age_s": source.success.map(|at| at.age(now).as_secs_f64()),
+                "error": source.error,
+            })
+        })
+        .collect();
+    json!({
+        "environment": snapshot.head.environment.name,
+        "at": now.wall,
+        "score": engine::score::score(&snapshot.services, &snapshot.hosts, &snapshot.incidents, now),
+        "services": services,
+        "hosts": hosts,
+        "incidents": incidents,
+        "sources": sources,
+    })
+}
+
+fn plain(snapshot: &Snapshot, now: Now) -> String {
+    let mut out = String::new();
+    let score =
+        engine::score::score(&snapshot.services, &snapshot.hosts, &snapshot.incidents, now);
+    let score = score.map_or_else(|| "unknown".to_owned(), |score| score.to_string());
+    let environment = &snapshot.head.environment.name;
+    out.push_str(&format!(
+        "{environment}  health {score}  {}\n",
+        now.wall.format("%Y-%m-%d %H:%M:%SZ")
+    ));
+    for service in snapshot.services.iter() {
+        out.push_str(&format!("{:<9} {}\n", service.status_at(now).word(), service.name));
+        for probe in &service.probes {
+            let latency = probe
+                .latency
+                .map_or_else(|| "-".to_owned(), |span| format!("{} ms", span.as_millis()));
+            out.push_str(&format!(
+                "  {:<9} {:<20} {latency:>9}  {}\n",
+                probe.status_at(now).word(),
+                probe.name,
+                probe.message
+            ));
+        }
+        if let Some(route) = &service.route {
+            let set = route.set.map_or_else(|| "not set".to_owned(), |set| set.to_string());
+            out.push_str(&format!("  split     set {set}, {}\n", route.state.word()));
+        }
+    }
+    for incident in &snapshot.incidents.open {
+        out.push_str(&format!(
+            "{:<9} {} ({})\n",
+            incident.severity.word(),
+            incident.name,
+            incident.source
+        ));
+    }
+    for source in snapshot.sources.iter().filter(|source| !source.error.is_empty()) {
+        out.push_str(&format!("source    {}: {}\n", source.name, source.error));
+    }
+    out
+}
