@@ -8,3 +8,10 @@
 pub struct Expect {
     pub source: String,
 }
+
+impl Expect {
+    /// Compiles `source`, or says what is wrong with it.
+    pub fn compile(source: &str) -> Result<Expect, String> {
+        Ok(Expect { source: source.to_owned() })
+    }
+}
