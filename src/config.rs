@@ -357,3 +357,39 @@ fn alias_candidates(name: &str) -> impl Iterator<Item = String> {
     const { assert!(LIST_MAX < 26 * 26 * 26) };
     own.into_iter().chain(ends).chain(counted)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every key that the schema allows, as `place.key`.
+    fn in_schema() -> BTreeSet<String> {
+        let schema: serde_json::Value = serde_json::from_str(SCHEMA).expect("the schema is JSON");
+        let places = schema["$defs"].as_object().expect("the schema has definitions");
+        std::iter::once(("root", &schema))
+            .chain(places.iter().map(|(place, table)| (place.as_str(), table)))
+            .filter_map(|(place, table)| Some((place, table["properties"].as_object()?)))
+            .flat_map(|(place, keys)| keys.keys().map(move |key| format!("{place}.{key}")))
+            .collect()
+    }
+
+    #[test]
+    fn the_schema_and_the_readers_know_the_same_keys() {
+        let switched_on: Vec<&str> = EXAMPLE
+            .lines()
+            .map(|line| line.strip_prefix('#').filter(|on| !on.starts_with(' ')).unwrap_or(line))
+            .collect();
+        let (outcome, asked) = walk(&switched_on.join("\n"), Path::new("/nowhere"), &|_| None);
+        assert!(outcome.is_ok(), "{outcome:?}");
+        assert_eq!(in_schema(), asked);
+    }
+
+    #[test]
+    fn the_page_names_every_key() {
+        let page = include_str!("../docs/config.md");
+        for key in in_schema() {
+            let (_, key) = key.split_once('.').expect("a place and a key");
+            assert!(page.contains(&format!("| `{key}` |")), "{key} is missing");
+        }
+    }
+}

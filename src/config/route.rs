@@ -172,14 +172,8 @@ fn nginx(
         );
     }
     inner.finish();
+    let groups = groups.filter(|groups| have_ports(table, groups));
     let (file, pid, test, proof, groups) = (file?, pid?, test?, proof?, groups?);
-    if let Some(Err(why)) =
-        groups.iter().flatten().map(|server| value::address(server)).find(Result::is_err)
-    {
-        let key = if table.has("arms") { "arms" } else { "stable" };
-        table.problem(key, format!("`{key}`: each server {why}"));
-        return None;
-    }
     let shares = groups
         .iter()
         .zip(["{a}", "{b}"])
@@ -195,6 +189,20 @@ fn nginx(
         value::shell_word(&pid.to_string_lossy()),
     );
     Some((RouterTarget::Nginx { file, upstream, pid, test, proof, groups, split_by }, manual))
+}
+
+/// Each server is an address; says so where one is not.
+fn have_ports(table: &Table<'_>, groups: &Groups) -> bool {
+    let keys = if table.has("arms") { ["arms", "arms"] } else { ["stable", "canary"] };
+    let mut fine = true;
+    for (key, servers) in keys.into_iter().zip(groups) {
+        let wrong = servers.iter().map(|server| value::address(server)).find(Result::is_err);
+        if let Some(Err(why)) = wrong {
+            table.problem(key, format!("`{key}`: each server {why}"));
+            fine = false;
+        }
+    }
+    fine
 }
 
 /// Variables and plain separators: nothing that could end the directive.
