@@ -37,6 +37,9 @@ const FILE_BYTES_MAX: usize = 1024 * 1024;
 /// A pipe or a device in the place of a file must not hold the start.
 const OPEN_AT_ONCE: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
 
+/// An environment that nobody marked is treated as the one that hurts.
+const UNMARKED_BAND: &str = "danger";
+
 /// Written by group or others.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
@@ -199,9 +202,9 @@ fn root(mut table: Table<'_>, text: &str) -> (engine::settings::Settings, IoSett
 fn read_later(table: &mut Table<'_>) {
     let reader = table.reader;
     let mut named = later::Named::default();
-    let mut names = BTreeSet::new();
+    let mut seen = BTreeSet::new();
     for incident in table.tables("incident", "incident") {
-        later::incident(incident, &mut names, &mut named);
+        later::incident(incident, &mut seen, &mut named);
     }
     if let Some(channels) = table.table("notify", "notify") {
         later::channels(&channels, &mut named);
@@ -224,7 +227,7 @@ fn read_environment(mut table: Table<'_>) -> Environment {
             format!("`timezone` is an IANA name such as \"Europe/Lisbon\"{hint}"),
         );
     }
-    let band = table.name("band").unwrap_or_else(|| "accent".to_owned());
+    let band = table.name("band").unwrap_or_else(|| UNMARKED_BAND.to_owned());
     table.finish();
     Environment { name: name.unwrap_or_default(), timezone, band }
 }

@@ -83,9 +83,9 @@ pub fn rollback_when(mut table: Table<'_>) {
     table.finish();
 }
 
-pub fn incident(mut table: Table<'_>, names: &mut BTreeSet<String>, named: &mut Named) {
+pub fn incident(mut table: Table<'_>, seen: &mut BTreeSet<String>, named: &mut Named) {
     let name = table.need("name").name("name");
-    unique(&table, names, name.as_ref(), "incident");
+    unique(&table, seen, name.as_ref(), "incident");
     table.need("severity").word("severity", &["critical", "high", "medium", "low"]);
     expression(table.need("when"), "when");
     table.duration("for", SPANS);

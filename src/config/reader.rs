@@ -4,7 +4,7 @@
 //! problem, so that all are reported at once. Contract: every key that is asked for becomes known,
 //! and [`Table::finish`] reports the rest; no value of the file is ever part of a text here.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -34,6 +34,8 @@ pub struct Reader<'a> {
     pub env: &'a dyn Fn(&str) -> Option<String>,
     /// A secret's command runs once, however many parts use it.
     pub fetched: RefCell<BTreeMap<Vec<String>, Secret>>,
+    /// How long secrets' commands took so far.
+    pub spent: Cell<Duration>,
     problems: RefCell<Vec<(usize, String)>>,
     warnings: RefCell<Vec<(usize, String)>>,
     asked: RefCell<BTreeSet<String>>,
@@ -45,6 +47,7 @@ impl<'a> Reader<'a> {
             dir,
             env,
             fetched: RefCell::default(),
+            spent: Cell::default(),
             problems: RefCell::default(),
             warnings: RefCell::default(),
             asked: RefCell::default(),
@@ -165,9 +168,10 @@ pub fn placed(text: &str, mut found: Vec<(usize, String)>) -> Vec<Problem> {
                 at -= 1;
             }
             let line = starts.partition_point(|start| *start <= at);
-            // One more than the limit of a string is as far as a column can matter.
             let column = 1 + text[starts[line - 1]..at].chars().count();
-            Problem { line, column, text: text_of }
+            // Paths and names of programs in it come from outside.
+            let text = Untrusted::new(&text_of).display().to_owned();
+            Problem { line, column, text }
         })
         .collect();
     if more > 0
@@ -404,8 +408,12 @@ impl<'a> Table<'a> {
             .unwrap_or_default()
     }
 
-    /// Every entry of a table whose keys are the user's own.
+    /// Every entry of a table whose keys are the user's own; too many are a problem.
     pub fn entries(&self) -> impl Iterator<Item = (String, usize, &'a Node<'a>)> + use<'a> {
+        if self.map.len() > LIST_MAX {
+            let text = format!("`{}` has more than {LIST_MAX} entries", self.place);
+            self.reader.problem(self.at, text);
+        }
         self.map
             .iter()
             .take(LIST_MAX)

@@ -21,6 +21,9 @@ const SERVERS_MAX: usize = 100;
 /// HAProxy's greatest weight.
 const WEIGHT_MAX: usize = 256;
 
+/// A control endpoint answers with a few numbers.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+
 type Groups = [Vec<String>; 2];
 
 pub fn router(
@@ -125,7 +128,8 @@ fn haproxy(table: &mut Table<'_>, groups: Option<Groups>) -> Option<(RouterTarge
     }
     let (socket, backend, groups) = (socket?, backend?, groups?);
     if groups.iter().flatten().any(|server| server.contains(['[', ']'])) {
-        table.problem("arms", "`arms` holds a name outside HAProxy's alphabet");
+        let key = if table.has("arms") { "arms" } else { "stable" };
+        table.problem(key, "a group holds a name outside HAProxy's alphabet");
         return None;
     }
     let mut commands = Vec::new();
@@ -217,8 +221,6 @@ fn http(table: &mut Table<'_>) -> Option<(RouterTarget, String)> {
         return None;
     }
     let mut inner = table.table("http", "http")?;
-    /// A control endpoint answers with a few numbers.
-    const BODY_BYTES_MAX: usize = 64 * 1024;
     let options = watch::http_options(&mut inner, Duration::from_secs(5), BODY_BYTES_MAX);
     let url = inner.need("url").url("url");
     inner.finish();
@@ -226,7 +228,7 @@ fn http(table: &mut Table<'_>) -> Option<(RouterTarget, String)> {
     let token = if target.token.is_some() { "-H \"Authorization: Bearer $TOKEN\" " } else { "" };
     let manual = format!(
         "curl -sS --fail -X PUT {token}-H 'Content-Type: application/json' \
-         -d '{{\"a\":{{a}},\"b\":{{b}}}}' {}",
+         -d '{{\"stable\":{{a}},\"canary\":{{b}}}}' {}",
         value::shell_word(&target.url)
     );
     Some((RouterTarget::Http(target), manual))

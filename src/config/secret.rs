@@ -20,6 +20,9 @@ use crate::io::settings::Secret;
 /// A password manager that takes longer is waiting for a person who is not there.
 const COMMAND_LIMIT: Duration = Duration::from_secs(5);
 
+/// All commands together: a start that takes longer looks like a hang.
+const COMMANDS_LIMIT: Duration = Duration::from_secs(15);
+
 /// A key or token; anything longer is the wrong file.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
 
@@ -96,7 +99,11 @@ fn from_command(reader: &Reader<'_>, argv: &[String]) -> Secret {
         return known.clone();
     }
     let program = argv.first().map_or("", String::as_str);
-    let found = match run(argv, COMMAND_LIMIT) {
+    let begin = Instant::now();
+    let left = COMMANDS_LIMIT.saturating_sub(reader.spent.get());
+    let result = run(argv, COMMAND_LIMIT.min(left));
+    reader.spent.set(reader.spent.get() + begin.elapsed());
+    let found = match result {
         Ok(text) => checked(&text, &format!("command {program}")),
         Err(why) => Secret::Missing(format!("command {program} {why}")),
     };
@@ -139,7 +146,7 @@ fn run(argv: &[String], limit: Duration) -> Result<String, String> {
 }
 
 fn collect(child: &mut Child, deadline: Instant) -> Result<String, String> {
-    let late = || "took longer than 5s".to_owned();
+    let late = || "took longer than 5s, or all commands longer than 15s".to_owned();
     let output = child.stdout.take().ok_or("gave no output")?;
     let (sender, receiver) = mpsc::channel();
     // The thread ends with the pipe, which ends with the process group.

@@ -42,7 +42,7 @@ pub fn signals(
     let versions = versions(&mut table);
     let signals = Signals {
         interval: table.duration("interval", INTERVALS).unwrap_or(Duration::from_secs(5)),
-        window: table.duration("window", SPANS).unwrap_or(Duration::from_secs(60)),
+        window: table.duration("window", SPANS).unwrap_or(Duration::from_mins(1)),
         slow_above: table.duration("slow_above", SPANS),
         versions,
     };
@@ -130,7 +130,7 @@ fn counted(
             "`requests` is the same for both groups: write `{arm}` where the version stands",
         );
     }
-    Some(from_source(source, &signals.versions, queries)?)
+    from_source(source, &signals.versions, queries)
 }
 
 fn tells_apart(table: &mut Table<'_>, source: &Source) -> bool {

@@ -4,6 +4,7 @@
 //! its answer: it may hold a secret by mistake. Contract: an `Err` continues a sentence that
 //! begins with the key.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 /// Longest name: a label of DNS, so that names of services fit wherever labels do.
@@ -46,7 +47,7 @@ pub fn duration_text(span: Duration) -> String {
     let mut out = String::new();
     for (unit, size) in UNITS {
         if millis >= size {
-            out.push_str(&format!("{}{unit}", millis / size));
+            write!(out, "{}{unit}", millis / size).expect("writing to a string cannot fail");
             millis %= size;
         }
     }

@@ -19,14 +19,14 @@ use crate::io::settings::{FeedTarget, HostTarget, HttpTarget, ProbeTarget, Secre
 
 /// Below, polling is a load test; above, the panel is a history.
 pub const INTERVALS: RangeInclusive<Duration> =
-    Duration::from_millis(100)..=Duration::from_secs(24 * 3600);
+    Duration::from_millis(100)..=Duration::from_hours(24);
 
 /// An answer that takes longer than a minute is no answer.
-pub const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
+pub const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_mins(1);
 
 /// Levels and holds: anything that a person may wait for.
 pub const SPANS: RangeInclusive<Duration> =
-    Duration::from_millis(1)..=Duration::from_secs(365 * 24 * 3600);
+    Duration::from_millis(1)..=Duration::from_hours(365 * 24);
 
 /// Rise and fall beyond this hide an outage.
 const STREAK_MAX: u32 = 100;
@@ -305,7 +305,11 @@ fn feed_target(
         "prometheus" => {
             let text = table.string("prometheus")?;
             match sources.get(&text) {
-                Some(Source::Prometheus(http)) => Some(FeedTarget::Prometheus(http.clone())),
+                Some(Source::Prometheus(http)) => {
+                    let why = "is taken from the [[metrics]] entry that `prometheus` names";
+                    table.refuse(&["headers", "token", "ca", "timeout"], why);
+                    Some(FeedTarget::Prometheus(http.clone()))
+                }
                 Some(Source::Exposition(..)) => {
                     table.problem("prometheus", format!("`{text}` is no Prometheus server"));
                     None
