@@ -83,7 +83,7 @@ fn the_full_file_loads_in_the_engines_words() {
     let signals = service.signals.as_ref().expect("the service counts");
     assert_eq!(signals.versions, ["v1", "v2"]);
     assert_eq!(signals.slow_above, Some(Duration::from_millis(300)));
-    assert_eq!(signals.window, Duration::from_secs(60));
+    assert_eq!(signals.window, Duration::from_mins(1));
     let feeds: Vec<_> = engine
         .feeds
         .iter()
@@ -172,7 +172,7 @@ fn unknown_keys_get_a_hint_and_the_known_list() {
     check("sevice = 1\n", &["3:1: unknown key `sevice` in `environment`"]);
     check_service("colour = 1\n", &["5:1: unknown key `colour` in `service`; known here: alias"]);
     check("[x\u{1b}y]\n", &["3:3: not TOML"]);
-    check("[\"x\\u001by\"]\n", &["3:2: unknown key `x␛y` in `root`"]);
+    check("[\"x\\u001by\"]\n", &["3:2: unknown key `x␛y` in the file"]);
 }
 
 #[test]
@@ -244,14 +244,15 @@ fn names_are_unique_and_plain() {
         &["6:8: there is already a service named `a`"],
     );
     check_service(
-        "[[service.probe]]\ntcp = \"a:1\"\n[[service.probe]]\ntcp = \"a:2\"\n[[service.probe]]\nname = \"B!\"\ntcp = \"a:2\"\n",
+        "[[service.probe]]\ntcp = \"a:1\"\n[[service.probe]]\ntcp = \"a:2\"\n\
+         [[service.probe]]\nname = \"B!\"\ntcp = \"a:2\"\n",
         &[
             "7:1: there is already a probe of this service named `tcp`",
             "10:8: `name` is a name of 1 to 63",
         ],
     );
     check("[[service]]\nname = \"..\"\n", &["4:8: `name` is a name"]);
-    check_whole("", &["1:1: `root` needs `environment`"]);
+    check_whole("", &["1:1: the file needs `environment`"]);
     check(
         "[[metrics]]\nname = \"haproxy\"\nprometheus = \"http://x/\"\n",
         &["4:8: `haproxy` stands for"],
@@ -271,7 +272,7 @@ fn aliases_do_not_clash() {
     let names = ["checkout", "checkin", "cheese", "che", "123", "456", "web"];
     let mut text = HEAD.to_owned() + &service("first", "web");
     for name in names {
-        text += &format!("[[service]]\nname = \"{name}\"\n");
+        text.extend(["[[service]]\nname = \"", name, "\"\n"]);
     }
     let found = loaded(&text).engine.services;
     let mut aliases: Vec<_> = found.iter().map(|service| service.alias.clone()).collect();
@@ -286,7 +287,8 @@ fn aliases_do_not_clash() {
 fn a_secret_in_plain_is_refused_and_not_repeated() {
     let text = format!(
         "{HEAD}[[feed]]\nname = \"a\"\nalertmanager = \"http://x/\"\ntoken = \"s3cret\"\n\
-         headers = {{ Authorization = \"s3cret\", accept = \"x/y\", x-key = {{ value = \"s3cret\" }} }}\n"
+         headers = {{ Authorization = \"s3cret\", accept = \"x/y\", \
+         x-key = {{ value = \"s3cret\" }} }}\n"
     );
     let found = lines(&text);
     assert_eq!(found.len(), 4, "{found:#?}");
@@ -309,8 +311,8 @@ fn a_missing_secret_is_a_warning() {
     ];
     let mut text = HEAD.to_owned();
     for (n, secret) in secrets.iter().enumerate() {
-        text +=
-            &format!("[[feed]]\nname = \"f{n}\"\nalertmanager = \"http://x/\"\ntoken = {secret}\n");
+        let begin = format!("[[feed]]\nname = \"f{n}\"\nalertmanager = \"http://x/\"\n");
+        text.extend([begin.as_str(), "token = ", *secret, "\n"]);
     }
     let found = load(&text, dir.path(), &environment).expect("missing secrets stop nothing");
     let lines: Vec<usize> = found.warnings.iter().map(|warning| warning.line).collect();
@@ -368,7 +370,9 @@ fn routers_name_their_kind_and_groups() {
     );
     check_service(
         &router(
-            "nginx = { file = \"f\", pid = \"p\", test = [], proof = \"http://x/\", split_by = \"$a;\" }\nstable = \"a:1\"\ncanary = \"b\"\n",
+            "nginx = { file = \"f\", pid = \"p\", test = [], \
+             proof = \"http://x/\", split_by = \"$a;\" }\n\
+             stable = \"a:1\"\ncanary = \"b\"\n",
         ),
         &[
             "6:41: `test` names no program",
@@ -428,7 +432,9 @@ fn the_later_parts_are_checked_for_shape() {
         &["6:8: `when` is no expression: `)` is missing"],
     );
     check(
-        "[[incident]]\nname = \"i\"\nseverity = \"urgent\"\nwhen = \"a > 1.0\"\nactions = [\"nope\"]\nnotify = [\"slak\"]\n\
+        "[[incident]]\nname = \"i\"\nseverity = \"urgent\"\n\
+         when = \"a > 1.0\"\n\
+         actions = [\"nope\"]\nnotify = [\"slak\"]\n\
          [notify.slack]\nslack = { url = { env = \"X\" } }\n",
         &[
             "5:12: `severity` is one of",
@@ -443,9 +449,8 @@ fn the_later_parts_are_checked_for_shape() {
 fn time_zones_are_known() {
     check_whole(
         "[environment]\nname = \"x\"\ntimezone = \"Europe/Lisbonn\"\n",
-        &[
-            "3:12: `timezone` is an IANA name such as \"Europe/Lisbon\"; did you mean `Europe/Lisbon`?",
-        ],
+        &["3:12: `timezone` is an IANA name such as \"Europe/Lisbon\"; \
+             did you mean `Europe/Lisbon`?"],
     );
 }
 
@@ -499,4 +504,71 @@ fn a_file_is_read_only_when_nobody_else_may_write_it() {
     let lines: Vec<_> = text.lines().collect();
     assert!(lines[0].starts_with(&format!("{shown}:2:8: `name` is a string")), "{text}");
     assert!(lines[1].starts_with(&format!("{shown}:3:1: unknown key `x`")), "{text}");
+}
+
+/// The manual command of a service's one router.
+fn check_manual(router: &str, expected: &str) {
+    let text = format!("{HEAD}[[service]]\nname = \"web\"\n[service.router]\n{router}");
+    assert_eq!(loaded(&text).engine.routers[0].manual, expected);
+}
+
+#[test]
+fn each_router_can_be_moved_by_hand() {
+    check_manual(
+        "haproxy = \"/run/x.sock\"\nbackend = \"b\"\nstable = [\"s1\", \"s2\"]\ncanary = \"c\"\n",
+        "printf \"set server b/s1 weight $(({a}*1)); set server b/s2 weight $(({a}*1)); \
+         set server b/c weight $(({b}*2))\\n\" | socat - UNIX-CONNECT:/run/x.sock",
+    );
+    check_manual(
+        "nginx = { file = \"/etc/x y.conf\", pid = \"/run/n.pid\", test = [\"nginx\", \"-t\"], \
+         proof = \"http://x/\" }\narms = { a = [\"x:1\", \"x:2\"], b = \"y:1\" }\n",
+        "edit '/etc/x y.conf' (block web: set the weight of x:1 and x:2 to {a}, y:1 to {b}; \
+         mark a server of weight 0 `down`), then: nginx -t && kill -HUP \"$(cat /run/n.pid)\"",
+    );
+    check_manual(
+        "http = { url = \"https://x/split\", token = { env = \"PAGERDUTY_TOKEN\" } }\n",
+        "curl -sS --fail -X PUT -H \"Authorization: Bearer $TOKEN\" \
+         -H 'Content-Type: application/json' -d '{\"stable\":{a},\"canary\":{b}}' https://x/split",
+    );
+    check_manual(
+        "command = { read = [\"x\"], set = [\"/bin/split\", \"of web\", \"{canary}\"] }\n",
+        "/bin/split 'of web' {b}",
+    );
+}
+
+#[test]
+fn programs_are_found_from_the_file_on() {
+    let text = "[service.router]\ncommand = { read = [\"./split\"], set = [\"split\", \"{a}\"] }\n";
+    let io = loaded(&format!("{HEAD}[[service]]\nname = \"web\"\n{text}")).io;
+    let RouterTarget::Command { read, set } = &io.routers[0] else { panic!("{:?}", io.routers) };
+    assert_eq!(Path::new(&read[0]), fixtures().join("split"));
+    assert_eq!(set[0], "split");
+}
+
+#[test]
+fn a_page_for_each_version_is_scraped() {
+    let text = format!(
+        "{HEAD}[[metrics]]\nname = \"p\"\nexposition = \"http://x/{{arm}}/metrics\"\n\
+         [[service]]\nname = \"web\"\n[service.signals]\nrequests = \"r\"\n\
+         versions = {{ a = \"v1\", b = \"v2\" }}\n"
+    );
+    let io = loaded(&text).io;
+    let Some(SignalsTarget::Exposition { pages, requests, .. }) = &io.signals[0] else {
+        panic!("{:?}", io.signals)
+    };
+    let urls: Vec<&str> = pages.iter().map(|page| page.url.as_str()).collect();
+    assert_eq!(urls, ["http://x/v1/metrics", "http://x/v2/metrics"]);
+    assert_eq!(requests, &["r".to_owned(), "r".to_owned()]);
+}
+
+#[test]
+fn text_of_the_file_cannot_reach_the_terminal() {
+    let text = "runbook = \"\\u001b]52;c;x\\u0007\"\n";
+    let found = loaded(&format!("{HEAD}[[service]]\nname = \"web\"\n{text}")).warnings;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(!found[0].text.contains(char::is_control), "{found:?}");
+    check_service(
+        "[service.probe]\nhttp = \"http://x/\"\n\"\\u202e\" = 1\n",
+        &["7:1: unknown key `⟨U+202E⟩` in `probe`"],
+    );
 }

@@ -23,6 +23,9 @@ pub const LIST_MAX: usize = 500;
 /// Longest string: enough for any query or URL, too short to hide something in.
 pub const STRING_BYTES_MAX: usize = 8192;
 
+/// The place of the outermost table.
+const ROOT: &str = "root";
+
 /// After that many problems nobody reads on.
 const PROBLEMS_MAX: usize = 100;
 
@@ -194,7 +197,7 @@ pub struct Table<'a> {
 
 impl<'a> Table<'a> {
     pub fn root(reader: &'a Reader<'a>, map: &'a DeTable<'a>) -> Table<'a> {
-        Table { reader, place: "root", at: 0, map, known: Vec::new() }
+        Table { reader, place: ROOT, at: 0, map, known: Vec::new() }
     }
 
     pub fn get(&mut self, key: &'static str) -> Option<&'a Node<'a>> {
@@ -203,6 +206,11 @@ impl<'a> Table<'a> {
             self.reader.asked.borrow_mut().insert(format!("{}.{key}", self.place));
         }
         self.map.get(key)
+    }
+
+    /// What it is called in texts.
+    fn called(&self) -> String {
+        if self.place == ROOT { "the file".to_owned() } else { format!("`{}`", self.place) }
     }
 
     pub fn has(&self, key: &str) -> bool {
@@ -225,7 +233,7 @@ impl<'a> Table<'a> {
     /// Reports `key` when it is missing.
     pub fn need(&mut self, key: &'static str) -> &mut Self {
         if self.get(key).is_none() {
-            self.problem(key, format!("`{}` needs `{key}`", self.place));
+            self.problem(key, format!("{} needs `{key}`", self.called()));
         }
         self
     }
@@ -247,13 +255,13 @@ impl<'a> Table<'a> {
         match there.as_slice() {
             [kind] => Some(kind),
             [] => {
-                self.problem("", format!("`{}` needs one of {}", self.place, names()));
+                self.problem("", format!("{} needs one of {}", self.called(), names()));
                 None
             }
             [_, second, ..] => {
                 self.problem(
                     second,
-                    format!("`{}` takes only one of {}", self.place, quoted(&there, "and")),
+                    format!("{} takes only one of {}", self.called(), quoted(&there, "and")),
                 );
                 None
             }
@@ -411,7 +419,7 @@ impl<'a> Table<'a> {
     /// Every entry of a table whose keys are the user's own; too many are a problem.
     pub fn entries(&self) -> impl Iterator<Item = (String, usize, &'a Node<'a>)> + use<'a> {
         if self.map.len() > LIST_MAX {
-            let text = format!("`{}` has more than {LIST_MAX} entries", self.place);
+            let text = format!("{} has more than {LIST_MAX} entries", self.called());
             self.reader.problem(self.at, text);
         }
         self.map
@@ -434,8 +442,8 @@ impl<'a> Table<'a> {
             self.reader.problem(
                 key.span().start,
                 format!(
-                    "unknown key `{shown}` in `{}`; {hint}known here: {}",
-                    self.place,
+                    "unknown key `{shown}` in {}; {hint}known here: {}",
+                    self.called(),
                     known.join(", ")
                 ),
             );
