@@ -522,7 +522,7 @@ fn each_router_can_be_moved_by_hand() {
     check_manual(
         "nginx = { file = \"/etc/x y.conf\", pid = \"/run/n.pid\", test = [\"nginx\", \"-t\"], \
          proof = \"http://x/\" }\narms = { a = [\"x:1\", \"x:2\"], b = \"y:1\" }\n",
-        "edit '/etc/x y.conf' (block web: set the weight of x:1 and x:2 to {a}, y:1 to {b}; \
+        "edit '/etc/x y.conf' (block web: set the weight of x:1 and x:2 to {a}*1, y:1 to {b}*2; \
          mark a server of weight 0 `down`), then: nginx -t && kill -HUP \"$(cat /run/n.pid)\"",
     );
     check_manual(

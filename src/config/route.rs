@@ -178,21 +178,31 @@ fn nginx(
     inner.finish();
     let groups = groups.filter(|groups| have_ports(table, groups));
     let (file, pid, test, proof, groups) = (file?, pid?, test?, proof?, groups?);
-    let shares = groups
-        .iter()
-        .zip(["{a}", "{b}"])
-        .map(|(servers, share)| format!("{} to {share}", servers.join(" and ")))
-        .collect::<Vec<_>>()
-        .join(", ");
+    let shares = shares(&groups, split_by.is_some());
     let test_words: Vec<String> = test.iter().map(|word| value::shell_word(word)).collect();
     let manual = format!(
-        "edit {} (block {upstream}: set the weight of {shares}; mark a server of weight 0 `down`), \
+        "edit {} (block {upstream}: {shares}), \
          then: {} && kill -HUP \"$(cat {})\"",
         value::shell_word(&file.to_string_lossy()),
         test_words.join(" "),
         value::shell_word(&pid.to_string_lossy()),
     );
     Some((RouterTarget::Nginx { file, upstream, pid, test, proof, groups, split_by }, manual))
+}
+
+/// What to write into the managed file, in words.
+fn shares(groups: &Groups, by_clients: bool) -> String {
+    let [a, b] = groups.each_ref().map(|servers| servers.join(" and "));
+    if by_clients {
+        return format!("give {{a}} % to {a}, {{b}} % to {b}");
+    }
+    let [of_a, of_b] = groups.each_ref().map(Vec::len);
+    // Each server has a weight of its own: the larger group's must be smaller.
+    let [of_b, of_a] =
+        [of_a, of_b].map(|other| if of_a == of_b { String::new() } else { format!("*{other}") });
+    format!(
+        "set the weight of {a} to {{a}}{of_a}, {b} to {{b}}{of_b}; mark a server of weight 0 `down`"
+    )
 }
 
 /// Each server is an address; says so where one is not.
