@@ -383,6 +383,22 @@ fn routers_name_their_kind_and_groups() {
 }
 
 #[test]
+fn the_name_of_an_nginx_variable_is_checked() {
+    let nginx = |more: &str| {
+        format!(
+            "[service.router]\nstable = \"a:1\"\ncanary = \"b:1\"\nnginx = {{ file = \"f\", \
+             pid = \"p\", test = [\"t\"], proof = \"http://x/\", {more} }}\n"
+        )
+    };
+    check_service(&nginx("upstream = \"Web-1.x\""), &[]);
+    check_service(&nginx("upstream = \"a;b\""), &["8:80: `upstream`"]);
+    check_service(
+        &nginx("upstream = \"a-b\", split_by = \"$remote_addr\""),
+        &["8:80: `upstream` (by default the service's name)"],
+    );
+}
+
+#[test]
 fn signals_tell_the_groups_apart() {
     let metrics = "[[metrics]]\nname = \"prom\"\nprometheus = \"http://x/\"\n";
     let signals =

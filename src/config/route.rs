@@ -167,12 +167,22 @@ fn nginx(
     let pid = inner.need("pid").path("pid");
     let test = inner.need("test").argv("test");
     let proof = inner.need("proof").url("proof");
-    let upstream = inner.name("upstream").unwrap_or_else(|| service_name.to_owned());
+    let upstream = inner.string("upstream").unwrap_or_else(|| service_name.to_owned());
     let split_by = inner.string("split_by");
     if split_by.as_ref().is_some_and(|key| !is_split_key(key)) {
         inner.problem(
             "split_by",
             "`split_by` is a text of nginx variables such as \"$remote_addr$http_user_agent\"",
+        );
+    }
+    // A block may be called almost anything; a variable may not.
+    let more: &[u8] = if split_by.is_some() { b"_" } else { b"_.-" };
+    let fits = |b: u8| b.is_ascii_alphanumeric() || more.contains(&b);
+    if upstream.is_empty() || !upstream.bytes().all(fits) {
+        inner.problem(
+            "upstream",
+            "`upstream` (by default the service's name) holds letters, digits, `_`, and without \
+             `split_by` also `.` and `-`",
         );
     }
     inner.finish();
