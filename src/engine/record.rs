@@ -221,6 +221,12 @@ fn digest(prev: &str, seq: u64, body: &str) -> String {
     hex(&hasher.finalize())
 }
 
+/// The SHA-256 of `bytes`, in lower-case hexadecimal.
+#[must_use]
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
 /// Lower-case hexadecimal.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {

@@ -1,0 +1,590 @@
+//! The configuration as a user meets it: what loads, and what each mistake is answered.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use quarterdeck::config::{EXAMPLE, Loaded, load, read};
+use quarterdeck::io::settings::{
+    FeedTarget, HostTarget, ProbeTarget, RouterTarget, Secret, SignalsTarget,
+};
+
+const HEAD: &str = "[environment]\nname = \"test\"\n";
+
+fn fixtures() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/config"))
+}
+
+fn environment(name: &str) -> Option<String> {
+    (name == "PAGERDUTY_TOKEN").then(|| "s3cret".to_owned())
+}
+
+fn lines(text: &str) -> Vec<String> {
+    match load(text, fixtures(), &environment) {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems
+            .iter()
+            .map(|problem| format!("{}:{}: {}", problem.line, problem.column, problem.text))
+            .collect(),
+    }
+}
+
+/// The problems of a whole file; each is compared by its beginning.
+fn check_whole(text: &str, expected: &[&str]) {
+    let found = lines(text);
+    let same = found.len() == expected.len()
+        && found.iter().zip(expected).all(|(found, begin)| found.starts_with(begin));
+    assert!(same, "for\n{text}\nfound {found:#?}\nexpected {expected:#?}");
+}
+
+/// The same below a valid `[environment]`: line 3 is the first of `text`.
+fn check(text: &str, expected: &[&str]) {
+    check_whole(&format!("{HEAD}{text}"), expected);
+}
+
+/// The same inside a service: line 5 is the first of `text`.
+fn check_service(text: &str, expected: &[&str]) {
+    check(&format!("[[service]]\nname = \"web\"\n{text}"), expected);
+}
+
+fn loaded(text: &str) -> Loaded {
+    load(text, fixtures(), &environment).expect("the text is valid")
+}
+
+fn full() -> Loaded {
+    loaded(include_str!("../fixtures/config/full.toml"))
+}
+
+#[test]
+fn the_full_file_loads_in_the_engines_words() {
+    let Loaded { engine, .. } = full();
+    assert_eq!(engine.environment.name, "production");
+    assert_eq!(engine.environment.timezone, "Europe/Lisbon");
+    assert_eq!(engine.environment.band, "danger");
+    assert_eq!(engine.hash.len(), 64);
+    let service = &engine.services[0];
+    assert_eq!((service.name.as_str(), service.alias.as_str()), ("checkout", "chk"));
+    assert!(service.runbook.as_ref().is_some_and(|path| path.ends_with("runbooks/checkout.md")));
+    let api = engine.probe(service.probes[0]);
+    assert_eq!((api.name.as_str(), api.rise, api.fall), ("api", 2, 3));
+    assert_eq!(api.degraded_above, Some(Duration::from_millis(500)));
+    let database = engine.probe(service.probes[1]);
+    assert_eq!(database.interval, Duration::from_secs(5));
+    assert_eq!(database.timeout, Duration::from_secs(2));
+    let router = engine.router(service.routers[0]);
+    assert_eq!((router.name.as_str(), router.kind.as_str()), ("edge-1", "haproxy"));
+    assert_eq!(router.reread, Duration::from_secs(5));
+    assert_eq!(
+        router.manual,
+        "printf \"set server checkout/v1 weight {a}; set server checkout/v2 weight {b}\\n\" \
+         | socat - UNIX-CONNECT:/run/haproxy/admin.sock"
+    );
+    let signals = service.signals.as_ref().expect("the service counts");
+    assert_eq!(signals.versions, ["v1", "v2"]);
+    assert_eq!(signals.slow_above, Some(Duration::from_millis(300)));
+    assert_eq!(signals.window, Duration::from_mins(1));
+    let feeds: Vec<_> = engine
+        .feeds
+        .iter()
+        .map(|feed| (feed.kind.as_str(), feed.can_acknowledge, feed.can_escalate))
+        .collect();
+    assert_eq!(feeds, [("alertmanager", true, false), ("pagerduty", true, true)]);
+    assert_eq!(engine.hosts[0].name, "here");
+}
+
+#[test]
+fn the_full_file_loads_in_the_adapters_words() {
+    let Loaded { engine, io, warnings } = full();
+    assert_eq!(io.probes.len(), engine.probes.len());
+    let ProbeTarget::Http { http, expect } = &io.probes[0] else { panic!("{:?}", io.probes) };
+    assert_eq!(http.url, "http://127.0.0.1:3000/health");
+    assert_eq!(http.body_bytes_max, 64 * 1024);
+    assert!(!http.follow_redirects && !http.compressed && expect.is_some());
+    assert!(
+        matches!(&io.probes[1], ProbeTarget::Tcp { address, .. } if address == "127.0.0.1:5432")
+    );
+    assert!(matches!(io.hosts[0], HostTarget::Local));
+    assert!(matches!(io.hosts[1], HostTarget::NodeExporter(_)));
+    let FeedTarget::PagerDuty { http, from } = &io.feeds[1] else { panic!("{:?}", io.feeds) };
+    assert_eq!(
+        (http.url.as_str(), from.as_str()),
+        ("https://api.pagerduty.com", "oncall@example.com")
+    );
+    assert!(matches!(&http.token, Some(Secret::Known(token)) if token == "s3cret"));
+    let RouterTarget::Haproxy { groups, .. } = &io.routers[0] else { panic!("{:?}", io.routers) };
+    assert_eq!(groups, &[vec!["v1".to_owned()], vec!["v2".to_owned()]]);
+    let Some(SignalsTarget::Prometheus { http, requests, errors, buckets, .. }) = &io.signals[0]
+    else {
+        panic!("{:?}", io.signals)
+    };
+    assert_eq!(http.url, "http://127.0.0.1:9090");
+    assert_eq!(requests[1], "http_requests_total{version=\"v2\"}");
+    assert!(errors.is_some() && buckets.is_some());
+    // The two secrets of [notify] are not set; that stops nothing.
+    assert_eq!(warnings.len(), 2, "{warnings:#?}");
+    assert!(!format!("{io:?}").contains("s3cret"));
+}
+
+#[test]
+fn a_service_of_ten_lines_is_enough() {
+    let text = include_str!("../fixtures/config/minimal.toml");
+    assert!(text.lines().count() <= 10);
+    let Loaded { engine, io, warnings } = loaded(text);
+    assert_eq!(engine.environment.timezone, "UTC");
+    assert_eq!(engine.services[0].alias, "che");
+    assert_eq!(engine.probes[0].name, "http");
+    assert_eq!(io.signals.len(), 1);
+    assert!(warnings.is_empty(), "{warnings:?}");
+}
+
+/// The example with every setting switched on.
+fn example_switched_on() -> String {
+    let on = |line: &str| match line.strip_prefix('#') {
+        Some(setting) if !setting.starts_with(' ') => setting.to_owned(),
+        Some(_) | None => line.to_owned(),
+    };
+    EXAMPLE.lines().map(on).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_example_loads_as_it_stands_and_switched_on() {
+    let Loaded { warnings, .. } = loaded(EXAMPLE);
+    assert!(warnings.is_empty(), "{warnings:?}");
+    assert_eq!(lines(&example_switched_on()), Vec::<String>::new());
+    let Loaded { engine, io, .. } = loaded(&example_switched_on());
+    assert_eq!(engine.services.len(), 3);
+    assert_eq!(engine.routers.len(), 4);
+    assert!(matches!(io.signals[0], Some(SignalsTarget::Haproxy { .. })));
+    let Some(SignalsTarget::Exposition { pages, .. }) = &io.signals[2] else {
+        panic!("{:?}", io.signals)
+    };
+    assert_eq!(pages.len(), 2);
+}
+
+#[test]
+fn unknown_keys_get_a_hint_and_the_known_list() {
+    check_whole(
+        "[environment]\nname = \"x\"\ntimezon = \"UTC\"\n",
+        &["3:1: unknown key `timezon` in `environment`; did you mean `timezone`? known here: \
+           band, name, timezone"],
+    );
+    check("sevice = 1\n", &["3:1: unknown key `sevice` in `environment`"]);
+    check_service("colour = 1\n", &["5:1: unknown key `colour` in `service`; known here: alias"]);
+    check("[x\u{1b}y]\n", &["3:3: not TOML"]);
+    check("[\"x\\u001by\"]\n", &["3:2: unknown key `x␛y` in the file"]);
+}
+
+#[test]
+fn wrong_types_are_named() {
+    check_whole(
+        "version = 2\n[environment]\nname = 3\n",
+        &["1:11: `version` is from 1 to 1", "3:8: `name` is a string, not an integer"],
+    );
+    check(
+        "[[host]]\nname = \"h\"\nlocal = \"yes\"\n",
+        &["5:9: `local` is true or false, not a string"],
+    );
+    check("host = 4\n", &["3:1: unknown key `host`"]);
+    check(
+        "[service]\nname = \"a\"\nprobe = \"x\"\n",
+        &["5:9: `probe` is a table or a list of tables"],
+    );
+    check_service(
+        "[service.probe]\nhttp = \"http://x/\"\nfall = 1.5\n",
+        &["7:8: `fall` is a whole number, not a float"],
+    );
+}
+
+#[test]
+fn durations_and_numbers_have_limits() {
+    let probe = "[service.probe]\nhttp = \"http://x/\"\n";
+    check_service(&format!("{probe}interval = \"5 sec\"\n"), &["7:12: `interval` is no duration"]);
+    check_service(&format!("{probe}interval = 5\n"), &["7:12: `interval` is a duration such as"]);
+    check_service(
+        &format!("{probe}interval = \"0s\"\n"),
+        &["7:12: `interval` is from 100ms to 1d"],
+    );
+    check_service(
+        &format!("{probe}fall = 0\nrise = -1\n"),
+        &["7:8: `fall` is from 1", "8:8: `rise` is"],
+    );
+    check_service(
+        &format!("{probe}body_max = 262145\n"),
+        &["7:12: `body_max` is from 1 to 262144"],
+    );
+    check_service(
+        &format!("{probe}degraded_above = \"1s\"\nunhealthy_above = \"1s\"\n"),
+        &["8:19: `unhealthy_above` is not above"],
+    );
+}
+
+#[test]
+fn urls_and_addresses_are_checked_without_being_repeated() {
+    check_service(
+        "[service.probe]\nhttp = \"localhost:80\"\n",
+        &["6:8: `http` is a URL that begins"],
+    );
+    check_service("[service.probe]\nhttp = \"nothing\"\n", &["6:8: `http` is no URL"]);
+    check_service("[service.probe]\ntcp = \"db\"\n", &["6:7: `tcp` is an address"]);
+    let found =
+        lines(&format!("{HEAD}[[feed]]\nname=\"a\"\nalertmanager=\"http://u:s3cret@x/\"\n"));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("credentials") && !found[0].contains("s3cret"), "{found:?}");
+}
+
+#[test]
+fn names_are_unique_and_plain() {
+    check(
+        "[[host]]\nname = \"a\"\nlocal = true\n[[host]]\nname = \"a\"\nlocal = true\n",
+        &["7:8: there is already a host named `a`"],
+    );
+    check(
+        "[[service]]\nname = \"a\"\n[[service]]\nname = \"a\"\n",
+        &["6:8: there is already a service named `a`"],
+    );
+    check_service(
+        "[[service.probe]]\ntcp = \"a:1\"\n[[service.probe]]\ntcp = \"a:2\"\n\
+         [[service.probe]]\nname = \"B!\"\ntcp = \"a:2\"\n",
+        &[
+            "7:1: there is already a probe of this service named `tcp`",
+            "10:8: `name` is a name of 1 to 63",
+        ],
+    );
+    check("[[service]]\nname = \"..\"\n", &["4:8: `name` is a name"]);
+    check_whole("", &["1:1: the file needs `environment`"]);
+    check(
+        "[[metrics]]\nname = \"haproxy\"\nprometheus = \"http://x/\"\n",
+        &["4:8: `haproxy` stands for"],
+    );
+}
+
+#[test]
+fn aliases_do_not_clash() {
+    let service =
+        |name: &str, alias: &str| format!("[[service]]\nname = \"{name}\"\nalias = \"{alias}\"\n");
+    check(
+        &format!("{}{}", service("a", "ab"), service("b", "AB")),
+        &["8:9: there is already a service with the alias `AB`"],
+    );
+    check(&service("a", "abcde"), &["5:9: `alias` is 1 to 4 letters"]);
+    check(&service("a", "a1"), &["5:9: `alias` is 1 to 4 letters"]);
+    let names = ["checkout", "checkin", "cheese", "che", "123", "456", "web"];
+    let mut text = HEAD.to_owned() + &service("first", "web");
+    for name in names {
+        text.extend(["[[service]]\nname = \"", name, "\"\n"]);
+    }
+    let found = loaded(&text).engine.services;
+    let mut aliases: Vec<_> = found.iter().map(|service| service.alias.clone()).collect();
+    assert_eq!(&aliases[..3], ["web", "che", "chc"]);
+    assert!(aliases.iter().all(|alias| (1..=4).contains(&alias.len())), "{aliases:?}");
+    aliases.sort();
+    aliases.dedup();
+    assert_eq!(aliases.len(), names.len() + 1, "{aliases:?}");
+}
+
+#[test]
+fn a_secret_in_plain_is_refused_and_not_repeated() {
+    let text = format!(
+        "{HEAD}[[feed]]\nname = \"a\"\nalertmanager = \"http://x/\"\ntoken = \"s3cret\"\n\
+         headers = {{ Authorization = \"s3cret\", accept = \"x/y\", \
+         x-key = {{ value = \"s3cret\" }} }}\n"
+    );
+    let found = lines(&text);
+    assert_eq!(found.len(), 4, "{found:#?}");
+    assert!(found[0].starts_with("6:9: `token` is a secret and never stands in this file"));
+    assert!(found[1].starts_with("7:29: `Authorization` is a secret"), "{found:#?}");
+    assert!(!found.join("\n").contains("s3cret"), "{found:#?}");
+}
+
+#[test]
+fn a_missing_secret_is_a_warning() {
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::write(dir.path().join("token"), "from-file\n").expect("written");
+    fs::set_permissions(dir.path().join("token"), fs::Permissions::from_mode(0o600)).expect("set");
+    let secrets = [
+        "{ env = \"NOBODY\" }",
+        "{ file = \"nowhere\" }",
+        "{ command = [\"false\"] }",
+        "{ file = \"token\" }",
+        "{ command = [\"printf\", \"from-command\"] }",
+    ];
+    let mut text = HEAD.to_owned();
+    for (n, secret) in secrets.iter().enumerate() {
+        let begin = format!("[[feed]]\nname = \"f{n}\"\nalertmanager = \"http://x/\"\n");
+        text.extend([begin.as_str(), "token = ", *secret, "\n"]);
+    }
+    let found = load(&text, dir.path(), &environment).expect("missing secrets stop nothing");
+    let lines: Vec<usize> = found.warnings.iter().map(|warning| warning.line).collect();
+    assert_eq!(lines, [6, 10, 14]);
+    let tokens: Vec<_> = found
+        .io
+        .feeds
+        .iter()
+        .map(|feed| match feed {
+            FeedTarget::Alertmanager(http) => match &http.token {
+                Some(Secret::Known(token)) => token.as_str(),
+                Some(Secret::Missing(_)) | None => "",
+            },
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(tokens, ["", "", "", "from-file", "from-command"]);
+}
+
+#[test]
+fn routers_name_their_kind_and_groups() {
+    let router = |text: &str| format!("[service.router]\n{text}");
+    let haproxy = "haproxy = \"/run/x.sock\"\n";
+    check_service(
+        &router(""),
+        &["5:1: `router` needs one of `haproxy`, `nginx`, `http` or `command`"],
+    );
+    check_service(
+        &router(haproxy),
+        &["5:1: `router` needs `arms", "5:1: `router` needs `backend`"],
+    );
+    check_service(
+        &router(&format!("{haproxy}backend = \"b;c\"\nstable = \"v1\"\ncanary = [\"v 2\"]\n")),
+        &["7:11: `backend` holds a name outside", "9:10: `canary` holds a name outside"],
+    );
+    check_service(
+        &router(&format!("{haproxy}backend = \"b\"\narms = {{ a = [\"x\"], b = [\"x\"] }}\n")),
+        &["8:8: `x` stands in both groups"],
+    );
+    check_service(
+        &router(&format!("{haproxy}backend = \"b\"\narms = {{ a = \"x\" }}\n")),
+        &["8:8: `arms` needs `b`"],
+    );
+    check_service(
+        &router(&format!("{haproxy}backend = \"b\"\nstable = \"x\"\n")),
+        &["5:1: `router` needs `canary`"],
+    );
+    check_service(
+        &router(&format!("{haproxy}http = {{ url = \"http://x/\" }}\n")),
+        &["7:8: `router` takes only one of `haproxy` and `http`"],
+    );
+    check_service(
+        &router("command = { read = [\"x\"], set = [\"y\"] }\n"),
+        &["6:11: `set` has no place"],
+    );
+    check_service(
+        &router(
+            "nginx = { file = \"f\", pid = \"p\", test = [], \
+             proof = \"http://x/\", split_by = \"$a;\" }\n\
+             stable = \"a:1\"\ncanary = \"b\"\n",
+        ),
+        &[
+            "6:41: `test` names no program",
+            "6:77: `split_by` is a text of nginx variables",
+            "8:10: `canary`: each server is an address",
+        ],
+    );
+}
+
+#[test]
+fn the_name_of_an_nginx_variable_is_checked() {
+    let nginx = |more: &str| {
+        format!(
+            "[service.router]\nstable = \"a:1\"\ncanary = \"b:1\"\nnginx = {{ file = \"f\", \
+             pid = \"p\", test = [\"t\"], proof = \"http://x/\", {more} }}\n"
+        )
+    };
+    check_service(&nginx("upstream = \"Web-1.x\""), &[]);
+    check_service(&nginx("upstream = \"a;b\""), &["8:80: `upstream`"]);
+    check_service(
+        &nginx("upstream = \"a-b\", split_by = \"$remote_addr\""),
+        &["8:80: `upstream` (by default the service's name)"],
+    );
+}
+
+#[test]
+fn signals_tell_the_groups_apart() {
+    let metrics = "[[metrics]]\nname = \"prom\"\nprometheus = \"http://x/\"\n";
+    let signals =
+        |text: &str| format!("{metrics}[[service]]\nname = \"web\"\n[service.signals]\n{text}");
+    check(&signals("requests = 'r'\n"), &["9:12: `requests` is the same for both groups"]);
+    check(
+        &signals("requests = 'rate(r{v=\"{arm}\"}[5m])'\n"),
+        &["9:12: `requests` is a raw counter"],
+    );
+    check(
+        &signals("metrics = \"pron\"\nrequests = 'r{v=\"{arm}\"}'\n"),
+        &["9:11: `metrics` names no [[metrics]] of this file; did you mean `prom`?"],
+    );
+    check(
+        &signals("metrics = \"haproxy\"\nerrors = 'x'\n"),
+        &[
+            "9:11: `metrics = \"haproxy\"` needs a haproxy router",
+            "10:10: `errors` is not asked of HAProxy",
+        ],
+    );
+    check(
+        &signals("requests = 'r{v=\"{arm}\"}'\nslow_above = \"1s\"\nsum = 's'\n"),
+        &["10:14: `slow_above` needs `latency`", "11:7: `sum` and `count` go together"],
+    );
+    check(
+        &signals("requests = 'r{v=\"{arm}\"}'\nversions = { a = \"x\", b = \"x\" }\n"),
+        &["10:27: both groups have the same version"],
+    );
+}
+
+#[test]
+fn the_later_parts_are_checked_for_shape() {
+    check_service(
+        "[service.canary]\nsteps = [5, 101]\npass = \"tim\"\nsoak = \"1h\"\nwait = \"1m\"\n",
+        &[
+            "6:13: `steps` is a percent, from 0 to 100",
+            "7:8: `pass` is one of `evidence` or `time`; did you mean `time`?",
+            "9:8: `wait` is shorter than `soak`",
+        ],
+    );
+    check_service(
+        "[service.canary]\nsteps = [5, 5]\nobjective = { error_rate = 100.5 }\n",
+        &["6:9: `steps` rise", "7:28: `error_rate` is a percent"],
+    );
+    check_service(
+        "[[service.rollback_when]]\nwhen = \"(a\"\n",
+        &["6:8: `when` is no expression: `)` is missing"],
+    );
+    check(
+        "[[incident]]\nname = \"i\"\nseverity = \"urgent\"\n\
+         when = \"a > 1.0\"\n\
+         actions = [\"nope\"]\nnotify = [\"slak\"]\n\
+         [notify.slack]\nslack = { url = { env = \"X\" } }\n",
+        &[
+            "5:12: `severity` is one of",
+            "7:11: there is no [plan.nope]",
+            "8:10: there is no [notify.slak]; did you mean `slack`?",
+        ],
+    );
+    check("[plan.p]\nsteps = [{ run = \"rm -rf /\" }]\n", &["4:18: `run` is a list of a program"]);
+}
+
+#[test]
+fn time_zones_are_known() {
+    check_whole(
+        "[environment]\nname = \"x\"\ntimezone = \"Europe/Lisbonn\"\n",
+        &["3:12: `timezone` is an IANA name such as \"Europe/Lisbon\"; \
+             did you mean `Europe/Lisbon`?"],
+    );
+}
+
+#[test]
+fn all_problems_come_at_once_in_order() {
+    let text = format!("{HEAD}[[host]]\nlocal = 1\nx = 2\n[[feed]]\nname = \"A\"\n[[service]]\n");
+    let found = lines(&text);
+    assert_eq!(found.len(), 6, "{found:#?}");
+}
+
+#[test]
+fn broken_toml_gives_each_line_once() {
+    check_whole("a = \n[environment]\nname = \"x\nb = = 2\n", &["1:5: not TOML", "3:", "4:"]);
+}
+
+#[test]
+fn a_megabyte_of_garbage_is_answered_quickly() {
+    let begin = std::time::Instant::now();
+    let garbage: String = (0..1024 * 1024_u32)
+        .map(|n| char::from(b' ' + u8::try_from(n.wrapping_mul(n) / 7 % 95).expect("small")))
+        .collect();
+    assert!(!lines(&garbage).is_empty());
+    assert!(lines(&"[[".repeat(500_000)).len() <= 101);
+    assert!(lines(&"=\n".repeat(500_000)).len() <= 101);
+    assert!(lines(&format!("a = {}", "[".repeat(1_000_000))).len() <= 101);
+    assert_eq!(lines(&"x".repeat(1024 * 1024 + 1)).len(), 1);
+    assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn a_file_is_read_only_when_nobody_else_may_write_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("quarterdeck.toml");
+    let failure = |path: &Path| read(path).expect_err("the file is refused");
+    assert!(failure(&path).contains("cannot be read"));
+    assert!(failure(dir.path()).contains("is not a file"));
+    fs::write(&path, include_str!("../fixtures/config/minimal.toml")).expect("written");
+    let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("set");
+    mode(0o644);
+    assert_eq!(read(&path).expect("the file is fine").engine.environment.name, "staging");
+    mode(0o664);
+    assert!(failure(&path).contains("written by others"));
+    mode(0o600);
+    fs::write(&path, b"a = \"\xff\"").expect("written");
+    assert!(failure(&path).contains("not UTF-8 text (byte 6)"));
+    fs::write(&path, vec![b'#'; 1024 * 1024 + 1]).expect("written");
+    assert!(failure(&path).contains("larger than 1 MiB"));
+    fs::write(&path, "[environment]\nname = 1\nx = 2\n").expect("written");
+    let shown = path.display();
+    let text = failure(&path);
+    let lines: Vec<_> = text.lines().collect();
+    assert!(lines[0].starts_with(&format!("{shown}:2:8: `name` is a string")), "{text}");
+    assert!(lines[1].starts_with(&format!("{shown}:3:1: unknown key `x`")), "{text}");
+}
+
+/// The manual command of a service's one router.
+fn check_manual(router: &str, expected: &str) {
+    let text = format!("{HEAD}[[service]]\nname = \"web\"\n[service.router]\n{router}");
+    assert_eq!(loaded(&text).engine.routers[0].manual, expected);
+}
+
+#[test]
+fn each_router_can_be_moved_by_hand() {
+    check_manual(
+        "haproxy = \"/run/x.sock\"\nbackend = \"b\"\nstable = [\"s1\", \"s2\"]\ncanary = \"c\"\n",
+        "printf \"set server b/s1 weight $(({a}*1)); set server b/s2 weight $(({a}*1)); \
+         set server b/c weight $(({b}*2))\\n\" | socat - UNIX-CONNECT:/run/x.sock",
+    );
+    check_manual(
+        "nginx = { file = \"/etc/x y.conf\", pid = \"/run/n.pid\", test = [\"nginx\", \"-t\"], \
+         proof = \"http://x/\" }\narms = { a = [\"x:1\", \"x:2\"], b = \"y:1\" }\n",
+        "edit '/etc/x y.conf' (block web: set the weight of x:1 and x:2 to {a}*1, y:1 to {b}*2; \
+         mark a server of weight 0 `down`), then: nginx -t && kill -HUP \"$(cat /run/n.pid)\"",
+    );
+    check_manual(
+        "http = { url = \"https://x/split\", token = { env = \"PAGERDUTY_TOKEN\" } }\n",
+        "curl -sS --fail -X PUT -H \"Authorization: Bearer $TOKEN\" \
+         -H 'Content-Type: application/json' -d '{\"stable\":{a},\"canary\":{b}}' https://x/split",
+    );
+    check_manual(
+        "command = { read = [\"x\"], set = [\"/bin/split\", \"of web\", \"{canary}\"] }\n",
+        "/bin/split 'of web' {b}",
+    );
+}
+
+#[test]
+fn programs_are_found_from_the_file_on() {
+    let text = "[service.router]\ncommand = { read = [\"./split\"], set = [\"split\", \"{a}\"] }\n";
+    let io = loaded(&format!("{HEAD}[[service]]\nname = \"web\"\n{text}")).io;
+    let RouterTarget::Command { read, set } = &io.routers[0] else { panic!("{:?}", io.routers) };
+    assert_eq!(Path::new(&read[0]), fixtures().join("split"));
+    assert_eq!(set[0], "split");
+}
+
+#[test]
+fn a_page_for_each_version_is_scraped() {
+    let text = format!(
+        "{HEAD}[[metrics]]\nname = \"p\"\nexposition = \"http://x/{{arm}}/metrics\"\n\
+         [[service]]\nname = \"web\"\n[service.signals]\nrequests = \"r\"\n\
+         versions = {{ a = \"v1\", b = \"v2\" }}\n"
+    );
+    let io = loaded(&text).io;
+    let Some(SignalsTarget::Exposition { pages, requests, .. }) = &io.signals[0] else {
+        panic!("{:?}", io.signals)
+    };
+    let urls: Vec<&str> = pages.iter().map(|page| page.url.as_str()).collect();
+    assert_eq!(urls, ["http://x/v1/metrics", "http://x/v2/metrics"]);
+    assert_eq!(requests, &["r".to_owned(), "r".to_owned()]);
+}
+
+#[test]
+fn text_of_the_file_cannot_reach_the_terminal() {
+    let text = "runbook = \"\\u001b]52;c;x\\u0007\"\n";
+    let found = loaded(&format!("{HEAD}[[service]]\nname = \"web\"\n{text}")).warnings;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(!found[0].text.contains(char::is_control), "{found:?}");
+    check_service(
+        "[service.probe]\nhttp = \"http://x/\"\n\"\\u202e\" = 1\n",
+        &["7:1: unknown key `⟨U+202E⟩` in `probe`"],
+    );
+}
