@@ -106,22 +106,28 @@ impl Client {
         headers: &[(&str, &str)],
         body: Option<String>,
     ) -> Result<Answer, Failure> {
+        let operation = || format!("{} {}", method.word(), redacted(url));
+        self.attempt(target, method, url, headers, body).await.map_err(|trouble| {
+            Failure::new(trouble.kind, format!("{}: {}", operation(), trouble.text))
+        })
+    }
+
+    /// As `send`, for a caller whose own text names the operation already.
+    pub(crate) async fn attempt(
+        &self,
+        target: &HttpTarget,
+        method: Method,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: Option<String>,
+    ) -> Result<Answer, Trouble> {
         let started = Instant::now();
-        let operation = format!("{} {}", method.word(), redacted(url));
         let exchange = self.exchange(target, method, url, headers, body);
-        match tokio::time::timeout(target.timeout, exchange).await {
-            Ok(Ok(mut answer)) => {
-                answer.latency = started.elapsed();
-                Ok(answer)
-            }
-            Ok(Err(trouble)) => {
-                Err(Failure::new(trouble.kind, format!("{operation}: {}", trouble.text)))
-            }
-            Err(_) => Err(Failure::new(
-                FailureKind::Timeout,
-                format!("{operation}: no answer within {:?}", target.timeout),
-            )),
-        }
+        let Ok(result) = tokio::time::timeout(target.timeout, exchange).await else {
+            let why = format!("no answer within {:?}", target.timeout);
+            return Err(Trouble::new(FailureKind::Timeout, why));
+        };
+        result.map(|answer| Answer { latency: started.elapsed(), ..answer })
     }
 
     async fn exchange(
@@ -181,9 +187,9 @@ impl Client {
 
 /// A failure before its text names the operation.
 #[derive(Debug)]
-struct Trouble {
-    kind: FailureKind,
-    text: String,
+pub(crate) struct Trouble {
+    pub(crate) kind: FailureKind,
+    pub(crate) text: String,
 }
 
 impl Trouble {
