@@ -1,1 +1,149 @@
-//! Being written.
+//! Runs a program by its argument list.
+//!
+//! Decides what such a program gets and how it ends: no shell, a cleared environment, a process
+//! group of its own that is killed as a whole. Never passes a secret on a command line by itself,
+//! and never shows an argument in an error, since a user may have put one there. Contract: `run`
+//! returns within its timeout plus [`REAP_TIMEOUT`] and keeps at most [`OUTPUT_BYTES_MAX`] of each
+//! stream; whatever the program leaves behind in its group is killed.
+
+use std::io;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use engine::types::{Failure, FailureKind};
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStdin};
+
+/// Enough for a page of JSON; a program that writes more is read on, but not kept.
+pub const OUTPUT_BYTES_MAX: usize = 64 * 1024;
+/// A killed process is gone at once unless the kernel holds it; then nobody should wait for it.
+const REAP_TIMEOUT: Duration = Duration::from_millis(200);
+/// A program's last words are in the pipe when it ends; only its leftovers hold it open longer.
+const LEFTOVER_TIMEOUT: Duration = Duration::from_millis(100);
+/// What programs need to find themselves, their user and their language.
+const ENVIRONMENT: [&str; 9] =
+    ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"];
+
+/// What a program said before it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// `None` when a signal ended it.
+    pub code: Option<i32>,
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+    /// At least one stream was longer than what is kept of it.
+    pub truncated: bool,
+}
+
+/// Runs `argv` with `stdin` (nothing when `None`) and waits for its end.
+pub async fn run(
+    argv: &[String],
+    stdin: Option<&str>,
+    timeout: Duration,
+) -> Result<Output, Failure> {
+    let Some((program, arguments)) = argv.split_first() else {
+        return Err(Failure::new(FailureKind::Malformed, "run a command: no program is named"));
+    };
+    let failed = |kind, why: &str| Failure::new(kind, format!("run {program}: {why}"));
+    let mut command = tokio::process::Command::new(program);
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+        .stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
+    let mut child = command.spawn().map_err(|error| failed(kind_of(&error), &error.to_string()))?;
+    let group = Group::of(&child);
+    match tokio::time::timeout(timeout, attend(&mut child, stdin)).await {
+        Ok(Ok(output)) => {
+            drop(group);
+            Ok(output)
+        }
+        Ok(Err(error)) => Err(failed(FailureKind::Malformed, &error.to_string())),
+        Err(_) => {
+            drop(group);
+            // Reaped here so that no zombie stays; the runtime does it later if this is too short.
+            let _ = tokio::time::timeout(REAP_TIMEOUT, child.wait()).await;
+            Err(failed(FailureKind::Timeout, &format!("no end within {timeout:?}")))
+        }
+    }
+}
+
+fn kind_of(error: &io::Error) -> FailureKind {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => FailureKind::Denied,
+        _ => FailureKind::Unreachable,
+    }
+}
+
+/// Kills all that is left of a group when it goes out of scope, also when the caller gives up.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Group {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        Group(id.and_then(Pid::from_raw))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // An error means that nobody is left in it.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+async fn attend(child: &mut Child, stdin: Option<&str>) -> io::Result<Output> {
+    let feed = feed(child.stdin.take(), stdin.unwrap_or("").to_owned());
+    let mut out = Kept::default();
+    let mut err = Kept::default();
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let ended: io::Result<ExitStatus> = {
+        let talk = async {
+            tokio::join!(feed, drain(stdout, &mut out), drain(stderr, &mut err));
+        };
+        tokio::pin!(talk);
+        tokio::select! {
+            ended = child.wait() => {
+                let _ = tokio::time::timeout(LEFTOVER_TIMEOUT, talk).await;
+                ended
+            }
+            () = &mut talk => child.wait().await,
+        }
+    };
+    Ok(Output {
+        code: ended?.code(),
+        truncated: out.truncated || err.truncated,
+        stdout: out.bytes,
+        stderr: err.bytes,
+    })
+}
+
+/// A program that does not read its input is its own affair.
+async fn feed(pipe: Option<ChildStdin>, text: String) {
+    if let Some(mut pipe) = pipe {
+        let _ = pipe.write_all(text.as_bytes()).await;
+    }
+}
+
+#[derive(Default)]
+struct Kept {
+    bytes: Vec<u8>,
+    truncated: bool,
+}
+
+async fn drain(pipe: Option<impl AsyncRead + Unpin>, kept: &mut Kept) {
+    let Some(mut pipe) = pipe else { return };
+    let mut buffer = vec![0; 8 * 1024];
+    while let Ok(count @ 1..) = pipe.read(&mut buffer).await {
+        let room = OUTPUT_BYTES_MAX - kept.bytes.len();
+        kept.bytes.extend_from_slice(&buffer[..count.min(room)]);
+        kept.truncated |= count > room;
+    }
+}

@@ -1,22 +1,81 @@
 //! One HTTP client for every adapter, with its limits.
+//!
+//! Decides how long, how large and how far an exchange may go: one deadline over everything, a
+//! body limit held while it streams, redirects only by hand and to the same origin, compression
+//! only where asked for. Never uses a proxy of the environment, never sends a secret to another
+//! origin than the target's, never puts a header's value, a user or a query into an error text.
+//! Contract: `send` returns within the target's timeout and keeps at most `body_bytes_max` bytes.
 
 use std::collections::BTreeMap;
+use std::error::Error as StdError;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use engine::types::Failure;
+use engine::types::{Failure, FailureKind};
+use flate2::write::GzDecoder;
+use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Response, Url};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use tokio::time::Instant;
 
-use crate::io::settings::HttpTarget;
+use crate::io::settings::{HttpTarget, Secret};
+
+/// A host in reach answers a connection far sooner; the rest of the deadline is for the answer.
+const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(1);
+/// One: a target has one request in flight.
+const IDLE_PER_HOST_MAX: usize = 1;
+/// Longer than any usual probe interval, so that a poller keeps its connection.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+/// What browsers need for a canonical host and a trailing slash, and one more.
+const REDIRECTS_MAX: usize = 3;
+/// Names and values together; servers accept about as much in a request.
+const HEADER_BYTES_MAX: usize = 16 * 1024;
+const HEADERS_MAX: usize = 100;
+/// JSON of a health page packs 5 to 20 times; zeros pack 1000 times.
+const RATIO_MAX: u64 = 50;
+/// Below this an expansion harms nobody, and tiny texts may well be repetitive.
+const RATIO_FREE_BYTES: u64 = 1024;
+/// A bundle of all public authorities has about 250 KiB.
+const CA_FILE_BYTES_MAX: u64 = 1024 * 1024;
+const AGENT: &str = concat!("quarterdeck/", env!("CARGO_PKG_VERSION"));
 
 /// Shared by all adapters; cheap to clone.
 #[derive(Clone)]
-pub struct Client {}
+pub struct Client {
+    plain: reqwest::Client,
+    /// Built at the first `https` address, one for each set of trusted authorities.
+    secure: Arc<Mutex<BTreeMap<Option<PathBuf>, reqwest::Client>>>,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     Get,
     Put,
     Post,
+}
+
+impl Method {
+    fn word(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::Put => "PUT",
+            Method::Post => "POST",
+        }
+    }
+}
+
+impl From<Method> for reqwest::Method {
+    fn from(method: Method) -> reqwest::Method {
+        match method {
+            Method::Get => reqwest::Method::GET,
+            Method::Put => reqwest::Method::PUT,
+            Method::Post => reqwest::Method::POST,
+        }
+    }
 }
 
 /// A whole answer, within the target's limits.
@@ -32,19 +91,471 @@ pub struct Answer {
 
 impl Client {
     pub fn new() -> Result<Client, Failure> {
-        Ok(Client {})
+        // No authority is trusted here: this one only ever sees plain addresses.
+        let plain = build(rustls::RootCertStore::empty())?;
+        Ok(Client { plain, secure: Arc::default() })
     }
 
     /// Sends one request to `url` (the target's own, or one below it) under the target's limits.
     /// `body` is sent as JSON. An HTTP error status is an answer, not a failure.
     pub async fn send(
         &self,
-        _target: &HttpTarget,
-        _method: Method,
-        _url: &str,
-        _headers: &[(&str, &str)],
-        _body: Option<String>,
+        target: &HttpTarget,
+        method: Method,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: Option<String>,
     ) -> Result<Answer, Failure> {
-        unimplemented!()
+        let operation = || format!("{} {}", method.word(), redacted(url));
+        self.attempt(target, method, url, headers, body).await.map_err(|trouble| {
+            Failure::new(trouble.kind, format!("{}: {}", operation(), trouble.text))
+        })
+    }
+
+    /// As `send`, for a caller whose own text names the operation already.
+    pub(crate) async fn attempt(
+        &self,
+        target: &HttpTarget,
+        method: Method,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: Option<String>,
+    ) -> Result<Answer, Trouble> {
+        let started = Instant::now();
+        let exchange = self.exchange(target, method, url, headers, body);
+        let Ok(result) = tokio::time::timeout(target.timeout, exchange).await else {
+            let why = format!("no answer within {:?}", target.timeout);
+            return Err(Trouble::new(FailureKind::Timeout, why));
+        };
+        result.map(|answer| Answer { latency: started.elapsed(), ..answer })
+    }
+
+    async fn exchange(
+        &self,
+        target: &HttpTarget,
+        method: Method,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: Option<String>,
+    ) -> Result<Answer, Trouble> {
+        let mut url = parse(url)?;
+        let own = parse(&target.url)?;
+        if !same_origin(&own, &url) {
+            return Err(Trouble::new(
+                FailureKind::Denied,
+                format!("not at the configured origin {}", redacted(&target.url)),
+            ));
+        }
+        let headers = assemble(target, headers, body.is_some())?;
+        let client = self.client_for(&url, target.ca_file.as_deref()).await?;
+        for _ in 0..=REDIRECTS_MAX {
+            let response = ask(&client, method, &url, &headers, body.as_deref()).await?;
+            let redirect = response.status().is_redirection() && method == Method::Get;
+            match response.headers().get(header::LOCATION) {
+                Some(place) if redirect && target.follow_redirects => {
+                    url = next_place(&url, place)?;
+                }
+                Some(_) | None => return receive(response, target).await,
+            }
+        }
+        Err(Trouble::new(FailureKind::Refused, format!("more than {REDIRECTS_MAX} redirects")))
+    }
+
+    async fn client_for(&self, url: &Url, ca: Option<&Path>) -> Result<reqwest::Client, Trouble> {
+        if url.scheme() == "http" {
+            return Ok(self.plain.clone());
+        }
+        let key = ca.map(Path::to_path_buf);
+        let known = {
+            let clients = self.secure.lock().unwrap_or_else(PoisonError::into_inner);
+            clients.get(&key).cloned()
+        };
+        if let Some(client) = known {
+            return Ok(client);
+        }
+        let mut roots = rustls::RootCertStore::empty();
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        if let Some(path) = ca {
+            add_authorities(&mut roots, path).await?;
+        }
+        let client = build(roots)
+            .map_err(|failure| Trouble::new(failure.kind, failure.text.display().to_owned()))?;
+        let mut clients = self.secure.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(clients.entry(key).or_insert(client).clone())
+    }
+}
+
+/// A failure before its text names the operation.
+#[derive(Debug)]
+pub(crate) struct Trouble {
+    pub(crate) kind: FailureKind,
+    pub(crate) text: String,
+}
+
+impl Trouble {
+    fn new(kind: FailureKind, text: impl Into<String>) -> Trouble {
+        Trouble { kind, text: text.into() }
+    }
+}
+
+fn build(roots: rustls::RootCertStore) -> Result<reqwest::Client, Failure> {
+    let failed = |error: &dyn StdError| {
+        Failure::new(FailureKind::Denied, format!("set up the HTTP client: {}", deepest(error)))
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| failed(&error))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .tls_info(true)
+        .http1_only()
+        .http1_max_headers(HEADERS_MAX)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .connect_timeout(CONNECT_TIMEOUT_MAX)
+        .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .tcp_nodelay(true)
+        .user_agent(AGENT)
+        .build()
+        .map_err(|error| failed(&error))
+}
+
+async fn add_authorities(roots: &mut rustls::RootCertStore, path: &Path) -> Result<(), Trouble> {
+    let denied = |why: String| {
+        Trouble::new(FailureKind::Denied, format!("authority file {}: {why}", path.display()))
+    };
+    let size = tokio::fs::metadata(path).await.map_err(|error| denied(error.to_string()))?.len();
+    if size > CA_FILE_BYTES_MAX {
+        return Err(denied(format!("larger than {CA_FILE_BYTES_MAX} bytes")));
+    }
+    let pem = tokio::fs::read(path).await.map_err(|error| denied(error.to_string()))?;
+    let mut added = 0_usize;
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        let certificate = certificate.map_err(|error| denied(error.to_string()))?;
+        roots.add(certificate).map_err(|error| denied(error.to_string()))?;
+        added += 1;
+    }
+    if added == 0 { Err(denied("holds no certificate".to_owned())) } else { Ok(()) }
+}
+
+fn parse(url: &str) -> Result<Url, Trouble> {
+    let bad = |why: String| Trouble::new(FailureKind::Malformed, why);
+    let url = Url::parse(url).map_err(|error| bad(format!("not a URL: {error}")))?;
+    match url.scheme() {
+        "http" | "https" => Ok(url),
+        other => Err(bad(format!("scheme {other} is not http or https"))),
+    }
+}
+
+fn same_origin(a: &Url, b: &Url) -> bool {
+    a.scheme() == b.scheme()
+        && a.host() == b.host()
+        && a.port_or_known_default() == b.port_or_known_default()
+}
+
+/// The address without what may be secret in it: user, password, query, fragment.
+fn redacted(url: &str) -> String {
+    let Ok(mut parsed) = Url::parse(url) else {
+        return "(not a URL)".to_owned();
+    };
+    // Both fail only on addresses that cannot have a user at all.
+    let _ = parsed.set_username("");
+    let _ = parsed.set_password(None);
+    parsed.set_fragment(None);
+    let hidden = if parsed.query().is_some() { "?…" } else { "" };
+    parsed.set_query(None);
+    format!("{parsed}{hidden}")
+}
+
+/// All headers of a request; `own` wins over the target's.
+fn assemble(
+    target: &HttpTarget,
+    own: &[(&str, &str)],
+    has_body: bool,
+) -> Result<HeaderMap, Trouble> {
+    let mut map = HeaderMap::new();
+    let encoding = if target.compressed { "gzip" } else { "identity" };
+    map.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(encoding));
+    if has_body {
+        map.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    for (name, secret) in &target.headers {
+        put(&mut map, name, known(secret)?)?;
+    }
+    if let Some(secret) = &target.token {
+        put(&mut map, "authorization", &format!("Bearer {}", known(secret)?))?;
+    }
+    for (name, value) in own {
+        put(&mut map, name, value)?;
+    }
+    Ok(map)
+}
+
+fn known(secret: &Secret) -> Result<&str, Trouble> {
+    match secret {
+        Secret::Known(value) => Ok(value),
+        Secret::Missing(why) => Err(Trouble::new(FailureKind::Denied, why.clone())),
+    }
+}
+
+fn put(map: &mut HeaderMap, name: &str, value: &str) -> Result<(), Trouble> {
+    let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
+        Trouble::new(FailureKind::Denied, format!("{name:?} is not a header's name"))
+    })?;
+    let mut value = HeaderValue::from_str(value.trim()).map_err(|_| {
+        let why = format!("the value of header {name} holds characters that cannot be sent");
+        Trouble::new(FailureKind::Denied, why)
+    })?;
+    value.set_sensitive(true);
+    map.insert(key, value);
+    Ok(())
+}
+
+async fn ask(
+    client: &reqwest::Client,
+    method: Method,
+    url: &Url,
+    headers: &HeaderMap,
+    body: Option<&str>,
+) -> Result<Response, Trouble> {
+    let request = || {
+        let mut request = client.request(method.into(), url.clone()).headers(headers.clone());
+        if let Some(body) = body {
+            request = request.body(body.to_owned());
+        }
+        request.send()
+    };
+    match request().await {
+        Ok(response) => Ok(response),
+        // A kept connection may end just as it is used again: a look may be asked once more on a
+        // fresh one, a write may not.
+        Err(error) if method == Method::Get && was_cut(&error) => {
+            request().await.map_err(|error| trouble_of(&error))
+        }
+        Err(error) => Err(trouble_of(&error)),
+    }
+}
+
+fn next_place(from: &Url, place: &HeaderValue) -> Result<Url, Trouble> {
+    let refused = |why: String| Trouble::new(FailureKind::Refused, why);
+    let place = place.to_str().map_err(|_| refused("redirects to no URL".to_owned()))?;
+    let next = from.join(place).map_err(|_| refused("redirects to no URL".to_owned()))?;
+    if same_origin(from, &next) {
+        Ok(next)
+    } else {
+        let origin = next.origin().ascii_serialization();
+        Err(refused(format!("redirects to another origin, {origin}: not followed")))
+    }
+}
+
+async fn receive(mut response: Response, target: &HttpTarget) -> Result<Answer, Trouble> {
+    let malformed = |why: String| Trouble::new(FailureKind::Malformed, why);
+    let status = response.status().as_u16();
+    let certificate_expires = response.extensions().get::<reqwest::tls::TlsInfo>().and_then(expiry);
+    let headers = collect_headers(response.headers())?;
+    let too_large = || malformed(format!("answer is larger than {} bytes", target.body_bytes_max));
+    let limit = u64::try_from(target.body_bytes_max).unwrap_or(u64::MAX);
+    if response.content_length().is_some_and(|length| length > limit) {
+        return Err(too_large());
+    }
+    let coding = headers.get("content-encoding").map_or("", |value| value.trim());
+    let mut sink = match coding.to_ascii_lowercase().as_str() {
+        "" | "identity" => Sink::Plain(Bounded::new(limit, None)),
+        "gzip" | "x-gzip" if target.compressed => {
+            Sink::Packed(Box::new(GzDecoder::new(Bounded::new(limit, Some(0)))))
+        }
+        _ => return Err(malformed("compressed answer that was not asked for".to_owned())),
+    };
+    let mut any = false;
+    while let Some(chunk) = response.chunk().await.map_err(|error| body_trouble(&error))? {
+        any |= !chunk.is_empty();
+        sink.take(&chunk).map_err(malformed)?;
+    }
+    let body = if any { sink.finish().map_err(malformed)? } else { Vec::new() };
+    // `latency` is known only to the caller, who saw the start.
+    Ok(Answer { status, headers, body, latency: Duration::ZERO, certificate_expires })
+}
+
+fn collect_headers(map: &HeaderMap) -> Result<BTreeMap<String, String>, Trouble> {
+    let mut headers: BTreeMap<String, String> = BTreeMap::new();
+    let mut bytes = 0;
+    for (name, value) in map {
+        bytes += name.as_str().len() + value.len();
+        if bytes > HEADER_BYTES_MAX {
+            let why = format!("headers are larger than {HEADER_BYTES_MAX} bytes");
+            return Err(Trouble::new(FailureKind::Malformed, why));
+        }
+        let value = String::from_utf8_lossy(value.as_bytes());
+        headers
+            .entry(name.as_str().to_owned())
+            .and_modify(|all| {
+                all.push_str(", ");
+                all.push_str(&value);
+            })
+            .or_insert_with(|| value.clone().into_owned());
+    }
+    Ok(headers)
+}
+
+fn expiry(info: &reqwest::tls::TlsInfo) -> Option<DateTime<Utc>> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(info.peer_certificate()?).ok()?;
+    DateTime::from_timestamp(certificate.validity().not_after.timestamp(), 0)
+}
+
+/// Where a body goes while it streams in.
+enum Sink {
+    Plain(Bounded),
+    Packed(Box<GzDecoder<Bounded>>),
+}
+
+impl Sink {
+    fn take(&mut self, chunk: &[u8]) -> Result<(), String> {
+        match self {
+            Sink::Plain(bounded) => bounded.write_all(chunk),
+            Sink::Packed(decoder) => {
+                decoder.get_mut().received(chunk.len());
+                decoder.write_all(chunk)
+            }
+        }
+        .map_err(|error| said(&error))
+    }
+
+    fn finish(self) -> Result<Vec<u8>, String> {
+        match self {
+            Sink::Plain(bounded) => Ok(bounded.kept),
+            Sink::Packed(decoder) => {
+                decoder.finish().map(|bounded| bounded.kept).map_err(|error| said(&error))
+            }
+        }
+    }
+}
+
+fn said(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::FileTooLarge => error.to_string(),
+        _ => format!("compressed answer cannot be unpacked: {error}"),
+    }
+}
+
+/// Keeps bytes up to a limit, and up to a ratio of what came over the wire.
+struct Bounded {
+    kept: Vec<u8>,
+    limit: u64,
+    /// Bytes on the wire so far; `None` where nothing is unpacked.
+    wire: Option<u64>,
+}
+
+impl Bounded {
+    fn new(limit: u64, wire: Option<u64>) -> Bounded {
+        Bounded { kept: Vec::new(), limit, wire }
+    }
+
+    fn received(&mut self, bytes: usize) {
+        if let Some(wire) = &mut self.wire {
+            *wire = wire.saturating_add(bytes as u64);
+        }
+    }
+}
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let size = self.kept.len() as u64 + bytes.len() as u64;
+        let too_large = |why: String| io::Error::new(io::ErrorKind::FileTooLarge, why);
+        if size > self.limit {
+            return Err(too_large(format!("answer is larger than {} bytes", self.limit)));
+        }
+        let allowed = self.wire.map(|wire| wire.saturating_mul(RATIO_MAX).max(RATIO_FREE_BYTES));
+        if allowed.is_some_and(|allowed| size > allowed) {
+            return Err(too_large(format!("answer unpacks to more than {RATIO_MAX} times")));
+        }
+        self.kept.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+type Cause<'a> = &'a (dyn StdError + 'static);
+
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = Cause<'_>> {
+    let first: Cause<'_> = error;
+    std::iter::successors(Some(first), |&error: &Cause<'_>| error.source())
+}
+
+fn deepest(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = cause.to_string();
+        source = cause.source();
+    }
+    text
+}
+
+/// The connection ended before a byte of the answer came.
+fn was_cut(error: &reqwest::Error) -> bool {
+    !error.is_connect()
+        && causes(error).any(|cause| {
+            let hyper_says = cause
+                .downcast_ref::<hyper::Error>()
+                .is_some_and(|error| error.is_incomplete_message() || error.is_canceled());
+            let system_says = cause.downcast_ref::<io::Error>().is_some_and(|error| {
+                matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+            });
+            hyper_says || system_says
+        })
+}
+
+fn trouble_of(error: &reqwest::Error) -> Trouble {
+    if error.is_timeout() {
+        let why = format!("no connection within {CONNECT_TIMEOUT_MAX:?}");
+        return Trouble::new(FailureKind::Timeout, why);
+    }
+    if was_cut(error) {
+        return Trouble::new(FailureKind::Unreachable, "connection closed without an answer");
+    }
+    let system = causes(error).find_map(|cause| cause.downcast_ref::<io::Error>());
+    if system.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+        return Trouble::new(FailureKind::Unreachable, "connection refused");
+    }
+    let kind = if error.is_connect() { FailureKind::Unreachable } else { FailureKind::Malformed };
+    Trouble::new(kind, deepest(error))
+}
+
+fn body_trouble(error: &reqwest::Error) -> Trouble {
+    let why = format!("answer was cut off: {}", deepest(error));
+    Trouble::new(FailureKind::Malformed, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_never_carry_a_user_or_a_query() {
+        let check = |url: &str, shown: &str| assert_eq!(redacted(url), shown);
+        check("http://me:secret@h:1/p?token=x#y", "http://h:1/p?…");
+        check("https://h/health", "https://h/health");
+        check("no url at all", "(not a URL)");
+    }
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        let check = |a: &str, b: &str, same: bool| {
+            let parsed = |url: &str| parse(url).expect("a valid address");
+            assert_eq!(same_origin(&parsed(a), &parsed(b)), same, "{a} and {b}");
+        };
+        check("http://h/", "http://h:80/x", true);
+        check("http://h/", "https://h/", false);
+        check("http://h:1/", "http://h:2/", false);
+        check("http://h/", "http://h.evil/", false);
     }
 }
