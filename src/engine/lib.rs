@@ -6,6 +6,7 @@
 //! `handle` cannot fail, because failures are inputs; the same inputs give the same effects.
 
 pub mod command;
+pub mod counts;
 pub mod health;
 pub mod reading;
 pub mod record;
