@@ -1,3 +1,5 @@
+//! What each feed's parser makes of recorded and hostile answers.
+
 use chrono::TimeDelta;
 use engine::reading::AlertState;
 

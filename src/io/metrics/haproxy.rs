@@ -215,7 +215,7 @@ mod tests {
         let cut = RECORDED.windows(8).position(|part| part == b"be_app,c").expect("recorded");
         check_failure(&RECORDED[..cut + 30], FailureKind::Malformed, "is cut off");
         let line = [&RECORDED[..cut + 30], b"\n"].concat();
-        check_failure(&line, FailureKind::Malformed, "line 3 is cut off");
+        check_failure(&line, FailureKind::Malformed, "line 4 is cut off");
         let head = RECORDED.iter().position(|byte| *byte == b'\n').expect("recorded");
         check_failure(&RECORDED[..=head], FailureKind::Refused, "none of its servers");
     }
