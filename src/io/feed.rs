@@ -1,1 +1,404 @@
-//! Being written.
+//! Incident feeds: what each of them says is wrong right now, and telling it that somebody has it.
+//!
+//! Decides what is one alert and how bad it is. Never invents an alert's end: what a feed leaves
+//! out is resolved by the engine. Contract: a reading has at most [`ALERTS_MAX`] alerts, the worst
+//! ones, one for each fingerprint; the rest is counted; answers are at most [`BODY_BYTES_MAX`].
+
+mod alertmanager;
+mod json;
+mod pagerduty;
+mod prometheus;
+mod statuspage;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use engine::reading::{Alert, FeedReading};
+use engine::types::{Actor, Failure, FailureKind, Severity, Untrusted};
+use serde_json::Value;
+use tokio::io::AsyncReadExt;
+
+use crate::io::clock;
+use crate::io::http::{Answer, Client, Method};
+use crate::io::settings::{FeedTarget, HttpTarget};
+
+/// Nobody reads more, and the worst ten thousand are kept.
+pub const ALERTS_MAX: usize = 10_000;
+/// Ten thousand alerts with their labels fit.
+pub const BODY_BYTES_MAX: usize = 8 << 20;
+/// More labels on one alert are cut.
+const LABELS_MAX: usize = 64;
+/// More links on one alert are cut.
+const LINKS_MAX: usize = 8;
+/// A fingerprint is a key in journal and snapshot; a longer one is replaced by its hash.
+const FINGERPRINT_BYTES_MAX: usize = 128;
+/// Reading a local file takes no longer; a file on a dead file server would.
+const FILE_TIMEOUT: Duration = Duration::from_secs(5);
+/// More of an error message than this does not help a person.
+const MESSAGE_CHARS_MAX: usize = 300;
+
+/// One alert, with what a reply to its feed needs as the feed wrote it.
+#[derive(Clone, Debug, PartialEq)]
+struct Found {
+    alert: Alert,
+    /// Alertmanager: the labels that a silence matches. PagerDuty: the incident's id.
+    raw: BTreeMap<String, String>,
+}
+
+pub struct Reader {
+    name: String,
+    target: FeedTarget,
+    raw: BTreeMap<String, BTreeMap<String, String>>,
+    /// PagerDuty does not tell an incident's level, so the ones asked for are kept here.
+    levels: BTreeMap<String, u32>,
+}
+
+impl Reader {
+    #[must_use]
+    pub fn new(name: &str, target: FeedTarget) -> Reader {
+        let name = name.to_owned();
+        Reader { name, target, raw: BTreeMap::new(), levels: BTreeMap::new() }
+    }
+
+    /// Everything that is open now.
+    pub async fn read(&mut self, client: &Client) -> Result<FeedReading, Failure> {
+        let now = clock::now().wall;
+        let found = match &self.target {
+            FeedTarget::Alertmanager(http) => {
+                let url = below(http, alertmanager::ALERTS_PATH);
+                let body = self.get(client, http, &url, &[]).await?;
+                alertmanager::parse(&body, now)
+            }
+            FeedTarget::Prometheus(http) => {
+                let body = self.get(client, http, &below(http, "/api/v1/alerts"), &[]).await?;
+                prometheus::parse(&body, now)
+            }
+            FeedTarget::PagerDuty { http, .. } => self.incidents(client, http, now).await?,
+            FeedTarget::Statuspage(http) => {
+                let whole = Path::new(&http.url).extension().is_some_and(|end| end == "json");
+                let url =
+                    if whole { http.url.clone() } else { below(http, "/api/v2/summary.json") };
+                statuspage::parse(&self.get(client, http, &url, &[]).await?, now)
+            }
+            FeedTarget::JsonUrl(http) => {
+                json::parse(&self.get(client, http, &http.url, &[]).await?, now)
+            }
+            FeedTarget::JsonFile(path) => {
+                let body = file(path).await.map_err(|failure| self.named(&failure))?;
+                json::parse(&body, now)
+            }
+        };
+        let found = found.map_err(|why| self.failure(FailureKind::Malformed, &why))?;
+        let (reading, raw) = gather(found);
+        self.levels.retain(|fingerprint, _| raw.contains_key(fingerprint));
+        self.raw = raw;
+        Ok(reading)
+    }
+
+    /// Says that `actor` has it: a silence in Alertmanager, an acknowledgement in PagerDuty.
+    pub async fn acknowledge(
+        &mut self,
+        client: &Client,
+        fingerprint: &str,
+        actor: &Actor,
+        comment: &Untrusted,
+    ) -> Result<(), Failure> {
+        match &self.target {
+            FeedTarget::Alertmanager(http) => {
+                let labels = self.raw_of(fingerprint)?;
+                let body = alertmanager::silence(labels, actor, comment, clock::now().wall);
+                let url = below(http, "/api/v2/silences");
+                let answer = self.send(client, http, Method::Post, &url, &[], Some(body)).await?;
+                alertmanager::silenced(&answer.body)
+                    .map_err(|why| self.failure(FailureKind::Malformed, &why))
+            }
+            FeedTarget::PagerDuty { http, from } => {
+                let body = pagerduty::acknowledgement(self.raw_of(fingerprint)?);
+                self.put_incident(client, http, from, body).await
+            }
+            FeedTarget::Prometheus(_)
+            | FeedTarget::Statuspage(_)
+            | FeedTarget::JsonUrl(_)
+            | FeedTarget::JsonFile(_) => {
+                Err(self.failure(FailureKind::Refused, "this feed cannot acknowledge"))
+            }
+        }
+    }
+
+    /// Hands it to the next level of its escalation policy; only PagerDuty has one.
+    pub async fn escalate(
+        &mut self,
+        client: &Client,
+        fingerprint: &str,
+        _actor: &Actor,
+    ) -> Result<(), Failure> {
+        match &self.target {
+            FeedTarget::PagerDuty { http, from } => {
+                let level = self.levels.get(fingerprint).map_or(1, |level| *level) + 1;
+                let body = pagerduty::escalation(self.raw_of(fingerprint)?, level);
+                self.put_incident(client, http, from, body).await?;
+                self.levels.insert(fingerprint.to_owned(), level);
+                Ok(())
+            }
+            FeedTarget::Alertmanager(_)
+            | FeedTarget::Prometheus(_)
+            | FeedTarget::Statuspage(_)
+            | FeedTarget::JsonUrl(_)
+            | FeedTarget::JsonFile(_) => {
+                Err(self.failure(FailureKind::Refused, "this feed cannot escalate"))
+            }
+        }
+    }
+
+    /// All pages of open incidents, up to the limit.
+    async fn incidents(
+        &self,
+        client: &Client,
+        http: &HttpTarget,
+        now: DateTime<Utc>,
+    ) -> Result<Result<Vec<Found>, String>, Failure> {
+        let http = pagerduty::authorized(http).map_err(|failure| self.named(&failure))?;
+        let mut all = Vec::new();
+        for page in 0..pagerduty::PAGES_MAX {
+            let url = below(&http, &pagerduty::list_path(page * pagerduty::PAGE_LEN));
+            let body = self.get(client, &http, &url, &[pagerduty::ACCEPT]).await?;
+            match pagerduty::parse(&body, now) {
+                Ok((found, more)) => {
+                    let empty = found.is_empty();
+                    all.extend(found);
+                    if !more || empty {
+                        break;
+                    }
+                }
+                Err(why) => return Ok(Err(format!("page {}: {why}", page + 1))),
+            }
+        }
+        Ok(Ok(all))
+    }
+
+    async fn put_incident(
+        &self,
+        client: &Client,
+        http: &HttpTarget,
+        from: &str,
+        body: String,
+    ) -> Result<(), Failure> {
+        let http = pagerduty::authorized(http).map_err(|failure| self.named(&failure))?;
+        let headers = [pagerduty::ACCEPT, ("From", from)];
+        let url = below(&http, "/incidents");
+        self.send(client, &http, Method::Put, &url, &headers, Some(body)).await?;
+        Ok(())
+    }
+
+    async fn get(
+        &self,
+        client: &Client,
+        http: &HttpTarget,
+        url: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Vec<u8>, Failure> {
+        Ok(self.send(client, http, Method::Get, url, headers, None).await?.body)
+    }
+
+    /// One request; any answer but a good one is a failure with the feed's own words.
+    async fn send(
+        &self,
+        client: &Client,
+        http: &HttpTarget,
+        method: Method,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: Option<String>,
+    ) -> Result<Answer, Failure> {
+        let http = HttpTarget { body_bytes_max: BODY_BYTES_MAX, ..http.clone() };
+        let answer = client
+            .send(&http, method, url, headers, body)
+            .await
+            .map_err(|failure| self.named(&failure))?;
+        match answer.status {
+            200..=299 => Ok(answer),
+            status => {
+                let denied = matches!(status, 401 | 403);
+                let kind = if denied { FailureKind::Denied } else { FailureKind::Refused };
+                let said = message(&answer.body);
+                Err(self.failure(kind, &format!("HTTP {status}: {said}")))
+            }
+        }
+    }
+
+    fn raw_of(&self, fingerprint: &str) -> Result<&BTreeMap<String, String>, Failure> {
+        self.raw.get(fingerprint).ok_or_else(|| {
+            self.failure(FailureKind::Refused, "the alert is not in the last reading any more")
+        })
+    }
+
+    fn failure(&self, kind: FailureKind, why: &str) -> Failure {
+        Failure::new(kind, format!("feed {}: {why}", self.name))
+    }
+
+    fn named(&self, failure: &Failure) -> Failure {
+        self.failure(failure.kind, failure.text.display())
+    }
+}
+
+fn below(http: &HttpTarget, path: &str) -> String {
+    format!("{}{path}", http.url.trim_end_matches('/'))
+}
+
+async fn file(path: &Path) -> Result<Vec<u8>, Failure> {
+    let place = path.display();
+    let failed = |error: std::io::Error| {
+        let kind = match error.kind() {
+            std::io::ErrorKind::PermissionDenied => FailureKind::Denied,
+            _ => FailureKind::Unreachable,
+        };
+        Failure::new(kind, format!("{place}: {error}"))
+    };
+    let reading = async {
+        // Opening a pipe would wait for its writer.
+        if !tokio::fs::metadata(path).await.map_err(failed)?.is_file() {
+            return Err(Failure::new(FailureKind::Malformed, format!("{place}: not a file")));
+        }
+        let file = tokio::fs::File::open(path).await.map_err(failed)?;
+        let mut body = Vec::new();
+        let limit = BODY_BYTES_MAX as u64 + 1;
+        file.take(limit).read_to_end(&mut body).await.map_err(failed)?;
+        if body.len() > BODY_BYTES_MAX {
+            let text = format!("{place}: more than {BODY_BYTES_MAX} bytes");
+            return Err(Failure::new(FailureKind::Malformed, text));
+        }
+        Ok(body)
+    };
+    tokio::time::timeout(FILE_TIMEOUT, reading).await.unwrap_or_else(|_| {
+        Err(Failure::new(FailureKind::Timeout, format!("{place}: cannot be read in time")))
+    })
+}
+
+/// One alert for each fingerprint, the worst first, cut at the limit.
+fn gather(found: Vec<Found>) -> (FeedReading, BTreeMap<String, BTreeMap<String, String>>) {
+    let mut merged: BTreeMap<String, Found> = BTreeMap::new();
+    for one in found {
+        match merged.get_mut(&one.alert.fingerprint) {
+            None => {
+                merged.insert(one.alert.fingerprint.clone(), one);
+            }
+            Some(known) => {
+                let known = &mut known.alert;
+                known.severity = known.severity.max(one.alert.severity);
+                // Triggered is the first state: what one duplicate leaves open is open.
+                known.state = known.state.min(one.alert.state);
+                known.started_at = match (known.started_at, one.alert.started_at) {
+                    (Some(a), Some(b)) => Some(a.min(b)),
+                    (a, b) => a.or(b),
+                };
+            }
+        }
+    }
+    let mut all: Vec<Found> = merged.into_values().collect();
+    all.sort_by(|a, b| {
+        let key = |alert: &Alert| (std::cmp::Reverse(alert.severity), alert.state);
+        key(&a.alert).cmp(&key(&b.alert))
+    });
+    let dropped = all.len().saturating_sub(ALERTS_MAX);
+    all.truncate(ALERTS_MAX);
+    let raw = all.iter().map(|one| (one.alert.fingerprint.clone(), one.raw.clone())).collect();
+    let alerts = all.into_iter().map(|one| one.alert).collect();
+    (FeedReading { alerts, dropped: u32::try_from(dropped).unwrap_or(u32::MAX) }, raw)
+}
+
+fn json_of(body: &[u8]) -> Result<Value, String> {
+    serde_json::from_slice(body).map_err(|error| format!("not JSON: {error}"))
+}
+
+/// The list under `key`, or why there is none.
+fn list<'a>(value: &'a Value, key: &str) -> Result<&'a Vec<Value>, String> {
+    value.get(key).and_then(Value::as_array).ok_or_else(|| format!("no list `{key}`"))
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// A label's value as text, whatever JSON it was.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// Labels as the feed wrote them.
+fn raw_labels(value: Option<&Value>) -> BTreeMap<String, String> {
+    let labels = value.and_then(Value::as_object).into_iter().flatten();
+    labels.map(|(name, value)| (name.clone(), plain(value))).collect()
+}
+
+fn shown_labels(raw: &BTreeMap<String, String>) -> BTreeMap<Untrusted, Untrusted> {
+    let labels = raw.iter().take(LABELS_MAX);
+    labels.map(|(name, value)| (Untrusted::new(name), Untrusted::new(value))).collect()
+}
+
+fn links<'a>(candidates: impl IntoIterator<Item = &'a str>) -> Vec<Untrusted> {
+    let link = |text: &&str| text.starts_with("http://") || text.starts_with("https://");
+    candidates.into_iter().filter(link).take(LINKS_MAX).map(Untrusted::new).collect()
+}
+
+/// A time that has passed. One in the future, or before 1970 as zero times are, is none.
+fn past(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let time = DateTime::parse_from_rfc3339(text).ok()?.to_utc();
+    (time.timestamp() > 0 && time <= now).then_some(time)
+}
+
+/// The words of all feeds. One that is not known here may mean anything: it stands in the middle.
+fn severity(word: &str) -> Severity {
+    match word.to_ascii_lowercase().as_str() {
+        "critical" | "page" | "p1" => Severity::Critical,
+        "error" | "high" | "major" | "p2" => Severity::High,
+        "info" | "none" | "low" | "" | "p4" | "p5" | "maintenance" => Severity::Low,
+        _ => Severity::Medium,
+    }
+}
+
+/// A fingerprint that is safe as a key: the feed's own, or the hash of it.
+fn fingerprint(raw: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:/@-".contains(&byte);
+    if !raw.is_empty() && raw.len() <= FINGERPRINT_BYTES_MAX && raw.bytes().all(plain) {
+        raw.to_owned()
+    } else {
+        hash_of([raw])
+    }
+}
+
+/// The fingerprint of labels, as Alertmanager computes it.
+fn fingerprint_of(labels: &BTreeMap<String, String>) -> String {
+    hash_of(labels.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]))
+}
+
+/// 64-bit FNV-1a with 0xff behind each part: the same in every build, which a key must be.
+fn hash_of<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for byte in parts.into_iter().flat_map(|part| part.bytes().chain([0xff])) {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    format!("{hash:016x}")
+}
+
+/// What an error body says: Alertmanager answers a JSON text or an object with `message`,
+/// PagerDuty an object with `error`, proxies plain text.
+fn message(body: &[u8]) -> String {
+    let said = match serde_json::from_slice::<Value>(body) {
+        Ok(Value::String(said)) => said,
+        Ok(value) => {
+            let inner = value.get("error").unwrap_or(&value);
+            match (inner.as_str(), inner.get("message").and_then(Value::as_str)) {
+                (Some(said), _) | (None, Some(said)) => said.to_owned(),
+                (None, None) => value.to_string(),
+            }
+        }
+        Err(_) => String::from_utf8_lossy(body).trim().to_owned(),
+    };
+    let said = if said.is_empty() { "no reason given".to_owned() } else { said };
+    said.chars().take(MESSAGE_CHARS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests;

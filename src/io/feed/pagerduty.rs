@@ -1,0 +1,115 @@
+//! PagerDuty, REST v2.
+//!
+//! Decides how an incident's priority and urgency rank. Never resolves an incident. Contract:
+//! pure; at most [`PAGES_MAX`] pages are asked for.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use engine::reading::{Alert, AlertState};
+use engine::types::{Failure, FailureKind, Severity, Untrusted};
+use serde_json::{Value, json};
+
+use super::{Found, fingerprint, json_of, links, list, past, severity, shown_labels, text};
+use crate::io::settings::{HttpTarget, Secret};
+
+pub(super) const ACCEPT: (&str, &str) = ("Accept", "application/vnd.pagerduty+json;version=2");
+pub(super) const PAGE_LEN: usize = 100;
+/// PagerDuty itself answers no offset beyond ten thousand.
+pub(super) const PAGES_MAX: usize = 100;
+
+pub(super) fn list_path(offset: usize) -> String {
+    format!(
+        "/incidents?statuses%5B%5D=triggered&statuses%5B%5D=acknowledged\
+         &limit={PAGE_LEN}&offset={offset}"
+    )
+}
+
+/// The token goes into PagerDuty's own form of the header.
+pub(super) fn authorized(http: &HttpTarget) -> Result<HttpTarget, Failure> {
+    let mut http = http.clone();
+    match http.token.take() {
+        None => {}
+        Some(Secret::Known(token)) => {
+            let value = Secret::Known(format!("Token token={token}"));
+            http.headers.insert("Authorization".into(), value);
+        }
+        Some(Secret::Missing(why)) => {
+            return Err(Failure::new(FailureKind::Denied, format!("the token is missing: {why}")));
+        }
+    }
+    Ok(http)
+}
+
+/// The incidents of one page, and whether there are more.
+pub(super) fn parse(body: &[u8], now: DateTime<Utc>) -> Result<(Vec<Found>, bool), String> {
+    let value = json_of(body)?;
+    let mut found = Vec::new();
+    for (place, incident) in list(&value, "incidents")?.iter().enumerate() {
+        let id = text(incident, "id");
+        if id.is_empty() {
+            return Err(format!("incident {place}: no id"));
+        }
+        let state = match text(incident, "status") {
+            "resolved" => continue,
+            "acknowledged" => AlertState::Acknowledged,
+            _ => AlertState::Triggered,
+        };
+        found.push(one(incident, id, state, now));
+    }
+    Ok((found, value.get("more").and_then(Value::as_bool).unwrap_or_default()))
+}
+
+fn one(incident: &Value, id: &str, state: AlertState, now: DateTime<Utc>) -> Found {
+    let summary = |key: &str| incident.get(key).map_or("", |inner| text(inner, "summary"));
+    let priority = summary("priority");
+    let rank = match (priority, text(incident, "urgency")) {
+        ("", "low") => Severity::Low,
+        // An urgency that is not said pages somebody, as `high` does.
+        ("", _) => Severity::High,
+        (priority, _) => severity(priority),
+    };
+    let assigned = incident.get("assignments").and_then(Value::as_array).into_iter().flatten();
+    let assignees: Vec<&str> = assigned
+        .filter_map(|one| one.get("assignee").map(|who| text(who, "summary")))
+        .filter(|who| !who.is_empty())
+        .take(16)
+        .collect();
+    let labels = [
+        ("service", summary("service").to_owned()),
+        ("escalation_policy", summary("escalation_policy").to_owned()),
+        ("priority", priority.to_owned()),
+        ("assigned", assignees.join(", ")),
+        ("number", incident.get("incident_number").map_or(String::new(), super::plain)),
+    ];
+    let labels: BTreeMap<String, String> = labels
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+    let alert = Alert {
+        fingerprint: fingerprint(id),
+        name: Untrusted::new(text(incident, "title")),
+        severity: rank,
+        state,
+        summary: Untrusted::new(summary("service")),
+        labels: shown_labels(&labels),
+        started_at: past(text(incident, "created_at"), now),
+        links: links([text(incident, "html_url")]),
+    };
+    Found { alert, raw: BTreeMap::from([("id".to_owned(), id.to_owned())]) }
+}
+
+pub(super) fn acknowledgement(raw: &BTreeMap<String, String>) -> String {
+    json!({ "incidents": [{
+        "id": raw.get("id"), "type": "incident_reference", "status": "acknowledged",
+    }] })
+    .to_string()
+}
+
+pub(super) fn escalation(raw: &BTreeMap<String, String>, level: u32) -> String {
+    json!({ "incidents": [{
+        "id": raw.get("id"), "type": "incident_reference", "escalation_level": level,
+    }] })
+    .to_string()
+}
