@@ -260,7 +260,7 @@ async fn page(world: Arc<World>, listener: TcpListener) {
 async fn accept(listener: TcpListener) {
     loop {
         if listener.accept().await.is_err() {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(serve::RETRY).await;
         }
     }
 }

@@ -33,7 +33,7 @@ const CONNECTIONS_MAX: usize = 256;
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// A pause after a failed accept or bind, so that a lasting failure does not spin.
-const RETRY: Duration = Duration::from_millis(50);
+pub const RETRY: Duration = Duration::from_millis(50);
 
 pub type Reply = Response<Full<Bytes>>;
 
