@@ -204,21 +204,23 @@ fn the_metrics_page_counts_every_version() {
     }
     let samples: BTreeMap<String, f64> = sandbox.metrics().into_iter().collect();
     let of = |series: &str| samples.get(series).copied().unwrap_or_else(|| panic!("{series}"));
-    let check = |version: &str, count: f64| {
+    let counts = |series: &str| format!("{:.3}", of(series));
+    let check = |version: &str, count: &str| {
         let labels = format!(r#"service="checkout",version="{version}""#);
         let duration = "http_request_duration_seconds";
-        assert_eq!(of(&format!(r#"http_requests_total{{{labels},code="200"}}"#)), count);
-        assert_eq!(of(&format!(r#"http_requests_total{{{labels},code="500"}}"#)), 0.0);
-        assert_eq!(of(&format!(r#"{duration}_bucket{{{labels},le="+Inf"}}"#)), count);
-        assert_eq!(of(&format!("{duration}_count{{{labels}}}")), count);
+        assert_eq!(counts(&format!(r#"http_requests_total{{{labels},code="200"}}"#)), count);
+        assert_eq!(counts(&format!(r#"http_requests_total{{{labels},code="500"}}"#)), "0.000");
+        assert_eq!(counts(&format!(r#"{duration}_bucket{{{labels},le="+Inf"}}"#)), count);
+        assert_eq!(counts(&format!("{duration}_count{{{labels}}}")), count);
         let bounds = ["0.005", "0.01", "0.025", "0.05", "0.1", "0.5", "1", "2.5", "5", "+Inf"];
         let buckets =
             bounds.map(|bound| of(&format!(r#"{duration}_bucket{{{labels},le="{bound}"}}"#)));
         assert!(buckets.is_sorted(), "{buckets:?}");
     };
-    check("2.4.1", 18.0);
-    check("2.5.0", 2.0);
-    assert_eq!(of(r#"http_requests_total{service="payments",version="1.13.0",code="200"}"#), 0.0);
+    check("2.4.1", "18.000");
+    check("2.5.0", "2.000");
+    let unasked = r#"http_requests_total{service="payments",version="1.13.0",code="200"}"#;
+    assert_eq!(counts(unasked), "0.000");
 }
 
 #[test]

@@ -31,6 +31,9 @@ const LOOK: Duration = Duration::from_millis(250);
 /// More silences than this are refused: nothing in the sandbox needs them.
 const SILENCES_MAX: usize = 200;
 
+/// How long an alert counts after it was last looked at: longer than any poller's interval.
+const LASTING: Duration = Duration::from_mins(5);
+
 type Labels = BTreeMap<String, String>;
 
 /// What the feed remembers.
@@ -167,7 +170,7 @@ impl Board {
                 "annotations": { "summary": alert.summary },
                 "startsAt": stamp(alert.since),
                 "updatedAt": stamp(now),
-                "endsAt": stamp(now + Duration::from_secs(300)),
+                "endsAt": stamp(now + LASTING),
                 "generatorURL": "",
                 "receivers": [{ "name": "sandbox" }],
                 "status": { "state": state, "silencedBy": by, "inhibitedBy": [], "mutedBy": [] },
