@@ -5,10 +5,11 @@
 //! [`Fleet`] lives in a thread of its own; dropping the handle ends the thread and frees its ports.
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::Read as _;
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -30,8 +31,11 @@ mod serve;
 mod service;
 mod world;
 
-/// Name of the file, below the directory given to [`Fleet::config`], that holds the token.
+/// Name of the file, in the directory given to [`Fleet::config`], that holds the token.
 pub const TOKEN_FILE: &str = "token";
+
+/// Name of the file, beside the token, that holds the configuration.
+pub const CONFIG_FILE: &str = "quarterdeck.toml";
 
 /// How often each service is asked unless told otherwise: a 10 % canary gets two a second.
 pub const REQUESTS_PER_S: u32 = 20;
@@ -142,6 +146,15 @@ impl Fleet {
     #[must_use]
     pub fn config(&self, dir: &Path) -> String {
         config(&self.world, &self.ports, &dir.join(TOKEN_FILE))
+    }
+
+    /// Writes the configuration and its token into `dir`, both for this user alone; the path of
+    /// the configuration.
+    pub fn write_config(&self, dir: &Path) -> Result<PathBuf, Failure> {
+        let path = dir.join(CONFIG_FILE);
+        write_private(&dir.join(TOKEN_FILE), self.token())?;
+        write_private(&path, &self.config(dir))?;
+        Ok(path)
     }
 
     /// The bearer token of the control endpoints.
@@ -279,6 +292,19 @@ fn listen() -> Result<(TcpListener, SocketAddr), Failure> {
     bound().map_err(|why: std::io::Error| cannot("open a port on loopback", &why))
 }
 
+/// A new file each time: the mode of an older one would stay.
+fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
+    let write = || {
+        match std::fs::remove_file(path) {
+            Err(why) if why.kind() != ErrorKind::NotFound => return Err(why),
+            Ok(()) | Err(_) => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        file.write_all(text.as_bytes())
+    };
+    write().map_err(|why| cannot(&format!("write {}", path.display()), &why))
+}
+
 /// 128 bits that nobody else on the machine can guess.
 fn token() -> Result<String, Failure> {
     let mut bytes = [0; 16];
@@ -358,12 +384,13 @@ reread = "2s"
     out
 }
 
-/// One look decides in the sandbox (`fall = 1`): a fault must show within seconds.
+/// One look decides at a version (`fall = 1`): a fault must show within seconds. At the proxy, every
+/// look may meet another version, so only several in a row say something about the service.
 fn probes(service: &Service, proxy: SocketAddr, database: SocketAddr) -> String {
     let [stable, canary] = &service.versions;
     let mut out = String::new();
-    for (name, address) in
-        [("proxy", proxy), ("stable", stable.address), ("canary", canary.address)]
+    for (name, address, fall, rise) in
+        [("proxy", proxy, 3, 2), ("stable", stable.address, 1, 1), ("canary", canary.address, 1, 1)]
     {
         write!(
             out,
@@ -373,8 +400,8 @@ http = "http://{address}/health"
 interval = "1s"
 timeout = "3s"
 degraded_above = "500ms"
-fall = 1
-rise = 1
+fall = {fall}
+rise = {rise}
 
 "#
         )

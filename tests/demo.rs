@@ -4,10 +4,16 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use quarterdeck::demo::{Fault, Fleet};
+use engine::reading::WriteAnswer;
+use engine::types::{FailureKind, Group, Percent, Weights};
+use quarterdeck::demo::{Fault, Fleet, TOKEN_FILE};
+use quarterdeck::io::http::Client;
+use quarterdeck::io::router::http;
+use quarterdeck::io::settings::{HttpTarget, Secret};
 use serde_json::Value;
 
 /// A fault must show within this time.
@@ -142,6 +148,21 @@ fn the_fleet_starts_with_a_canary_at_ten_percent() {
     eventually("requests", || (sandbox.fleet.counters().requests > 60).then_some(()));
     assert_eq!(sandbox.fleet.counters().failed_requests, 0);
     assert_eq!(sandbox.alerts(), Vec::<Value>::new());
+}
+
+#[test]
+fn the_configuration_and_its_token_are_for_this_user_alone() {
+    let fleet = Fleet::start_with_load(0).expect("the sandbox starts");
+    let dir = tempfile::tempdir().expect("a directory");
+    let token = dir.path().join(TOKEN_FILE);
+    std::fs::write(&token, "an older one").expect("a file is written");
+    let path = fleet.write_config(dir.path()).expect("the configuration is written");
+    assert_eq!(std::fs::read_to_string(&path).ok(), Some(fleet.config(dir.path())));
+    assert_eq!(std::fs::read_to_string(&token).ok().as_deref(), Some(fleet.token()));
+    for file in [path, token] {
+        let mode = std::fs::metadata(file).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
 }
 
 #[test]
@@ -347,4 +368,72 @@ fn a_dropped_fleet_frees_its_ports() {
     let url = sandbox.work_url("checkout");
     drop(sandbox.fleet);
     eventually("refusal", || ask("GET", &url, None, "").is_none().then_some(()));
+}
+
+/// The router as the adapter sees it.
+fn target(sandbox: &Sandbox, token: Secret) -> HttpTarget {
+    HttpTarget {
+        url: sandbox.split_url("checkout"),
+        headers: BTreeMap::new(),
+        token: Some(token),
+        timeout: Duration::from_secs(10),
+        body_bytes_max: 64 * 1024,
+        follow_redirects: false,
+        compressed: false,
+        ca_file: None,
+    }
+}
+
+fn wait_for<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime starts").block_on(work)
+}
+
+#[test]
+fn the_adapter_moves_the_proxy_and_reads_it_back() {
+    let sandbox = Sandbox::start(0);
+    let target = target(&sandbox, Secret::Known(sandbox.fleet.token().to_owned()));
+    let budget = Duration::from_secs(2);
+    let weights = |canary| Weights::for_split(Group::A, Percent::new(canary).expect("a percent"));
+    wait_for(async {
+        let client = Client::new().expect("a client");
+        for canary in [25, 100, 0] {
+            let answer = http::set(&client, &target, weights(canary), budget).await;
+            assert_eq!(answer, WriteAnswer::Applied);
+            let read = http::read(&client, &target, budget).await.expect("the split is read");
+            let shares = format!("{:.1} {:.1}", read.a, read.b);
+            assert_eq!(shares, format!("{}.0 {canary}.0", 100 - canary));
+            assert_eq!(sandbox.fleet.split("checkout"), (100 - canary, canary));
+        }
+    });
+}
+
+#[test]
+fn the_adapter_tells_rejected_from_unknown() {
+    let sandbox = Sandbox::start(0);
+    let secret = Secret::Known(sandbox.fleet.token().to_owned());
+    let weights = Weights::for_split(Group::A, Percent::ZERO);
+    let budget = Duration::from_millis(300);
+    let gone =
+        HttpTarget { url: "http://127.0.0.1:1/split".to_owned(), ..target(&sandbox, secret) };
+    let missing = target(&sandbox, Secret::Missing("no such file".to_owned()));
+    let wrong = target(&sandbox, Secret::Known("wrong".to_owned()));
+    let right = target(&sandbox, Secret::Known(sandbox.fleet.token().to_owned()));
+    wait_for(async {
+        let client = Client::new().expect("a client");
+        let set = |target| http::set(&client, target, weights, budget);
+        assert!(matches!(set(&wrong).await, WriteAnswer::Rejected { .. }));
+        assert!(matches!(set(&missing).await, WriteAnswer::Rejected { .. }));
+        assert!(matches!(set(&gone).await, WriteAnswer::Unknown { .. }));
+        let refused = http::read(&client, &wrong, budget).await.expect_err("no token, no split");
+        assert_eq!(refused.kind, FailureKind::Refused);
+
+        sandbox.fleet.set_fault(Fault::RouterHangs, true);
+        let start = Instant::now();
+        assert!(matches!(set(&right).await, WriteAnswer::Unknown { .. }));
+        let late = http::read(&client, &right, budget).await.expect_err("it hangs");
+        assert_eq!(late.kind, FailureKind::Timeout);
+        assert!(start.elapsed() < budget * 4, "both calls keep to their budget");
+    });
+    assert_eq!(sandbox.fleet.split("checkout"), (90, 10));
 }

@@ -38,6 +38,9 @@ const ERROR_PERCENT_MAX: f64 = 5.0;
 /// An honest router is given this long to prove an older rollback by itself before another is sent.
 const SETTLE: Duration = Duration::from_secs(4);
 
+/// A command is refused once when the state moves under it; more often is worth telling.
+const TRIES_MAX: u32 = 3;
+
 /// What a run ends with; the names and their order are an interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Outcome {
@@ -198,9 +201,9 @@ impl Play<'_> {
 
     /// Waits until everything is healthy and known; the stories start from there.
     fn baseline(&mut self) -> Result<(), String> {
-        let third = self.third;
-        self.until(third, |snapshot| is_healthy(snapshot).then_some(()))?
-            .ok_or_else(|| "the fleet was not healthy in the first third of the time".to_owned())
+        let healthy = |snapshot: &Snapshot| is_healthy(snapshot).then_some(());
+        self.until(self.two_thirds, healthy)?
+            .ok_or_else(|| "the fleet was not healthy in two thirds of the time".to_owned())
     }
 
     /// From a healthy fleet, half of checkout's traffic to the canary, verified.
@@ -209,25 +212,44 @@ impl Play<'_> {
         let canary = Percent::new(SHARE).expect("half is a percent");
         let reason = Untrusted::new("scenario: half to the canary");
         let fence = self.submit(|service| Command::Split { service, canary, reason })?;
-        match self.ended(fence, self.third)? {
+        match self.ended(fence, self.two_thirds)? {
             Some(OperationResult::Verified) => Ok(()),
             Some(other) => Err(format!("the split to {canary} ended {}", other.word())),
-            None => Err(format!("the split to {canary} did not end in a third of the time")),
+            None => Err(format!("the split to {canary} did not end in two thirds of the time")),
         }
     }
 
-    /// Submits with the state that the newest snapshot shows; the fence to follow.
+    /// Submits with the state that the newest snapshot shows; the fence to follow. Refused because
+    /// that state has just moved, it looks and asks again.
     fn submit(&mut self, command: impl FnOnce(String) -> Command) -> Result<Fence, String> {
+        let command = command(BROKEN.to_owned());
+        let verb = command.verb();
+        let mut refusal = String::new();
+        for _ in 0..TRIES_MAX {
+            let submission = self.submission(command.clone())?;
+            match self.link.submit(&submission) {
+                Ok(Reply::Accepted { fence: Some(fence), .. }) => return Ok(fence),
+                Ok(Reply::Accepted { fence: None, .. }) => {
+                    return Err(format!("{verb} has nothing to follow"));
+                }
+                Ok(Reply::Refused { why, .. }) => why.display().clone_into(&mut refusal),
+                Err(failure) => return Err(format!("{verb} was not answered: {}", failure.text)),
+            }
+            self.rest(self.end.min(Instant::now() + LOOK))?;
+        }
+        Err(format!("{verb} was refused: {refusal}"))
+    }
+
+    fn submission(&mut self, command: Command) -> Result<Submission, String> {
         let snapshot = self.link.snapshot().ok_or("the engine has shown nothing yet")?;
         let route = route(&snapshot).ok_or_else(|| format!("{BROKEN} has no router"))?;
         let seen = format!("{BROKEN} {} at {}", route.state.word(), shown(route));
-        let expected = Expected { set: route.set, fence: route.fence };
         self.asked += 1;
         let now = clock::now().wall.timestamp_micros();
-        let submission = Submission {
+        Ok(Submission {
             id: format!("scenario-{now}-{}", self.asked),
-            command: command(BROKEN.to_owned()),
-            expected: Some(expected),
+            command,
+            expected: Some(Expected { set: route.set, fence: route.fence }),
             seen: Untrusted::new(&seen),
             // The engine takes the user from the socket's peer; this names the client.
             actor: Actor {
@@ -236,14 +258,7 @@ impl Play<'_> {
                 ssh: None,
             },
             read_only: false,
-        };
-        let verb = submission.command.verb();
-        match self.link.submit(&submission) {
-            Ok(Reply::Accepted { fence: Some(fence), .. }) => Ok(fence),
-            Ok(Reply::Accepted { fence: None, .. }) => Err(format!("{verb} has nothing to follow")),
-            Ok(Reply::Refused { why, .. }) => Err(format!("{verb} was refused: {why}")),
-            Err(failure) => Err(format!("{verb} was not answered: {}", failure.text)),
-        }
+        })
     }
 
     /// The result of the operation with this fence; `None` when it did not end in time.
