@@ -357,8 +357,7 @@ interval = "2s"
 name = "{name}"
 alias = "{alias}"
 
-{probes}
-[service.signals]
+{probes}[service.signals]
 metrics = "demo"
 requests = 'http_requests_total{{{labels}}}'
 errors = 'http_requests_total{{{labels},code=~"5.."}}'
