@@ -1,1 +1,3 @@
-//! Being written.
+//! The routers: what moves the traffic.
+
+pub mod http;
