@@ -53,7 +53,7 @@ async fn until<T>(mut look: impl AsyncFnMut() -> Result<Option<T>, Failure>) -> 
         match look().await {
             Ok(Some(value)) => return value,
             Ok(None) => {}
-            Err(failure) => last = failure.text.display().to_owned(),
+            Err(failure) => last = failure.text.to_string(),
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -343,7 +343,7 @@ mod tests {
     use crate::reading::Series;
     use crate::types::Time;
 
-    const WINDOW: Duration = Duration::from_secs(60);
+    const WINDOW: Duration = Duration::from_mins(1);
 
     fn signals() -> Signals {
         Signals {
@@ -359,14 +359,14 @@ mod tests {
         Now { mono: Time(u64::from(second) * 1_000_000), wall }
     }
 
-    fn series(values: &[(&str, f64)]) -> Option<Series> {
-        Some(values.iter().map(|(name, value)| ((*name).into(), *value)).collect())
+    fn series(values: &[(&str, f64)]) -> Series {
+        values.iter().map(|(name, value)| ((*name).into(), *value)).collect()
     }
 
     fn arm(requests: f64, errors: Option<f64>) -> GroupCounters {
         GroupCounters {
-            requests: series(&[("s", requests)]),
-            errors: errors.and_then(|errors| series(&[("e", errors)])),
+            requests: Some(series(&[("s", requests)])),
+            errors: errors.map(|errors| series(&[("e", errors)])),
             ..GroupCounters::default()
         }
     }
@@ -436,11 +436,13 @@ mod tests {
     #[test]
     fn a_vanished_series_is_no_data_and_comes_back_without_a_past() {
         let both = |x: f64, y: f64| GroupCounters {
-            requests: series(&[("x", x), ("y", y)]),
+            requests: Some(series(&[("x", x), ("y", y)])),
             ..GroupCounters::default()
         };
-        let one =
-            |x: f64| GroupCounters { requests: series(&[("x", x)]), ..GroupCounters::default() };
+        let one = |x: f64| GroupCounters {
+            requests: Some(series(&[("x", x)])),
+            ..GroupCounters::default()
+        };
         let looks =
             [(0, both(1.0, 100.0)), (5, one(2.0)), (10, both(3.0, 150.0)), (15, both(4.0, 151.0))];
         check(&looks, Some(2.0), Some(0.0), &[None, None, None, Some(0.0)]);
@@ -516,10 +518,10 @@ mod tests {
             .zip(counts)
             .map(|(bound, count)| ((*bound).to_owned(), Series::from([("s".to_owned(), count)])));
         GroupCounters {
-            requests: series(&[("s", counts[2])]),
+            requests: Some(series(&[("s", counts[2])])),
             buckets: Some(buckets.collect()),
-            latency_sum_s: series(&[("s", counts[2] * 0.05)]),
-            latency_count: series(&[("s", counts[2])]),
+            latency_sum_s: Some(series(&[("s", counts[2] * 0.05)])),
+            latency_count: Some(series(&[("s", counts[2])])),
             ..GroupCounters::default()
         }
     }

@@ -171,14 +171,14 @@ fn disks(page: &[Sample]) -> Vec<Disk> {
 }
 
 fn temperatures(page: &[Sample]) -> Vec<Temperature> {
-    let mut names = BTreeMap::new();
+    let mut sensors = BTreeMap::new();
     for sample in page.iter().filter(|sample| sample.name == "node_hwmon_sensor_label") {
-        names.insert((sample.label("chip"), sample.label("sensor")), sample.label("label"));
+        sensors.insert((sample.label("chip"), sample.label("sensor")), sample.label("label"));
     }
     let shown = page.iter().filter_map(|sample| match sample.name.as_str() {
         "node_hwmon_temp_celsius" => {
             let (chip, sensor) = (sample.label("chip"), sample.label("sensor"));
-            let named = names.get(&(chip, sensor)).map(|name| (*name).to_owned());
+            let named = sensors.get(&(chip, sensor)).map(|name| (*name).to_owned());
             let label = named.unwrap_or_else(|| format!("{chip} {sensor}"));
             Some(Temperature { label: Untrusted::new(&label), celsius: sample.value })
         }
@@ -259,7 +259,7 @@ mod tests {
         assert_eq!(reading.load, Some([1.0, 2.0, 3.0]));
         assert_eq!((reading.disks.len(), reading.disks[0].used_percent), (1, 60.0));
         assert_eq!(reading.temperatures[0].label.display(), "Core 0");
-        assert_eq!(reading.uptime, Some(Duration::from_secs(60)));
+        assert_eq!(reading.uptime, Some(Duration::from_mins(1)));
         assert_eq!(reading.processes, None);
     }
 

@@ -191,7 +191,9 @@ fn timestamp(word: &str) -> Option<i64> {
 mod tests {
     use super::*;
 
-    fn check(page: &str, expected: Result<&[(&str, f64, Option<i64>)], &str>) {
+    type Shown<'a> = (&'a str, f64, Option<i64>);
+
+    fn check(page: &str, expected: Result<&[Shown<'_>], &str>) {
         let parsed = parse(page.as_bytes());
         match (parsed, expected) {
             (Ok(samples), Ok(expected)) => {

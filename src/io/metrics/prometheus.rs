@@ -77,7 +77,7 @@ async fn ask(
     let mut url = format!("{base}/api/v1/query?query={}", percent_encoded(query));
     if let Some(time) = time {
         let millis = time.timestamp_subsec_millis();
-        url.push_str(&format!("&time={}.{millis:03}", time.timestamp()));
+        url = format!("{url}&time={}.{millis:03}", time.timestamp());
     }
     let answer = client.send(http, Method::Get, &url, &[], None).await?;
     parse(answer.status, &answer.body).map_err(|failure| {
@@ -159,12 +159,14 @@ fn moment(seconds: f64) -> Option<DateTime<Utc>> {
 
 /// As a value in a URL: everything but letters, digits and `-_.~` is encoded.
 fn percent_encoded(text: &str) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let mut encoded = String::with_capacity(text.len() * 2);
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            let digit = |half: u8| char::from(DIGITS[usize::from(half)]);
+            encoded.extend(['%', digit(byte >> 4), digit(byte & 15)]);
         }
     }
     encoded

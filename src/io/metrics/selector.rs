@@ -1,6 +1,6 @@
 //! A metric name with label matchers: `name{l="v",m!="x",n=~"re",o!~"re"}`.
 //!
-//! Decides whether a sample is meant. Never evaluates PromQL: anything more is an error here.
+//! Decides whether a sample is meant. Never evaluates a query: anything more is an error here.
 //! Contract: pure; patterns are anchored at both ends and run in linear time.
 
 use regex_lite::{Regex, RegexBuilder};
@@ -88,13 +88,13 @@ fn matcher(text: &str) -> Result<((String, Test), &str), String> {
         .ok_or_else(|| format!("after `{label}` stands none of = != =~ !~"))?;
     let rest = rest.trim_start().strip_prefix('"').ok_or("a value without quotes")?;
     let (value, rest) = quoted(rest)?;
-    let test = match sign {
+    let wanted = match sign {
         "=" => Test::Is(value),
         "!=" => Test::IsNot(value),
         "=~" => Test::Like(pattern(&value)?),
         _ => Test::Unlike(pattern(&value)?),
     };
-    Ok(((label.to_owned(), test), rest))
+    Ok(((label.to_owned(), wanted), rest))
 }
 
 fn pattern(text: &str) -> Result<Regex, String> {
