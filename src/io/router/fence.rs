@@ -1,0 +1,132 @@
+//! The highest fence that a router's writer has let through, and the lock that makes it the only
+//! writer.
+//!
+//! Decides whether a fence may pass. Never shrinks or grows its file after it was made, so that a
+//! full disk does not block a rollback. Contract: the lock is held for the value's whole life, and
+//! a fence is durable before [`FenceFile::raise`] returns.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use engine::types::{Failure, FailureKind, Fence};
+use rustix::fs::{FlockOperation, flock};
+
+/// Twenty digits (the largest u64) and a line end.
+const FILE_BYTES: usize = 21;
+
+/// Longest router name: with the prefix it stays well below the limit of a file name.
+const NAME_BYTES_MAX: usize = 63;
+
+pub struct FenceFile {
+    file: File,
+    max: Fence,
+    path: String,
+}
+
+impl FenceFile {
+    pub fn open(name: &str, state_dir: &Path) -> Result<FenceFile, Failure> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(plain) {
+            let text = format!("router name {name:?} may hold only letters, digits, . _ -");
+            return Err(Failure::new(FailureKind::Malformed, text));
+        }
+        let path = state_dir.join(format!("fence-{name}"));
+        let shown = path.display().to_string();
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|error| {
+                let text = format!("cannot open {shown}: {error}; is the state directory yours?");
+                Failure::new(FailureKind::Denied, text)
+            })?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
+            let text = format!("{shown} is locked: another engine writes this router ({error})");
+            Failure::new(FailureKind::Denied, text)
+        })?;
+        let max = read_or_prepare(&file, &shown)?;
+        Ok(FenceFile { file, max, path: shown })
+    }
+
+    #[must_use]
+    pub fn max(&self) -> Fence {
+        self.max
+    }
+
+    /// Lets `fence` pass if nothing higher was seen, and remembers it for good.
+    pub fn raise(&mut self, fence: Fence) -> Result<(), Failure> {
+        if fence < self.max {
+            let text = format!("fence {fence} is older than {}: superseded", self.max);
+            return Err(Failure::new(FailureKind::Refused, text));
+        }
+        if fence > self.max {
+            store(&self.file, fence).map_err(|error| {
+                let text = format!("cannot store the fence in {}: {error}", self.path);
+                Failure::new(FailureKind::Denied, text)
+            })?;
+            self.max = fence;
+        }
+        Ok(())
+    }
+}
+
+fn read_or_prepare(file: &File, shown: &str) -> Result<Fence, Failure> {
+    let broken = |why: String| {
+        let text = format!("{shown} {why}; remove it only if no engine runs");
+        Failure::new(FailureKind::Malformed, text)
+    };
+    let size = file.metadata().map_err(|error| broken(error.to_string()))?.len();
+    if size == 0 {
+        store(file, Fence(0)).map_err(|error| broken(format!("cannot be written: {error}")))?;
+        return Ok(Fence(0));
+    }
+    let mut bytes = [0_u8; FILE_BYTES];
+    file.read_exact_at(&mut bytes, 0).map_err(|error| broken(format!("is cut off: {error}")))?;
+    std::str::from_utf8(&bytes)
+        .ok()
+        .and_then(|text| text.trim_end().parse().ok())
+        .map(Fence)
+        .ok_or_else(|| broken("does not hold a fence".to_owned()))
+}
+
+fn store(file: &File, fence: Fence) -> std::io::Result<()> {
+    file.write_all_at(format!("{:020}\n", fence.0).as_bytes(), 0)?;
+    file.sync_data()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lower_fence_is_refused_even_after_a_restart() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut first = FenceFile::open("edge", dir.path()).expect("opens");
+        assert!(first.raise(Fence(7)).is_ok());
+        assert!(first.raise(Fence(7)).is_ok(), "the same write may be repeated");
+        drop(first);
+        let mut again = FenceFile::open("edge", dir.path()).expect("opens again");
+        assert_eq!(again.max(), Fence(7));
+        assert!(again.raise(Fence(6)).is_err());
+    }
+
+    #[test]
+    fn a_second_writer_is_locked_out() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let _first = FenceFile::open("edge", dir.path()).expect("opens");
+        let second = FenceFile::open("edge", dir.path()).err().expect("locked");
+        assert_eq!(second.kind, FailureKind::Denied);
+    }
+
+    #[test]
+    fn a_name_cannot_leave_the_directory() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        for name in ["", "../x", "a/b", "a b"] {
+            assert!(FenceFile::open(name, dir.path()).is_err(), "{name:?}");
+        }
+    }
+}
