@@ -41,6 +41,11 @@ impl Link {
     pub fn wait(&mut self, _timeout: Duration) -> Wake {
         unimplemented!()
     }
+    /// What [`Link::wait`] would return, as a channel of its own: `Changed` after each new section,
+    /// `Lost` when the engine is gone, and the end of the channel when the link is dropped.
+    pub fn events(&mut self) -> std::sync::mpsc::Receiver<Wake> {
+        unimplemented!()
+    }
     /// Asks, and waits for the engine's immediate answer.
     pub fn submit(&mut self, _submission: &Submission) -> Result<Reply, Failure> {
         unimplemented!()
