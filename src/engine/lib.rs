@@ -9,6 +9,7 @@ pub mod command;
 pub mod health;
 pub mod reading;
 pub mod record;
+pub mod score;
 pub mod settings;
 pub mod snapshot;
 pub mod text;

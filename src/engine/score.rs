@@ -1,0 +1,55 @@
+//! One number for the header: how healthy is what we watch?
+//!
+//! Decides the score. Never decides anything with it: no gate and no trigger reads it. Contract:
+//! `None` when nothing is watched; below [`CRITICAL_BELOW`] the header says critical.
+//!
+//! 1. Every service weighs the same: UP 100, DEGRADED 50, UNKNOWN and STALE 25, DOWN 0. A service
+//!    in MAINT is left out.
+//! 2. The score is their average, less 10 for each critical incident that nobody acknowledged (at
+//!    most 30) and less 3 for each high one (at most 15).
+//! 3. Hosts do not count: their trouble shows in what runs on them, or as an incident.
+
+use crate::reading::AlertState;
+use crate::snapshot::{HostView, Incidents, ServiceView};
+use crate::types::{Now, Severity, Status};
+
+/// Below this the header is drawn as critical.
+pub const CRITICAL_BELOW: u8 = 50;
+
+const CRITICAL_COST: u32 = 10;
+const CRITICAL_COST_MAX: u32 = 30;
+const HIGH_COST: u32 = 3;
+const HIGH_COST_MAX: u32 = 15;
+
+/// 0 to 100, or `None` when no service counts.
+#[must_use]
+pub fn score(
+    services: &[ServiceView],
+    _hosts: &[HostView],
+    incidents: &Incidents,
+    now: Now,
+) -> Option<u8> {
+    let worth: Vec<u32> =
+        services.iter().filter_map(|service| worth(service.status_at(now))).collect();
+    let count = u32::try_from(worth.len()).ok().filter(|count| *count > 0)?;
+    let average = worth.iter().sum::<u32>() / count;
+    let open = |severity| {
+        let open = incidents.open.iter().filter(|incident| {
+            incident.severity == severity && incident.state == AlertState::Triggered
+        });
+        u32::try_from(open.count()).unwrap_or(u32::MAX)
+    };
+    let cost = open(Severity::Critical).saturating_mul(CRITICAL_COST).min(CRITICAL_COST_MAX)
+        + open(Severity::High).saturating_mul(HIGH_COST).min(HIGH_COST_MAX);
+    u8::try_from(average.saturating_sub(cost)).ok()
+}
+
+fn worth(status: Status) -> Option<u32> {
+    match status {
+        Status::Up => Some(100),
+        Status::Degraded => Some(50),
+        Status::Unknown | Status::Stale => Some(25),
+        Status::Down => Some(0),
+        Status::Maint => None,
+    }
+}
