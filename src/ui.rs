@@ -616,13 +616,11 @@ impl Ui {
             Key::Char(c) => self.faults.iter().position(|fault| fault.key == c),
             _ => None,
         };
-        match chosen {
-            Some(index) => vec![Action::Fault(index), Action::Redraw],
-            None => {
-                self.mode = Mode::Panels;
-                vec![Action::Redraw]
-            }
+        if let Some(index) = chosen {
+            return vec![Action::Fault(index), Action::Redraw];
         }
+        self.mode = Mode::Panels;
+        vec![Action::Redraw]
     }
 
     /// Pasted text goes into text fields that search, and nowhere else.

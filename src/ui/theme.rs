@@ -270,6 +270,7 @@ fn color(text: &str) -> Result<Color, String> {
 /// The levels of the 6×6×6 cube of a 256-colour terminal.
 const CUBE: [u8; 6] = [0, 95, 135, 175, 215, 255];
 
+#[expect(clippy::many_single_char_names, reason = "the cube's own letters")]
 fn nearest_256(r: u8, g: u8, b: u8) -> u8 {
     let level = |value: u8| {
         (0u8..6).min_by_key(|i| CUBE[usize::from(*i)].abs_diff(value)).unwrap_or_default()

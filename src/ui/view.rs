@@ -88,18 +88,14 @@ pub fn draw_in(
     }
     let areas = areas(area, live, ui);
     header::draw(buffer, areas.header, scene);
-    match ui.shown(live) {
-        Some(picture) => {
-            for (panel, at) in &areas.panels {
-                draw_panel(buffer, *at, *panel, scene, picture);
-            }
+    if let Some(picture) = ui.shown(live) {
+        for (panel, at) in &areas.panels {
+            draw_panel(buffer, *at, *panel, scene, picture);
         }
-        None => {
-            let line =
-                Line::styled(" waiting for the engine's first picture…", theme.style(Role::Dim));
-            if let Some((_, at)) = areas.panels.first() {
-                put(buffer, *at, 0, line);
-            }
+    } else {
+        let text = Line::styled(" waiting for the engine's first picture…", theme.style(Role::Dim));
+        if let Some((_, at)) = areas.panels.first() {
+            put(buffer, *at, 0, text);
         }
     }
     footer::draw(buffer, areas.footer, scene);

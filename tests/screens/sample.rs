@@ -105,7 +105,7 @@ fn payments() -> ServiceView {
     });
     service.signals = Some(SignalsView {
         interval: Duration::from_secs(5),
-        window: Duration::from_secs(60),
+        window: Duration::from_mins(1),
         stable: arm("v1.8.2", 41.2, 0.1, 88.0),
         canary: arm("v1.9.0", 13.6, 21.4, 2140.0),
         at: Some(ago(3).wall),

@@ -14,6 +14,8 @@ use crate::ui::{Ui, words};
 
 /// More banners than this are counted, so that the body keeps its room.
 const BANNERS_MAX: usize = 3;
+/// Narrower headers say the score without words, so that the clock keeps its place.
+const SHORT_BELOW: u16 = 60;
 
 pub fn rows(area: Rect, live: Option<&Snapshot>, ui: &Ui) -> u16 {
     let banners = live.map_or(0, |live| banners(live, ui).len()) + usize::from(ui.lost.is_some());
@@ -75,26 +77,31 @@ fn first_line(width: u16, scene: Scene<'_>) -> Line<'static> {
         (environment.name.to_uppercase(), Role::of_band(&environment.band))
     });
     let mut spans = vec![Span::styled(format!(" {name} "), theme.style(band)), Span::raw(" ")];
-    spans.extend(score_spans(scene));
+    spans.extend(score_spans(width, scene));
     spans.push(mode(scene));
     if let Some((at, _)) = &scene.ui.stopped {
         let text = format!("  view stopped {}", words::age(at.age(scene.clock)));
         spans.push(Span::styled(text, theme.style(Role::Degraded)));
     }
     let used: usize = spans.iter().map(Span::width).sum();
-    let clocks = clocks(usize::from(width).saturating_sub(used + 1), scene);
+    let clocks = clocks(usize::from(width).saturating_sub(used + 2), scene);
     let gap = usize::from(width).saturating_sub(used + words::width(&clocks) + 1);
     spans.push(Span::raw(" ".repeat(gap)));
     spans.push(Span::styled(clocks, theme.style(Role::Text)));
     Line::from(spans)
 }
 
-fn score_spans(scene: Scene<'_>) -> Vec<Span<'static>> {
+fn score_spans(width: u16, scene: Scene<'_>) -> Vec<Span<'static>> {
     let theme = scene.theme;
     let value = scene
         .live
         .and_then(|live| score(&live.services, &live.hosts, &live.incidents, scene.clock));
     match value {
+        Some(value) if width < SHORT_BELOW => {
+            let role = if value < CRITICAL_BELOW { Role::Down } else { Role::Strong };
+            let sign = if value < CRITICAL_BELOW { "!" } else { "" };
+            vec![Span::styled(format!("{value}/100{sign} "), theme.style(role))]
+        }
         None => vec![Span::styled("health –  ", theme.style(Role::Dim))],
         Some(value) if value < CRITICAL_BELOW => {
             vec![Span::styled(format!("health {value}/100 CRITICAL  "), theme.style(Role::Down))]
@@ -128,7 +135,7 @@ fn clocks(room: usize, scene: Scene<'_>) -> String {
         .map(|zone| wall.with_timezone(zone).format("%H:%M:%S %Z").to_string())
         .collect();
     let dated = format!("{}  {}", wall.format("%Y-%m-%d"), utc);
-    let mut choices = vec![utc.clone()];
+    let mut choices = vec![wall.format("%H:%MZ").to_string(), utc.clone()];
     if let Some(local) = local.first() {
         choices.push(format!("{utc}  {local}"));
         choices.push(format!("{dated}  {local}"));

@@ -3,6 +3,8 @@
 //! Decides how much of it fits. Never draws a split that was not read back, and never a step of an
 //! operation as done before it was proven.
 
+use std::cmp::Ordering;
+
 use engine::record::OperationResult;
 use engine::snapshot::{
     ArmView, OperationView, Phase, RouteView, RouterView, ServiceView, Snapshot,
@@ -27,7 +29,8 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot)
     let mut lines = Vec::new();
     match &service.route {
         None => {
-            lines.push(Line::styled("only watched: it has no router", scene.theme.style(Role::Dim)))
+            lines
+                .push(Line::styled("only watched: it has no router", scene.theme.style(Role::Dim)));
         }
         Some(route) => lines.push(route_line(route, scene)),
     }
@@ -274,12 +277,10 @@ fn steps(operation: &OperationView, scene: Scene<'_>) -> Line<'static> {
     let arrow = theme.pick(" → ", " -> ");
     let mut spans = Vec::new();
     for (place, word) in ["REQUESTED", "ACCEPTED", &applying].into_iter().enumerate() {
-        let role = if place == reached {
-            Role::Strong
-        } else if place < reached {
-            Role::Text
-        } else {
-            Role::Dim
+        let role = match place.cmp(&reached) {
+            Ordering::Equal => Role::Strong,
+            Ordering::Less => Role::Text,
+            Ordering::Greater => Role::Dim,
         };
         spans.push(Span::styled(word.to_owned(), theme.style(role)));
         spans.push(Span::styled(arrow, theme.style(Role::Dim)));

@@ -95,8 +95,8 @@ fn line(service: &ServiceView, width: u16, scene: Scene<'_>) -> Line<'static> {
         spans.push(number(&split(service), 6, theme.style(Role::Dim)));
     }
     let probe = service.probes.iter().max_by_key(|probe| probe.status_at(scene.now));
-    let stale = matches!(status, Status::Stale | Status::Unknown);
-    let figures = theme.style(if stale { Role::Stale } else { Role::Text });
+    let aged = matches!(status, Status::Stale | Status::Unknown);
+    let figures = theme.style(if aged { Role::Stale } else { Role::Text });
     spans.push(number(&words::latency(probe.and_then(|probe| probe.latency)), 7, figures));
     if columns.spark > 0 {
         let values: Vec<Option<f64>> = probe.map_or(Vec::new(), |probe| {
@@ -104,7 +104,7 @@ fn line(service: &ServiceView, width: u16, scene: Scene<'_>) -> Line<'static> {
             probe.latencies_ms[newest..].iter().map(|ms| ms.map(f64::from)).collect()
         });
         let (steps, none) = theme.spark();
-        let dim = theme.style(if stale { Role::Stale } else { Role::Dim });
+        let dim = theme.style(if aged { Role::Stale } else { Role::Dim });
         spans.push(cell(&words::spark(&values, columns.spark, steps, none), columns.spark, dim));
     }
     if columns.uptime {
