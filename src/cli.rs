@@ -15,8 +15,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use engine::types::Actor;
 
+use crate::cli::console::ColorChoice;
 use crate::config::Loaded;
 use crate::io::state;
 use crate::link::{Link, Options};
@@ -75,24 +77,16 @@ pub struct Global {
 #[derive(Args, Clone)]
 pub struct Look {
     /// dark, light, mono
-    #[arg(long, global = true, value_name = "NAME")]
-    theme: Option<String>,
+    #[arg(long, global = true, value_name = "NAME", default_value = "dark")]
+    theme: String,
     #[arg(long, global = true, value_enum, default_value = "auto")]
-    color: Color,
+    color: ColorChoice,
     /// Letters instead of symbols
     #[arg(long, global = true)]
     ascii: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Color {
-    Auto,
-    Truecolor,
-    #[value(name = "256")]
-    Indexed,
-    #[value(name = "16")]
-    Basic,
-    Never,
+    /// IANA name of the clock beside UTC; else the environment's
+    #[arg(long, global = true, value_name = "ZONE")]
+    timezone: Option<String>,
 }
 
 #[derive(Subcommand)]
@@ -248,16 +242,15 @@ fn open_console(global: &Global) -> Result<u8, Exit> {
 }
 
 /// Runs the console on a link until it is left.
-fn show(
-    link: Link,
-    global: &Global,
-    faults: Option<Box<dyn console::Faults>>,
-) -> Result<u8, Exit> {
+fn show(link: Link, global: &Global, faults: Option<Box<dyn console::Faults>>) -> Result<u8, Exit> {
     let options = console::Options {
         read_only: global.read_only,
         theme: global.look.theme.clone(),
         color: global.look.color,
         ascii: global.look.ascii,
+        timezone: global.look.timezone.clone(),
+        // The engine replaces it by what the kernel says.
+        actor: Actor::engine(),
         faults,
     };
     console::run(link, options).map(|_| 0).map_err(|why| Exit::new(1, why))

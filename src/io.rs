@@ -65,9 +65,10 @@ impl World {
             router::Writer::open(&name, target.clone(), state_dir)
                 .map(|writer| Rc::new(Mutex::new(writer)))
         });
-        let feeds = engine.feeds.iter().zip(&settings.feeds).map(|(own, target)| {
-            Rc::new(Mutex::new(feed::Reader::new(&own.name, target.clone())))
-        });
+        let feeds =
+            engine.feeds.iter().zip(&settings.feeds).map(|(own, target)| {
+                Rc::new(Mutex::new(feed::Reader::new(&own.name, target.clone())))
+            });
         let hosts =
             settings.hosts.iter().map(|host| Rc::new(Mutex::new(host::Reader::new(host.clone()))));
         Ok(World {
@@ -159,10 +160,10 @@ impl World {
                     Input::Responded { id, key, result }
                 });
             }
-            Effect::Escalate { id, feed, fingerprint, key, .. } => {
+            Effect::Escalate { id, feed, fingerprint, key, actor } => {
                 let reader = Rc::clone(&self.feeds[feed.index()]);
                 self.spawn(async move {
-                    let result = reader.lock().await.escalate(&client, &fingerprint).await;
+                    let result = reader.lock().await.escalate(&client, &fingerprint, &actor).await;
                     Input::Responded { id, key, result }
                 });
             }

@@ -371,7 +371,11 @@ fn last_words(dir: &Path) -> String {
     let end: Vec<&str> = log.lines().rev().take(20).collect();
     let start = end.iter().position(|line| line.starts_with("quarterdeck:")).unwrap_or(0);
     let lines: Vec<&str> = end.into_iter().take(start + 1).rev().collect();
-    if lines.is_empty() { "the engine ended at once, without a word".to_owned() } else { lines.join("\n") }
+    if lines.is_empty() {
+        "the engine ended at once, without a word".to_owned()
+    } else {
+        lines.join("\n")
+    }
 }
 
 fn lost(error: &std::io::Error) -> Failure {

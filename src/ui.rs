@@ -1,1 +1,822 @@
-//! Being written.
+//! The console's own state: what is selected, open, typed; never what is true.
+//!
+//! Decides what a key means here, and what is asked of the engine. Never reads a clock, a file or
+//! a terminal, and never changes what the engine said: the picture is drawn from the snapshot
+//! alone. Contract: `update` takes an event with its instant and returns what is to be done;
+//! everything dangerous passes through `Ui::act`, for keys and palette alike.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use engine::command::{Command, Expected, Reply};
+use engine::reading::AlertState;
+use engine::snapshot::{IncidentView, ServiceView, Snapshot};
+use engine::types::{Fence, Now, Time, Untrusted};
+
+pub mod filter;
+pub mod guard;
+pub mod keymap;
+pub mod svg;
+pub mod theme;
+pub mod view;
+pub mod words;
+
+use crate::ui::guard::{DEAD_TIME, Guard, IDLE_MAX, Step, Verb};
+use crate::ui::keymap::{Act, Danger, Key};
+
+/// Two keys closer than this are not a person.
+const BURST: Duration = Duration::from_millis(10);
+/// How long a message of the console stands in the footer.
+const MESSAGE_TIME: Duration = Duration::from_secs(8);
+/// The second Ctrl-C must follow within this.
+const QUIT_TIME: Duration = Duration::from_secs(3);
+/// An answer that the snapshot never showed is forgotten after this.
+const ACKING_MAX: Duration = Duration::from_secs(30);
+/// Rows that a page key moves.
+const PAGE: usize = 10;
+
+/// Everything that can happen to the screen.
+#[derive(Clone, Debug)]
+pub enum Event {
+    Key(Key),
+    /// A key that came together with others: typed by no person.
+    Burst(Key),
+    Paste(String),
+    Resize,
+    Tick,
+    /// The snapshot changed.
+    Changed,
+    /// The engine is gone; the last snapshot stays.
+    Lost,
+    /// The answer to a submission: which command it was, and what was said.
+    Replied(Command, Result<Reply, String>),
+}
+
+/// Everything the screen can ask of its loop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    Quit,
+    /// Draw again.
+    Redraw,
+    /// Give the terminal back to the shell until it continues us.
+    Suspend,
+    /// Switch a fault of the sandbox.
+    Fault(usize),
+    Submit {
+        command: Command,
+        expected: Option<Expected>,
+        /// What stood on the screen.
+        seen: Untrusted,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Panel {
+    Services,
+    Release,
+    Incidents,
+    Hosts,
+    Journal,
+    Sources,
+}
+
+impl Panel {
+    pub const ALL: [Panel; 6] = [
+        Panel::Services,
+        Panel::Release,
+        Panel::Incidents,
+        Panel::Hosts,
+        Panel::Journal,
+        Panel::Sources,
+    ];
+
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Panel::Services => "services",
+            Panel::Release => "release",
+            Panel::Incidents => "incidents",
+            Panel::Hosts => "hosts",
+            Panel::Journal => "journal",
+            Panel::Sources => "sources",
+        }
+    }
+}
+
+/// What stands over the panels and takes the keys; one at a time.
+#[derive(Clone, Debug, Default)]
+pub enum Mode {
+    #[default]
+    Panels,
+    Filter,
+    Palette {
+        query: String,
+        at: usize,
+    },
+    Help {
+        scroll: usize,
+    },
+    Faults,
+    Guard(Box<Guard>),
+    Escalate {
+        key: String,
+        name: String,
+        opened: Now,
+        last_key: Time,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FaultItem {
+    pub key: char,
+    pub label: String,
+    pub on: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    Plain,
+    Alarm,
+}
+
+#[derive(Clone, Debug)]
+pub struct Message {
+    pub text: String,
+    pub tone: Tone,
+    pub at: Time,
+}
+
+/// A command on its way to the engine, for one service.
+#[derive(Clone, Debug)]
+pub struct Requested {
+    pub verb: &'static str,
+    pub at: Now,
+    /// The operation's fence once accepted, or why it was refused.
+    pub answer: Option<Result<Option<Fence>, String>>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Ui {
+    pub focus: Panel,
+    pub zoomed: bool,
+    pub mode: Mode,
+    pub filter: String,
+    pub service: Option<String>,
+    pub incident: Option<String>,
+    /// First row shown, for the panels without a selection.
+    pub scroll: BTreeMap<Panel, usize>,
+    /// The view was stopped then, with this picture.
+    pub stopped: Option<(Now, Box<Snapshot>)>,
+    pub lost: Option<Now>,
+    pub read_only: bool,
+    /// Zones that `t` cycles through, after UTC.
+    pub zones: Vec<chrono_tz::Tz>,
+    pub zone: usize,
+    pub faults: Vec<FaultItem>,
+    pub message: Option<Message>,
+    pub requested: BTreeMap<String, Requested>,
+    pub acking: BTreeMap<String, Time>,
+    quit_armed: Option<Time>,
+    last_key: Option<Time>,
+}
+
+impl Ui {
+    #[must_use]
+    pub fn new(read_only: bool, zone: Option<chrono_tz::Tz>) -> Ui {
+        Ui {
+            focus: Panel::Services,
+            zoomed: false,
+            mode: Mode::Panels,
+            filter: String::new(),
+            service: None,
+            incident: None,
+            scroll: BTreeMap::new(),
+            stopped: None,
+            lost: None,
+            read_only,
+            zones: zone.into_iter().collect(),
+            zone: 0,
+            faults: Vec::new(),
+            message: None,
+            requested: BTreeMap::new(),
+            acking: BTreeMap::new(),
+            quit_armed: None,
+            last_key: None,
+        }
+    }
+
+    /// The picture on screen: the live one, or the one at which the view was stopped.
+    #[must_use]
+    pub fn shown<'a>(&'a self, live: Option<&'a Snapshot>) -> Option<&'a Snapshot> {
+        self.stopped.as_ref().map(|(_, picture)| picture.as_ref()).or(live)
+    }
+
+    /// The span after which the picture changes by itself: the next second, or a guard's deadline.
+    #[must_use]
+    pub fn next_tick(&self, now: Now) -> Duration {
+        let second = Duration::from_micros(1_000_000 - now.mono.0 % 1_000_000);
+        match &self.mode {
+            Mode::Guard(guard) => second.min(guard.deadline(now).since(now.mono)),
+            Mode::Escalate { opened, .. } if opened.age(now) < DEAD_TIME => {
+                second.min(DEAD_TIME.saturating_sub(opened.age(now)))
+            }
+            Mode::Panels
+            | Mode::Filter
+            | Mode::Palette { .. }
+            | Mode::Help { .. }
+            | Mode::Faults
+            | Mode::Escalate { .. } => second,
+        }
+    }
+
+    /// Takes one event; says what is to be done.
+    pub fn update(&mut self, event: Event, live: Option<&Snapshot>, now: Now) -> Vec<Action> {
+        self.keep_selection(live, now);
+        match event {
+            Event::Key(key) => {
+                let close = self.last_key.is_some_and(|last| now.mono.since(last) < BURST);
+                self.last_key = Some(now.mono);
+                self.key(key, close, live, now)
+            }
+            Event::Burst(key) => {
+                self.last_key = Some(now.mono);
+                self.key(key, true, live, now)
+            }
+            Event::Paste(text) => self.paste(&text, now),
+            Event::Resize => vec![Action::Redraw],
+            Event::Tick => self.tick(live, now),
+            Event::Changed => {
+                self.lost = None;
+                self.forget_answered(live);
+                self.tick(live, now)
+            }
+            Event::Lost => {
+                self.lost.get_or_insert(now);
+                vec![Action::Redraw]
+            }
+            Event::Replied(command, answer) => self.replied(&command, answer, now),
+        }
+    }
+
+    fn tick(&mut self, live: Option<&Snapshot>, now: Now) -> Vec<Action> {
+        if self.message.as_ref().is_some_and(|m| now.mono.since(m.at) > MESSAGE_TIME) {
+            self.message = None;
+        }
+        self.acking.retain(|_, at| now.mono.since(*at) < ACKING_MAX);
+        let mut actions = vec![Action::Redraw];
+        match &mut self.mode {
+            Mode::Guard(guard) => {
+                let step = guard.tick(live, now);
+                actions.extend(self.after(step, live, now));
+            }
+            Mode::Escalate { last_key, .. } if now.mono.since(*last_key) >= IDLE_MAX => {
+                self.mode = Mode::Panels;
+                self.say("closed itself after 15 s without a key; nothing was sent", now);
+            }
+            Mode::Panels
+            | Mode::Filter
+            | Mode::Palette { .. }
+            | Mode::Help { .. }
+            | Mode::Faults
+            | Mode::Escalate { .. } => {}
+        }
+        actions
+    }
+
+    fn key(&mut self, key: Key, burst: bool, live: Option<&Snapshot>, now: Now) -> Vec<Action> {
+        if !matches!(key, Key::Ctrl('c')) {
+            self.quit_armed = None;
+        }
+        match &mut self.mode {
+            Mode::Panels => self.panel_key(key, burst, live, now),
+            Mode::Filter => self.filter_key(key),
+            Mode::Palette { .. } => self.palette_key(key, burst, live, now),
+            Mode::Help { .. } => self.help_key(key),
+            Mode::Faults => self.fault_key(key, burst),
+            Mode::Guard(guard) => {
+                let step = guard.key(key, live, now);
+                let mut actions = vec![Action::Redraw];
+                actions.extend(self.after(step, live, now));
+                actions
+            }
+            Mode::Escalate { .. } => self.escalate_key(key, burst, now),
+        }
+    }
+
+    fn panel_key(
+        &mut self,
+        key: Key,
+        burst: bool,
+        live: Option<&Snapshot>,
+        now: Now,
+    ) -> Vec<Action> {
+        if burst && key.is_text() {
+            self.say("keys came faster than a person types: ignored", now);
+            return vec![Action::Redraw];
+        }
+        match keymap::find(key) {
+            Some(binding) => self.act(binding.act, live, now),
+            None => Vec::new(),
+        }
+    }
+
+    /// The one dispatcher: keys and palette both end here.
+    fn act(&mut self, act: Act, live: Option<&Snapshot>, now: Now) -> Vec<Action> {
+        if self.read_only && keymap::binding(act).danger != Danger::None {
+            self.alarm("READ-ONLY: this console may look, not act", now);
+            return vec![Action::Redraw];
+        }
+        match act {
+            Act::Rollback => self.arm(Verb::Rollback, live, now),
+            Act::Abort => self.arm(Verb::Abort, live, now),
+            Act::Promote => self.arm(Verb::Promote, live, now),
+            Act::Shift => self.arm(Verb::Shift, live, now),
+            Act::Verify => return self.verify(live, now),
+            Act::Acknowledge => return self.acknowledge(live, now),
+            Act::Escalate => self.escalate(live, now),
+            Act::Up => self.go(live, now, |at, _| at.saturating_sub(1)),
+            Act::Down => self.go(live, now, |at, _| at + 1),
+            Act::PageUp => self.go(live, now, |at, _| at.saturating_sub(PAGE)),
+            Act::PageDown => self.go(live, now, |at, _| at + PAGE),
+            Act::First => self.go(live, now, |_, _| 0),
+            Act::Last => self.go(live, now, |_, count| count),
+            Act::NextPanel => self.next_panel(1),
+            Act::PreviousPanel => self.next_panel(Panel::ALL.len() - 1),
+            Act::Zoom => self.zoomed = !self.zoomed,
+            Act::Back => self.back(),
+            Act::Filter => self.mode = Mode::Filter,
+            Act::Stop => {
+                self.stopped = match self.stopped.take() {
+                    Some(_) => None,
+                    None => live.map(|live| (now, Box::new(live.clone()))),
+                };
+            }
+            Act::Timezone => self.zone = (self.zone + 1) % (self.zones.len() + 1),
+            Act::Palette => self.mode = Mode::Palette { query: String::new(), at: 0 },
+            Act::Help => self.mode = Mode::Help { scroll: 0 },
+            Act::Faults if self.faults.is_empty() => self.say("faults are for the demo", now),
+            Act::Faults => self.mode = Mode::Faults,
+            Act::Suspend => return vec![Action::Suspend],
+            Act::Interrupt => return self.interrupt(now),
+            Act::Quit => return vec![Action::Quit],
+        }
+        vec![Action::Redraw]
+    }
+
+    fn back(&mut self) {
+        if self.zoomed {
+            self.zoomed = false;
+        } else if !self.filter.is_empty() {
+            self.filter.clear();
+        } else {
+            self.stopped = None;
+        }
+    }
+
+    /// The first Ctrl-C cancels whatever is open, the second leaves.
+    fn interrupt(&mut self, now: Now) -> Vec<Action> {
+        self.mode = Mode::Panels;
+        if self.quit_armed.is_some_and(|at| now.mono.since(at) < QUIT_TIME) {
+            return vec![Action::Quit];
+        }
+        self.quit_armed = Some(now.mono);
+        self.say("Ctrl-C again to quit", now);
+        vec![Action::Redraw]
+    }
+
+    fn arm(&mut self, verb: Verb, live: Option<&Snapshot>, now: Now) {
+        let Some(service) = self.selected_service(live) else {
+            return self.say("no service is selected", now);
+        };
+        if self.lost.is_some() && verb.danger() == Danger::Exposure {
+            return self.alarm("the engine is lost: no more exposure on old data", now);
+        }
+        match Guard::open(verb, service, now) {
+            Ok(guard) => self.mode = Mode::Guard(Box::new(guard)),
+            Err(why) => self.say(&why, now),
+        }
+    }
+
+    /// Acts on what a guard decided.
+    fn after(&mut self, step: Step, live: Option<&Snapshot>, now: Now) -> Vec<Action> {
+        let Mode::Guard(guard) = &self.mode else {
+            return Vec::new();
+        };
+        match step {
+            Step::Open => Vec::new(),
+            Step::Closed(why) => {
+                self.mode = Mode::Panels;
+                self.say(why, now);
+                Vec::new()
+            }
+            Step::Fire(command) => {
+                let expected = Some(guard.expected);
+                let seen = Untrusted::new(&guard.seen);
+                let requested = Requested { verb: command.verb(), at: now, answer: None };
+                self.requested.insert(guard.service.clone(), requested);
+                self.service = Some(guard.service.clone());
+                self.mode = Mode::Panels;
+                self.focus = Panel::Release;
+                self.say("REQUESTED", now);
+                self.keep_selection(live, now);
+                vec![Action::Submit { command, expected, seen }]
+            }
+        }
+    }
+
+    fn verify(&mut self, live: Option<&Snapshot>, now: Now) -> Vec<Action> {
+        let name = self.selected_service(live).map(|service| service.name.clone());
+        let Some(service) = name else {
+            self.say("no service is selected", now);
+            return vec![Action::Redraw];
+        };
+        self.say(&format!("reading every router of {service}"), now);
+        let command = Command::Verify { service };
+        vec![Action::Redraw, Action::Submit { command, expected: None, seen: Untrusted::default() }]
+    }
+
+    fn acknowledge(&mut self, live: Option<&Snapshot>, now: Now) -> Vec<Action> {
+        let Some(incident) = self.selected_incident(live) else {
+            self.say("no incident is selected", now);
+            return vec![Action::Redraw];
+        };
+        if !incident.can_acknowledge || incident.state != AlertState::Triggered {
+            let why = if incident.can_acknowledge {
+                "it is acknowledged already"
+            } else {
+                "its feed takes no acknowledgement"
+            };
+            self.say(why, now);
+            return vec![Action::Redraw];
+        }
+        let seen = Untrusted::new(incident.name.display());
+        let key = incident.key.clone();
+        if self.acking.insert(key.clone(), now.mono).is_some() {
+            return vec![Action::Redraw];
+        }
+        let command = Command::Acknowledge { key, comment: Untrusted::default() };
+        vec![Action::Redraw, Action::Submit { command, expected: None, seen }]
+    }
+
+    fn escalate(&mut self, live: Option<&Snapshot>, now: Now) {
+        let Some(incident) = self.selected_incident(live) else {
+            return self.say("no incident is selected", now);
+        };
+        if !incident.can_escalate {
+            return self.say("its feed cannot escalate", now);
+        }
+        self.mode = Mode::Escalate {
+            key: incident.key.clone(),
+            name: incident.name.display().to_owned(),
+            opened: now,
+            last_key: now.mono,
+        };
+    }
+
+    /// The key that confirms is not the key that opened.
+    fn escalate_key(&mut self, key: Key, burst: bool, now: Now) -> Vec<Action> {
+        let Mode::Escalate { key: incident, name, opened, last_key } = &mut self.mode else {
+            return Vec::new();
+        };
+        if opened.age(now) < DEAD_TIME || (burst && key.is_text()) {
+            return Vec::new();
+        }
+        *last_key = now.mono;
+        match key {
+            Key::Char('y') => {
+                let command = Command::Escalate { key: incident.clone() };
+                let seen = Untrusted::new(name);
+                self.mode = Mode::Panels;
+                self.say("REQUESTED: escalate", now);
+                vec![Action::Redraw, Action::Submit { command, expected: None, seen }]
+            }
+            Key::Esc | Key::Ctrl('c') | Key::Char('n' | 'q') => {
+                self.mode = Mode::Panels;
+                self.say("cancelled; nothing was sent", now);
+                vec![Action::Redraw]
+            }
+            Key::Char(_)
+            | Key::Ctrl(_)
+            | Key::Enter
+            | Key::Tab
+            | Key::BackTab
+            | Key::Backspace
+            | Key::Up
+            | Key::Down
+            | Key::Left
+            | Key::Right
+            | Key::PageUp
+            | Key::PageDown
+            | Key::Home
+            | Key::End => Vec::new(),
+        }
+    }
+
+    fn filter_key(&mut self, key: Key) -> Vec<Action> {
+        match key {
+            Key::Char(c) if self.filter.chars().count() < filter::FILTER_CHARS_MAX => {
+                self.filter.push(c);
+            }
+            Key::Backspace => {
+                self.filter.pop();
+            }
+            Key::Ctrl('u') => self.filter.clear(),
+            Key::Esc | Key::Ctrl('c') => {
+                self.filter.clear();
+                self.mode = Mode::Panels;
+            }
+            Key::Enter | Key::Tab | Key::Up | Key::Down => self.mode = Mode::Panels,
+            Key::Char(_)
+            | Key::Ctrl(_)
+            | Key::BackTab
+            | Key::Left
+            | Key::Right
+            | Key::PageUp
+            | Key::PageDown
+            | Key::Home
+            | Key::End => {}
+        }
+        vec![Action::Redraw]
+    }
+
+    fn palette_key(
+        &mut self,
+        key: Key,
+        burst: bool,
+        live: Option<&Snapshot>,
+        now: Now,
+    ) -> Vec<Action> {
+        let Mode::Palette { query, at } = &mut self.mode else {
+            return Vec::new();
+        };
+        match key {
+            Key::Char(c) if query.chars().count() < filter::FILTER_CHARS_MAX => {
+                query.push(c);
+                *at = 0;
+            }
+            Key::Backspace => {
+                query.pop();
+                *at = 0;
+            }
+            Key::Up | Key::BackTab => *at = at.saturating_sub(1),
+            Key::Down | Key::Tab => *at += 1,
+            Key::Enter if burst => {}
+            Key::Enter => {
+                let found = keymap::search(query);
+                let chosen = found.get((*at).min(found.len().saturating_sub(1)));
+                let act = chosen.map(|binding| binding.act);
+                self.mode = Mode::Panels;
+                if let Some(act) = act {
+                    return self.act(act, live, now);
+                }
+            }
+            Key::Esc | Key::Ctrl('c') => self.mode = Mode::Panels,
+            Key::Char(_)
+            | Key::Ctrl(_)
+            | Key::Left
+            | Key::Right
+            | Key::PageUp
+            | Key::PageDown
+            | Key::Home
+            | Key::End => {}
+        }
+        vec![Action::Redraw]
+    }
+
+    fn help_key(&mut self, key: Key) -> Vec<Action> {
+        let Mode::Help { scroll } = &mut self.mode else {
+            return Vec::new();
+        };
+        let last = keymap::BINDINGS.len();
+        match key {
+            Key::Down | Key::Char('j') => *scroll = (*scroll + 1).min(last),
+            Key::Up | Key::Char('k') => *scroll = scroll.saturating_sub(1),
+            Key::PageDown | Key::Char(' ') => *scroll = (*scroll + PAGE).min(last),
+            Key::PageUp => *scroll = scroll.saturating_sub(PAGE),
+            Key::Home => *scroll = 0,
+            Key::End => *scroll = last,
+            Key::Char(_)
+            | Key::Ctrl(_)
+            | Key::Enter
+            | Key::Esc
+            | Key::Tab
+            | Key::BackTab
+            | Key::Backspace
+            | Key::Left
+            | Key::Right => self.mode = Mode::Panels,
+        }
+        vec![Action::Redraw]
+    }
+
+    fn fault_key(&mut self, key: Key, burst: bool) -> Vec<Action> {
+        if burst && key.is_text() {
+            return Vec::new();
+        }
+        let chosen = match key {
+            Key::Char(c) => self.faults.iter().position(|fault| fault.key == c),
+            _ => None,
+        };
+        if let Some(index) = chosen {
+            return vec![Action::Fault(index), Action::Redraw];
+        }
+        self.mode = Mode::Panels;
+        vec![Action::Redraw]
+    }
+
+    /// Pasted text goes into text fields that search, and nowhere else.
+    fn paste(&mut self, text: &str, now: Now) -> Vec<Action> {
+        let room = |field: &str| filter::FILTER_CHARS_MAX.saturating_sub(field.chars().count());
+        let clean = text.chars().filter(|c| !c.is_control());
+        match &mut self.mode {
+            Mode::Filter => {
+                let room = room(&self.filter);
+                self.filter.extend(clean.take(room));
+            }
+            Mode::Palette { query, at } => {
+                let room = room(query);
+                query.extend(clean.take(room));
+                *at = 0;
+            }
+            Mode::Guard(guard) => {
+                if let Step::Closed(why) = guard.paste(now) {
+                    self.mode = Mode::Panels;
+                    self.say(why, now);
+                }
+            }
+            Mode::Panels | Mode::Help { .. } | Mode::Faults | Mode::Escalate { .. } => {
+                self.say("pasted text was ignored: it is not a key", now);
+            }
+        }
+        vec![Action::Redraw]
+    }
+
+    fn replied(
+        &mut self,
+        command: &Command,
+        answer: Result<Reply, String>,
+        now: Now,
+    ) -> Vec<Action> {
+        let verb = command.verb();
+        let outcome = match answer {
+            Ok(Reply::Accepted { fence, .. }) => Ok(fence),
+            Ok(Reply::Refused { why, .. }) => Err(format!("REFUSED: {}", why.display())),
+            Err(why) => Err(format!("UNKNOWN: do not retry; v verifies ({why})")),
+        };
+        match &outcome {
+            Ok(_) => self.say(&format!("{verb}: ACCEPTED"), now),
+            Err(why) => self.alarm(&format!("{verb} {why}"), now),
+        }
+        match command {
+            Command::Split { service, .. }
+            | Command::Promote { service, .. }
+            | Command::Abort { service, .. }
+            | Command::Rollback { service, .. } => {
+                if let Some(requested) = self.requested.get_mut(service) {
+                    requested.answer = Some(outcome);
+                }
+            }
+            Command::Acknowledge { key, .. } => {
+                if outcome.is_err() {
+                    self.acking.remove(key);
+                }
+            }
+            Command::Verify { .. } | Command::Escalate { .. } => {}
+        }
+        vec![Action::Redraw]
+    }
+
+    /// What the snapshot shows by itself needs no note of ours.
+    fn forget_answered(&mut self, live: Option<&Snapshot>) {
+        let Some(live) = live else { return };
+        let open = &live.incidents.open;
+        self.acking.retain(|key, _| {
+            open.iter().any(|incident| {
+                incident.key == *key
+                    && incident.state == AlertState::Triggered
+                    && incident.pending.is_empty()
+            })
+        });
+        self.requested.retain(|name, requested| {
+            let Some(Ok(Some(fence))) = &requested.answer else { return true };
+            let service = live.services.iter().find(|service| service.name == *name);
+            let operation = service.and_then(|service| service.operation.as_ref());
+            operation.is_none_or(|operation| operation.fence < *fence)
+        });
+    }
+
+    pub fn say(&mut self, text: &str, now: Now) {
+        self.message = Some(Message { text: text.to_owned(), tone: Tone::Plain, at: now.mono });
+    }
+
+    pub fn alarm(&mut self, text: &str, now: Now) {
+        self.message = Some(Message { text: text.to_owned(), tone: Tone::Alarm, at: now.mono });
+    }
+
+    fn next_panel(&mut self, by: usize) {
+        let at = Panel::ALL.iter().position(|panel| *panel == self.focus).unwrap_or_default();
+        self.focus = Panel::ALL[(at + by) % Panel::ALL.len()];
+    }
+
+    /// Moves the selection, or the first row shown, of the focused panel.
+    fn go(&mut self, live: Option<&Snapshot>, now: Now, to: fn(usize, usize) -> usize) {
+        let Some(picture) = self.shown(live) else { return };
+        match self.focus {
+            Panel::Services | Panel::Release => {
+                let names: Vec<&String> =
+                    self.services(picture, now).into_iter().map(|service| &service.name).collect();
+                let at = names.iter().position(|name| Some(*name) == self.service.as_ref());
+                self.service = step(&names, at, to).cloned();
+            }
+            Panel::Incidents => {
+                let keys: Vec<&String> =
+                    self.incidents(picture).into_iter().map(|incident| &incident.key).collect();
+                let at = keys.iter().position(|key| Some(*key) == self.incident.as_ref());
+                self.incident = step(&keys, at, to).cloned();
+            }
+            Panel::Hosts | Panel::Journal | Panel::Sources => {
+                let count = match self.focus {
+                    Panel::Hosts => picture.hosts.len(),
+                    Panel::Journal => picture.journal.len(),
+                    Panel::Sources => picture.sources.len(),
+                    Panel::Services | Panel::Release | Panel::Incidents => 0,
+                };
+                let at = self.scroll.entry(self.focus).or_default();
+                *at = to(*at, count).min(count.saturating_sub(1));
+            }
+        }
+    }
+
+    /// A selection always names something that exists, and stays on it however rows are sorted.
+    fn keep_selection(&mut self, live: Option<&Snapshot>, now: Now) {
+        let Some(picture) = self.shown(live) else { return };
+        let exists = |name: &String| picture.services.iter().any(|service| service.name == *name);
+        if !self.service.as_ref().is_some_and(exists) {
+            let first = self.services(picture, now).first().map(|service| service.name.clone());
+            self.service = first;
+        }
+        let Some(picture) = self.shown(live) else { return };
+        let exists = |key: &String| picture.incidents.open.iter().any(|open| open.key == *key);
+        if !self.incident.as_ref().is_some_and(exists) {
+            let first = self.incidents(picture).first().map(|incident| incident.key.clone());
+            self.incident = first;
+        }
+    }
+
+    /// The services that the filter lets through, worst first, else as configured.
+    #[must_use]
+    pub fn services<'a>(&self, picture: &'a Snapshot, now: Now) -> Vec<&'a ServiceView> {
+        let mut shown: Vec<&ServiceView> = picture
+            .services
+            .iter()
+            .filter(|service| {
+                let fields = [
+                    ("name", service.name.as_str()),
+                    ("alias", service.alias.as_str()),
+                    ("status", service.status_at(now).word()),
+                ];
+                filter::matches(&self.filter, &fields)
+            })
+            .collect();
+        shown.sort_by_key(|service| std::cmp::Reverse(service.status_at(now)));
+        shown
+    }
+
+    /// The incidents that the filter lets through, in the engine's order.
+    #[must_use]
+    pub fn incidents<'a>(&self, picture: &'a Snapshot) -> Vec<&'a IncidentView> {
+        let shown = picture.incidents.open.iter().filter(|incident| {
+            let mut fields = vec![
+                ("name", incident.name.display()),
+                ("severity", incident.severity.word()),
+                ("source", incident.source.as_str()),
+                ("summary", incident.summary.display()),
+                ("state", view::state_word(incident.state)),
+            ];
+            fields.extend(incident.labels.values().map(|value| ("label", value.display())));
+            filter::matches(&self.filter, &fields)
+        });
+        shown.collect()
+    }
+
+    /// Acts are always on the live picture, even while the view is stopped.
+    #[must_use]
+    pub fn selected_service<'a>(&self, live: Option<&'a Snapshot>) -> Option<&'a ServiceView> {
+        let name = self.service.as_ref()?;
+        live?.services.iter().find(|service| service.name == *name)
+    }
+
+    fn selected_incident<'a>(&self, live: Option<&'a Snapshot>) -> Option<&'a IncidentView> {
+        let key = self.incident.as_ref()?;
+        live?.incidents.open.iter().find(|incident| incident.key == *key)
+    }
+}
+
+fn step<'a>(
+    all: &[&'a String],
+    at: Option<usize>,
+    to: fn(usize, usize) -> usize,
+) -> Option<&'a String> {
+    let last = all.len().checked_sub(1)?;
+    let next = at.map_or(0, |at| to(at, all.len()));
+    all.get(next.min(last)).copied()
+}

@@ -50,14 +50,10 @@ pub fn run(args: &Args, global: &Global) -> Result<u8, Exit> {
     }
     let place = Place::make()?;
     let fleet = Fleet::start().map_err(|failure| Exit::new(1, failure.text.to_string()))?;
-    let config = fleet
-        .write_config(&place.dir)
-        .map_err(|failure| Exit::new(1, failure.text.to_string()))?;
-    let options = Options {
-        state_dir: place.dir.join("state"),
-        config,
-        read_only: global.read_only,
-    };
+    let config =
+        fleet.write_config(&place.dir).map_err(|failure| Exit::new(1, failure.text.to_string()))?;
+    let options =
+        Options { state_dir: place.dir.join("state"), config, read_only: global.read_only };
     let state_dir = options.state_dir.clone();
     let mut link = Link::connect(&options)
         .map_err(|failure| Exit::new(UNAVAILABLE, failure.text.to_string()))?;
@@ -71,9 +67,9 @@ pub fn run(args: &Args, global: &Global) -> Result<u8, Exit> {
             scenario::run(name, &fleet, &mut link, duration, journal)
                 .map_err(|why| Exit::new(1, why))
                 .and_then(|outcome| {
-                    let line = serde_json::to_string(&outcome)
+                    let json = serde_json::to_string(&outcome)
                         .map_err(|error| Exit::new(1, error.to_string()))?;
-                    print(&format!("{line}\n"))
+                    print(&format!("{json}\n"))
                 })
         }
         None => show(link, global, Some(Box::new(Menu(fleet)))),

@@ -15,7 +15,7 @@ pub enum Command {
     /// The last records, oldest first
     List {
         #[arg(long, short = 'n', default_value_t = 50)]
-        lines: usize,
+        lines: u32,
         /// One JSON object a line
         #[arg(long)]
         json: bool,
@@ -42,7 +42,10 @@ pub fn run(command: &Command, global: &Global) -> Result<u8, Exit> {
                     Ok(entry) => {
                         let line = engine::line(&entry);
                         let at = line.at.format("%Y-%m-%d %H:%M:%S%.3fZ");
-                        format!("{:>6} {at} {:<12} {:<12} {}\n", record.seq, line.user, line.kind, line.text)
+                        format!(
+                            "{:>6} {at} {:<12} {:<12} {}\n",
+                            record.seq, line.user, line.kind, line.text
+                        )
                     }
                     Err(why) => format!("{:>6} {why}\n", record.seq),
                 };

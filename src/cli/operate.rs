@@ -68,10 +68,7 @@ pub fn rollback(args: &Change, global: &Global) -> Result<u8, Exit> {
     if args.guard.reason.trim().is_empty() {
         return Err(Exit::new(USAGE, "a rollback needs --reason TEXT: it stays in the journal"));
     }
-    run(&args.service, &args.guard, global, |service, reason| Command::Rollback {
-        service,
-        reason,
-    })
+    run(&args.service, &args.guard, global, |service, reason| Command::Rollback { service, reason })
 }
 
 fn run(
@@ -180,10 +177,10 @@ fn follow(
         if operation.fence < fence {
             return None;
         }
-        let line = progress(operation);
-        if line != told && !matches!(operation.phase, Phase::Ended(_)) {
-            let _ = print(&line);
-            told = line;
+        let text = progress(operation);
+        if text != told && !matches!(operation.phase, Phase::Ended(_)) {
+            let _ = print(&text);
+            told = text;
         }
         match operation.phase {
             Phase::Ended(result) => {

@@ -27,8 +27,7 @@ pub fn run(args: &Args, global: &Global) -> Result<u8, Exit> {
     let mut link = global.link()?;
     let patience = Duration::from_secs(args.timeout);
     let whole = wait_for(&mut link, patience, |snapshot| {
-        let answered =
-            |source: &SourceView| source.success.is_some() || !source.error.is_empty();
+        let answered = |source: &SourceView| source.success.is_some() || !source.error.is_empty();
         snapshot.sources.iter().all(answered).then(|| snapshot.clone())
     });
     let Some(snapshot) = whole.or_else(|| link.snapshot()) else {
@@ -158,8 +157,7 @@ pub fn document(snapshot: &Snapshot, now: Now) -> Value {
 
 fn plain(snapshot: &Snapshot, now: Now) -> String {
     let mut out = String::new();
-    let score =
-        engine::score::score(&snapshot.services, &snapshot.hosts, &snapshot.incidents, now);
+    let score = engine::score::score(&snapshot.services, &snapshot.hosts, &snapshot.incidents, now);
     let score = score.map_or_else(|| "unknown".to_owned(), |score| score.to_string());
     let environment = &snapshot.head.environment.name;
     out.push_str(&format!(

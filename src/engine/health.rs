@@ -66,10 +66,3 @@ fn shortened(text: &str) -> String {
         None => text.to_owned(),
     }
 }
-
-impl Expect {
-    /// Compiles `source`, or says what is wrong with it.
-    pub fn compile(source: &str) -> Result<Expect, String> {
-        Ok(Expect { source: source.to_owned() })
-    }
-}

@@ -1,21 +1,27 @@
-//! The health score: one number from 0 to 100 for the whole environment.
+//! One number for the header: how healthy is what we watch?
 //!
-//! Decides the formula and nothing else. Never counts the unknown as healthy. Contract:
+//! Decides the score. Never decides anything with it: no gate and no trigger reads it. Contract:
+//! `None` when nothing is watched; below [`CRITICAL_BELOW`] the header says critical.
 //!
-//! 1. Every service that is not in maintenance weighs the same: UP 100, DEGRADED 50, UNKNOWN or
-//!    STALE 25, DOWN 0; the base is their average.
-//! 2. Each open incident that nobody has taken costs 10 when critical (at most 30 in all) and 3
-//!    when high (at most 15 in all).
-//! 3. Below [`CRITICAL_BELOW`] the environment is critical; with nothing watched there is no score.
+//! 1. Every service weighs the same: UP 100, DEGRADED 50, UNKNOWN and STALE 25, DOWN 0. A service
+//!    in MAINT is left out.
+//! 2. The score is their average, less 10 for each critical incident that nobody acknowledged (at
+//!    most 30) and less 3 for each high one (at most 15).
+//! 3. Hosts do not count: their trouble shows in what runs on them, or as an incident.
 
 use crate::reading::AlertState;
 use crate::snapshot::{HostView, Incidents, ServiceView};
 use crate::types::{Now, Severity, Status};
 
-/// Below this the environment is critical.
+/// Below this the header is drawn as critical.
 pub const CRITICAL_BELOW: u8 = 50;
 
-/// The score as of `now`; hosts are shown beside it and do not count.
+const CRITICAL_COST: u32 = 10;
+const CRITICAL_COST_MAX: u32 = 30;
+const HIGH_COST: u32 = 3;
+const HIGH_COST_MAX: u32 = 15;
+
+/// 0 to 100, or `None` when no service counts.
 #[must_use]
 pub fn score(
     services: &[ServiceView],
@@ -23,24 +29,27 @@ pub fn score(
     incidents: &Incidents,
     now: Now,
 ) -> Option<u8> {
-    let worth = |status| match status {
+    let worth: Vec<u32> =
+        services.iter().filter_map(|service| worth(service.status_at(now))).collect();
+    let count = u32::try_from(worth.len()).ok().filter(|count| *count > 0)?;
+    let average = worth.iter().sum::<u32>() / count;
+    let open = |severity| {
+        let open = incidents.open.iter().filter(|incident| {
+            incident.severity == severity && incident.state == AlertState::Triggered
+        });
+        u32::try_from(open.count()).unwrap_or(u32::MAX)
+    };
+    let cost = open(Severity::Critical).saturating_mul(CRITICAL_COST).min(CRITICAL_COST_MAX)
+        + open(Severity::High).saturating_mul(HIGH_COST).min(HIGH_COST_MAX);
+    u8::try_from(average.saturating_sub(cost)).ok()
+}
+
+fn worth(status: Status) -> Option<u32> {
+    match status {
         Status::Up => Some(100),
         Status::Degraded => Some(50),
         Status::Unknown | Status::Stale => Some(25),
         Status::Down => Some(0),
         Status::Maint => None,
-    };
-    let worths: Vec<u32> =
-        services.iter().filter_map(|service| worth(service.status_at(now))).collect();
-    let count = u32::try_from(worths.len()).ok().filter(|count| *count > 0)?;
-    let base = worths.iter().sum::<u32>() / count;
-    let untaken = |severity| {
-        let taken = |state| state != AlertState::Triggered;
-        let open = incidents.open.iter();
-        let many = open.filter(|own| own.severity == severity && !taken(own.state)).count();
-        u32::try_from(many).unwrap_or(u32::MAX)
-    };
-    let cost = untaken(Severity::Critical).saturating_mul(10).min(30)
-        + untaken(Severity::High).saturating_mul(3).min(15);
-    u8::try_from(base.saturating_sub(cost)).ok()
+    }
 }

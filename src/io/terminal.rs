@@ -1,1 +1,188 @@
-//! Being written.
+//! The terminal: entered once, left on every way out.
+//!
+//! Decides when the terminal is ours. Never draws by itself. Contract: [`leave`] is idempotent,
+//! cannot panic on a dead terminal, and runs before a panic is printed; a terminal that hung up
+//! ends the process at once, because crossterm's own poll would spin on it.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{self, Write};
+use std::panic;
+use std::rc::Rc;
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::thread;
+use std::time::Duration;
+
+use ratatui::crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
+use ratatui::crossterm::terminal::{
+    BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
+    disable_raw_mode, enable_raw_mode,
+};
+use ratatui::crossterm::{cursor, execute, queue, style};
+use ratatui::prelude::CrosstermBackend;
+use ratatui::{Frame, Terminal};
+use rustix::event::{PollFd, PollFlags, poll};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+/// Larger than any frame (about 40 kB at 300×80), so that a frame is one write.
+const FRAME_BYTES_MAX: usize = 64 * 1024;
+/// As shells say it: 128 and the number of the signal.
+const EXIT_BY_SIGNAL: i32 = 128;
+/// Longest that a dead terminal may keep us while it is restored.
+const LEAVE_MAX: Duration = Duration::from_millis(500);
+
+static ENTERED: AtomicBool = AtomicBool::new(false);
+static HOOK: Once = Once::new();
+
+/// Standard output, collected until a frame is whole; the backend holds one end, we the other.
+#[derive(Clone)]
+struct Out(Rc<RefCell<Vec<u8>>>, Rc<File>);
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    /// The backend flushes in the middle of a frame; only [`Screen::draw`] sends.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Out {
+    fn send(&self) -> io::Result<()> {
+        let mut buffer = self.0.borrow_mut();
+        // Past the line buffer of the standard library, which would cut a frame at its newlines.
+        let mut out: &File = &self.1;
+        let sent = out.write_all(&buffer);
+        buffer.clear();
+        buffer.shrink_to(FRAME_BYTES_MAX);
+        sent
+    }
+}
+
+/// The terminal while it is ours; dropping it gives it back.
+pub struct Screen {
+    terminal: Terminal<CrosstermBackend<Out>>,
+    out: Out,
+}
+
+impl Screen {
+    /// Takes the terminal: panic hook first, then raw mode and the alternate screen.
+    pub fn enter() -> io::Result<Screen> {
+        restore_before_panics();
+        // Colours are our themes' business; crossterm's own NO_COLOR breaks reverse video.
+        style::force_color_output(true);
+        take()?;
+        let file = File::from(rustix::io::dup(io::stdout())?);
+        let buffer = Vec::with_capacity(FRAME_BYTES_MAX);
+        let out = Out(Rc::new(RefCell::new(buffer)), Rc::new(file));
+        let mut terminal = Terminal::new(CrosstermBackend::new(out.clone()))?;
+        terminal.clear()?;
+        Ok(Screen { terminal, out })
+    }
+
+    /// One frame: one write, shown at once by terminals that know synchronized updates.
+    pub fn draw(&mut self, picture: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
+        queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
+        self.terminal.draw(picture)?;
+        queue!(self.terminal.backend_mut(), EndSynchronizedUpdate)?;
+        self.out.send()
+    }
+
+    /// Gives the terminal to the shell until it continues us, then takes it again.
+    pub fn suspend(&mut self) -> io::Result<()> {
+        leave();
+        let group = rustix::process::getpgrp();
+        rustix::process::kill_process_group(group, rustix::process::Signal::STOP)?;
+        take()?;
+        self.terminal.clear()
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        leave();
+    }
+}
+
+fn take() -> io::Result<()> {
+    ENTERED.store(true, Ordering::SeqCst);
+    enable_raw_mode()?;
+    execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste, cursor::Hide)
+}
+
+/// Gives the terminal back; safe to call twice, from anywhere, on a terminal that is gone.
+pub fn leave() {
+    if !ENTERED.swap(false, Ordering::SeqCst) {
+        return;
+    }
+    let mut out = io::stdout();
+    // Nothing is left to do when the terminal is gone.
+    let _ = execute!(
+        out,
+        EndSynchronizedUpdate,
+        DisableBracketedPaste,
+        LeaveAlternateScreen,
+        cursor::Show,
+        style::ResetColor
+    );
+    let _ = disable_raw_mode();
+}
+
+fn restore_before_panics() {
+    HOOK.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            leave();
+            before(info);
+        }));
+    });
+}
+
+/// Ends the process on SIGTERM, SIGINT and SIGHUP, without drawing; tells `continued` on SIGCONT.
+pub fn watch_signals(continued: Sender<()>) -> io::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGCONT])?;
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for signal in signals.forever() {
+            if signal == SIGCONT {
+                // The loop may be gone already; then there is nothing to draw either.
+                let _ = continued.send(());
+                continue;
+            }
+            exit(EXIT_BY_SIGNAL + signal);
+        }
+    })?;
+    Ok(())
+}
+
+/// Ends the process when the terminal hangs up, within milliseconds.
+pub fn watch_hang_up() -> io::Result<()> {
+    thread::Builder::new().name("hang-up".to_owned()).spawn(|| {
+        let stdin = io::stdin();
+        loop {
+            // No event is asked for: hang-up, error and closed are always reported.
+            let mut fds = [PollFd::new(&stdin, PollFlags::empty())];
+            match poll(&mut fds, None) {
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return,
+                Ok(_) => exit(EXIT_BY_SIGNAL + SIGHUP),
+            }
+        }
+    })?;
+    Ok(())
+}
+
+/// Leaves and exits; a terminal that blocks the restoring does not keep the process.
+fn exit(code: i32) -> ! {
+    thread::spawn(move || {
+        thread::park_timeout(LEAVE_MAX);
+        std::process::exit(code);
+    });
+    leave();
+    std::process::exit(code)
+}

@@ -29,7 +29,10 @@ pub enum ToEngine {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToClient {
-    Hello { build: String, pid: u32 },
+    Hello {
+        build: String,
+        pid: u32,
+    },
     Section(Section),
     /// Every section of one snapshot was sent.
     Whole,

@@ -1,0 +1,299 @@
+//! The one table of keys: help, footer, palette and `docs/keys.md` are made from it.
+//!
+//! Decides which key means which act, where it works and how dangerous it is. Never acts: `Ui`
+//! does, in one place for keys and palette alike. Contract: no key stands twice in the table.
+
+use std::fmt;
+use std::fmt::Write as _;
+
+/// A key as the console knows it, whatever the terminal library calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    Char(char),
+    Ctrl(char),
+    Enter,
+    Esc,
+    Tab,
+    BackTab,
+    Backspace,
+    Up,
+    Down,
+    Left,
+    Right,
+    PageUp,
+    PageDown,
+    Home,
+    End,
+}
+
+impl Key {
+    /// Pasted text is made of these; arrows and the like never come out of a clipboard.
+    #[must_use]
+    pub fn is_text(self) -> bool {
+        matches!(self, Key::Char(_) | Key::Enter | Key::Tab)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Key::Char(' ') => f.write_str("Space"),
+            Key::Char(c) => write!(f, "{c}"),
+            Key::Ctrl(c) => write!(f, "Ctrl-{}", c.to_ascii_uppercase()),
+            Key::Enter => f.write_str("Enter"),
+            Key::Esc => f.write_str("Esc"),
+            Key::Tab => f.write_str("Tab"),
+            Key::BackTab => f.write_str("Shift-Tab"),
+            Key::Backspace => f.write_str("Backspace"),
+            Key::Up => f.write_str("Up"),
+            Key::Down => f.write_str("Down"),
+            Key::Left => f.write_str("Left"),
+            Key::Right => f.write_str("Right"),
+            Key::PageUp => f.write_str("PageUp"),
+            Key::PageDown => f.write_str("PageDown"),
+            Key::Home => f.write_str("Home"),
+            Key::End => f.write_str("End"),
+        }
+    }
+}
+
+/// What a key can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    Rollback,
+    Abort,
+    Promote,
+    Shift,
+    Verify,
+    Acknowledge,
+    Escalate,
+    Up,
+    Down,
+    PageUp,
+    PageDown,
+    First,
+    Last,
+    NextPanel,
+    PreviousPanel,
+    Zoom,
+    Back,
+    Filter,
+    Stop,
+    Timezone,
+    Palette,
+    Help,
+    Faults,
+    Suspend,
+    Interrupt,
+    Quit,
+}
+
+/// Where an act makes sense; the footer shows only what works here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Where {
+    Everywhere,
+    /// A service with a route is selected.
+    Service,
+    /// An incident is selected.
+    Incident,
+    /// Faults can be injected.
+    Demo,
+}
+
+impl Where {
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Where::Everywhere => "everywhere",
+            Where::Service => "selected service",
+            Where::Incident => "incidents",
+            Where::Demo => "demo",
+        }
+    }
+}
+
+/// How an act is guarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Danger {
+    /// Changes nothing but this screen.
+    None,
+    /// Reaches the engine and can be taken back, or only looks: one key.
+    Light,
+    /// Needs a confirmation.
+    Confirmed,
+    /// Toward safety: type the alias.
+    Safety,
+    /// Toward exposure: type the alias and the percent, then a countdown.
+    Exposure,
+}
+
+impl Danger {
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Danger::None => "",
+            Danger::Light => "one key",
+            Danger::Confirmed => "asks first",
+            Danger::Safety => "guarded: alias",
+            Danger::Exposure => "guarded: alias, percent, countdown",
+        }
+    }
+}
+
+pub struct Binding {
+    pub act: Act,
+    /// The first one is the one that is shown.
+    pub keys: &'static [Key],
+    pub place: Where,
+    pub danger: Danger,
+    /// The word in the palette and the footer.
+    pub name: &'static str,
+    pub help: &'static str,
+}
+
+macro_rules! table {
+    ($($act:ident $keys:expr, $place:ident, $danger:ident, $name:literal, $help:literal;)*) => {
+        &[$(Binding {
+            act: Act::$act,
+            keys: &$keys,
+            place: Where::$place,
+            danger: Danger::$danger,
+            name: $name,
+            help: $help,
+        }),*]
+    };
+}
+
+pub const BINDINGS: &[Binding] = table![
+    Rollback [Key::Char('R')], Service, Safety, "rollback",
+        "Emergency rollback: all traffic to stable, at once";
+    Abort [Key::Char('A')], Service, Safety, "abort",
+        "End the release in flight: all traffic to stable";
+    Promote [Key::Char('P')], Service, Exposure, "promote", "All traffic to the canary";
+    Shift [Key::Char('S')], Service, Exposure, "shift", "Give the canary a percent of the traffic";
+    Verify [Key::Char('v')], Service, Light, "verify", "Read every router of the service again, now";
+    Acknowledge [Key::Char('a')], Incident, Light, "acknowledge", "Say that you have the incident";
+    Escalate [Key::Char('e')], Incident, Confirmed, "escalate",
+        "Hand the incident to the next level";
+    Down [Key::Char('j'), Key::Down], Everywhere, None, "down", "Next row";
+    Up [Key::Char('k'), Key::Up], Everywhere, None, "up", "Previous row";
+    PageDown [Key::PageDown, Key::Ctrl('d')], Everywhere, None, "page down", "Ten rows down";
+    PageUp [Key::PageUp, Key::Ctrl('u')], Everywhere, None, "page up", "Ten rows up";
+    First [Key::Char('g'), Key::Home], Everywhere, None, "first", "First row";
+    Last [Key::Char('G'), Key::End], Everywhere, None, "last", "Last row";
+    NextPanel [Key::Tab, Key::Char('l'), Key::Right], Everywhere, None, "next panel", "Next panel";
+    PreviousPanel [Key::BackTab, Key::Char('h'), Key::Left], Everywhere, None, "previous panel",
+        "Previous panel";
+    Zoom [Key::Char('z'), Key::Enter], Everywhere, None, "zoom", "This panel on the whole screen";
+    Back [Key::Esc], Everywhere, None, "back", "Close, clear the filter, or leave the zoom";
+    Filter [Key::Char('/')], Everywhere, None, "filter",
+        "Show matching rows: words, !word, field:value";
+    Stop [Key::Char(' ')], Everywhere, None, "stop view", "Stop the view and go on; nothing else stops";
+    Timezone [Key::Char('t')], Everywhere, None, "time zone", "Next time zone for the times in panels";
+    Palette [Key::Char(':')], Everywhere, None, "palette", "Find a command by its name";
+    Help [Key::Char('?')], Everywhere, None, "help", "This page";
+    Faults [Key::Char('F')], Demo, None, "faults", "Break something in the sandbox";
+    Suspend [Key::Ctrl('z')], Everywhere, None, "suspend", "Back to the shell; fg returns";
+    Interrupt [Key::Ctrl('c')], Everywhere, None, "interrupt", "Cancel; once more quits";
+    Quit [Key::Char('q')], Everywhere, None, "quit", "Leave; what is in flight goes on";
+];
+
+/// Kept free for the windows of a later version, so that nobody learns another meaning.
+pub const RESERVED: &[Key] = &[Key::Char('w')];
+
+/// What `key` asks for.
+#[must_use]
+pub fn find(key: Key) -> Option<&'static Binding> {
+    BINDINGS.iter().find(|binding| binding.keys.contains(&key))
+}
+
+#[must_use]
+pub fn binding(act: Act) -> &'static Binding {
+    BINDINGS.iter().find(|binding| binding.act == act).expect("every act stands in the table")
+}
+
+/// The bindings whose name or help fits `query`, best first.
+#[must_use]
+pub fn search(query: &str) -> Vec<&'static Binding> {
+    let mut found: Vec<(u32, &'static Binding)> = BINDINGS
+        .iter()
+        .filter_map(|binding| {
+            let by_name = fuzzy(query, binding.name);
+            let by_help = fuzzy(query, binding.help).map(|cost| cost + HELP_COST);
+            by_name.or(by_help).map(|cost| (cost, binding))
+        })
+        .collect();
+    found.sort_by_key(|(cost, _)| *cost);
+    found.into_iter().map(|(_, binding)| binding).collect()
+}
+
+/// A match in the help text ranks behind any match in a name.
+const HELP_COST: u32 = 1_000;
+
+/// The letters of `query` in their order, with gaps; fewer and earlier gaps cost less.
+fn fuzzy(query: &str, text: &str) -> Option<u32> {
+    let mut cost = 0;
+    let mut rest = text.char_indices();
+    let mut last = None;
+    for wanted in query.chars().filter(|c| !c.is_whitespace()) {
+        let (place, _) = rest.find(|(_, c)| c.eq_ignore_ascii_case(&wanted))?;
+        let place = u32::try_from(place).ok()?;
+        cost += match last {
+            Some(before) => place - before - 1,
+            None => place,
+        };
+        last = Some(place);
+    }
+    Some(cost)
+}
+
+/// `docs/keys.md`, whole.
+#[must_use]
+pub fn document() -> String {
+    let mut out = String::from(
+        "# Keys\n\nMade from the table in `src/ui/keymap.rs`.\n\n\
+         | Key | Name | What it does | Where | Guard |\n|---|---|---|---|---|\n",
+    );
+    for binding in BINDINGS {
+        let keys: Vec<String> = binding.keys.iter().map(|key| format!("`{key}`")).collect();
+        writeln!(
+            out,
+            "| {} | {} | {} | {} | {} |",
+            keys.join(" "),
+            binding.name,
+            binding.help,
+            binding.place.word(),
+            binding.danger.word()
+        )
+        .expect("writing to a string cannot fail");
+    }
+    let reserved: Vec<String> = RESERVED.iter().map(|key| format!("`{key}`")).collect();
+    writeln!(out, "\nReserved: {}.", reserved.join(" ")).expect("writing to a string cannot fail");
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_means_two_things() {
+        let keys: Vec<Key> = BINDINGS
+            .iter()
+            .flat_map(|binding| binding.keys.iter())
+            .chain(RESERVED)
+            .copied()
+            .collect();
+        for (place, key) in keys.iter().enumerate() {
+            assert!(!keys[..place].contains(key), "{key} stands twice");
+        }
+    }
+
+    #[test]
+    fn the_palette_finds_by_gaps_and_ranks_names_first() {
+        let first = |query| search(query).first().map(|binding| binding.act);
+        assert_eq!(first("rb"), Some(Act::Rollback));
+        assert_eq!(first("prom"), Some(Act::Promote));
+        assert_eq!(first("zzz"), None);
+    }
+}

@@ -1,0 +1,338 @@
+//! Draws the picture: layout, and one file for each panel.
+//!
+//! Decides where a panel stands and how much of it fits. Never decides what is true. Contract:
+//! `draw` takes shared references and returns nothing; nothing panics from 1×1 up; only rows that
+//! show are built.
+//!
+//! ```text
+//! ≥ 120 columns                      ≥ 80 columns        narrower
+//! header                             header              header
+//! services        │ incidents       services            services
+//! release         │ hosts           release             the focused panel
+//! journal         │ sources         the focused panel   (else release)
+//! footer                            footer              footer
+//! ```
+//! Below 40×10 a single line says the status.
+
+use engine::reading::AlertState;
+use engine::snapshot::Snapshot;
+use engine::types::{Now, Status};
+use ratatui::Frame;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, BorderType, Clear, Widget};
+
+use crate::ui::theme::{Role, Symbols, Theme};
+use crate::ui::{Mode, Panel, Ui, words};
+
+mod footer;
+mod guard;
+mod header;
+mod help;
+mod hosts;
+mod incidents;
+mod journal;
+mod release;
+mod services;
+mod sources;
+
+/// Smaller screens get one line.
+const WIDTH_MIN: u16 = 40;
+const HEIGHT_MIN: u16 = 10;
+/// From here on two columns.
+const WIDTH_WIDE: u16 = 120;
+/// From here on three panels stand over each other.
+const WIDTH_MIDDLE: u16 = 80;
+
+/// What every panel needs to draw.
+#[derive(Clone, Copy)]
+pub struct Scene<'a> {
+    pub live: Option<&'a Snapshot>,
+    pub ui: &'a Ui,
+    pub theme: &'a Theme,
+    /// The instant shown: that of the stop while the view is stopped.
+    pub now: Now,
+    pub clock: Now,
+}
+
+/// Where everything stands.
+#[derive(Clone, Debug, Default)]
+pub struct Areas {
+    pub header: Rect,
+    pub panels: Vec<(Panel, Rect)>,
+    pub footer: Rect,
+}
+
+/// Draws the whole screen.
+pub fn draw(frame: &mut Frame<'_>, live: Option<&Snapshot>, ui: &Ui, theme: &Theme, now: Now) {
+    let area = frame.area();
+    draw_in(frame.buffer_mut(), area, live, ui, theme, now);
+}
+
+/// The same, into any buffer.
+pub fn draw_in(
+    buffer: &mut Buffer,
+    area: Rect,
+    live: Option<&Snapshot>,
+    ui: &Ui,
+    theme: &Theme,
+    now: Now,
+) {
+    let shown_at = ui.stopped.as_ref().map_or(now, |(at, _)| *at);
+    let scene = Scene { live, ui, theme, now: shown_at, clock: now };
+    if area.width < WIDTH_MIN || area.height < HEIGHT_MIN {
+        one_line(buffer, area, scene);
+        return;
+    }
+    let areas = areas(area, live, ui);
+    header::draw(buffer, areas.header, scene);
+    if let Some(picture) = ui.shown(live) {
+        for (panel, at) in &areas.panels {
+            draw_panel(buffer, *at, *panel, scene, picture);
+        }
+    } else {
+        let text = Line::styled(" waiting for the engine's first picture…", theme.style(Role::Dim));
+        if let Some((_, at)) = areas.panels.first() {
+            put(buffer, *at, 0, text);
+        }
+    }
+    footer::draw(buffer, areas.footer, scene);
+    match &ui.mode {
+        Mode::Panels | Mode::Filter => {}
+        Mode::Palette { query, at } => help::palette(buffer, area, scene, query, *at),
+        Mode::Help { scroll } => help::help(buffer, area, scene, *scroll),
+        Mode::Faults => help::faults(buffer, area, scene),
+        Mode::Guard(state) => guard::draw(buffer, area, scene, state),
+        Mode::Escalate { name, opened, .. } => {
+            guard::escalate(buffer, area, scene, name, opened.age(now));
+        }
+    }
+}
+
+fn draw_panel(buffer: &mut Buffer, at: Rect, panel: Panel, scene: Scene<'_>, picture: &Snapshot) {
+    match panel {
+        Panel::Services => services::draw(buffer, at, scene, picture),
+        Panel::Release => release::draw(buffer, at, scene, picture),
+        Panel::Incidents => incidents::draw(buffer, at, scene, picture),
+        Panel::Hosts => hosts::draw(buffer, at, scene, picture),
+        Panel::Journal => journal::draw(buffer, at, scene, picture),
+        Panel::Sources => sources::draw(buffer, at, scene, picture),
+    }
+}
+
+/// Where everything stands on a screen of this size; the same answer for drawing and mouse.
+#[must_use]
+pub fn areas(area: Rect, live: Option<&Snapshot>, ui: &Ui) -> Areas {
+    let header_rows = header::rows(area, live, ui).min(area.height / 2);
+    let header = Rect { height: header_rows, ..area };
+    let footer = Rect { y: area.bottom().saturating_sub(1), height: 1.min(area.height), ..area };
+    let body = Rect {
+        y: area.y + header_rows,
+        height: area.height.saturating_sub(header_rows + 1),
+        ..area
+    };
+    let panels = if ui.zoomed {
+        vec![(ui.focus, body)]
+    } else if area.width >= WIDTH_WIDE && body.height >= 18 {
+        wide(body, ui.shown(live))
+    } else {
+        stacked(body, ui)
+    };
+    Areas { header, panels, footer }
+}
+
+fn wide(body: Rect, picture: Option<&Snapshot>) -> Vec<(Panel, Rect)> {
+    let left = body.width * 3 / 5;
+    let count = picture.map_or(0, |picture| picture.services.len());
+    let count = u16::try_from(count).unwrap_or(u16::MAX);
+    let services = count.saturating_add(3).clamp(6, body.height / 3);
+    let journal = (body.height - services) / 4;
+    let release = body.height - services - journal.max(4);
+    let third = body.height / 3;
+    let (x, right) = (body.x + left, body.width - left);
+    vec![
+        (Panel::Services, Rect { width: left, height: services, ..body }),
+        (Panel::Release, Rect { y: body.y + services, width: left, height: release, ..body }),
+        (
+            Panel::Journal,
+            Rect {
+                y: body.y + services + release,
+                width: left,
+                height: body.height - services - release,
+                ..body
+            },
+        ),
+        (Panel::Incidents, Rect { x, width: right, height: third, ..body }),
+        (Panel::Hosts, Rect { x, y: body.y + third, width: right, height: third }),
+        (
+            Panel::Sources,
+            Rect { x, y: body.y + 2 * third, width: right, height: body.height - 2 * third },
+        ),
+    ]
+}
+
+fn stacked(body: Rect, ui: &Ui) -> Vec<(Panel, Rect)> {
+    let (first, rest) = if body.height >= 14 {
+        (6.max(body.height / 4), body.height - 6.max(body.height / 4))
+    } else {
+        (body.height / 2, body.height - body.height / 2)
+    };
+    let services = Rect { height: first, ..body };
+    let below = Rect { y: body.y + first, height: rest, ..body };
+    let focused = match ui.focus {
+        Panel::Services | Panel::Release => None,
+        Panel::Incidents | Panel::Hosts | Panel::Journal | Panel::Sources => Some(ui.focus),
+    };
+    if body.width >= WIDTH_MIDDLE && rest >= 14 {
+        let upper = rest * 3 / 5;
+        return vec![
+            (Panel::Services, services),
+            (Panel::Release, Rect { height: upper, ..below }),
+            (
+                focused.unwrap_or(Panel::Incidents),
+                Rect { y: below.y + upper, height: rest - upper, ..below },
+            ),
+        ];
+    }
+    vec![(Panel::Services, services), (focused.unwrap_or(Panel::Release), below)]
+}
+
+/// The whole state in one line, for screens too small for panels.
+fn one_line(buffer: &mut Buffer, area: Rect, scene: Scene<'_>) {
+    if area.width == 0 || area.height == 0 {
+        return;
+    }
+    let line = match scene.ui.shown(scene.live) {
+        None => Line::raw("no data"),
+        Some(picture) => {
+            let worst = picture.services.iter().map(|service| service.status_at(scene.now)).max();
+            let worst = worst.unwrap_or(Status::Unknown);
+            let at = picture.services.iter().find(|it| it.status_at(scene.now) == worst);
+            let name = at.map_or("", |service| service.name.as_str());
+            Line::from(vec![
+                status_span(scene.theme, worst),
+                Span::raw(format!(" {name} {} open", picture.incidents.total)),
+            ])
+        }
+    };
+    put(buffer, area, 0, line);
+}
+
+#[must_use]
+pub fn state_word(state: AlertState) -> &'static str {
+    match state {
+        AlertState::Triggered => "triggered",
+        AlertState::Acknowledged => "acknowledged",
+        AlertState::Resolved => "resolved",
+    }
+}
+
+fn status_span(theme: &Theme, status: Status) -> Span<'static> {
+    let text = format!("{} {}", theme.status_symbol(status), status.word());
+    Span::styled(text, theme.style(Role::of_status(status)))
+}
+
+/// A panel's frame with its title; the inside is returned.
+fn frame(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, panel: Panel, extra: &str) -> Rect {
+    let focused = scene.ui.focus == panel;
+    let title = if extra.is_empty() {
+        format!(" {} ", panel.title())
+    } else {
+        format!(" {} · {extra} ", panel.title())
+    };
+    let title = words::clip(&title, usize::from(at.width.saturating_sub(4)));
+    let role = if focused { Role::Focus } else { Role::Border };
+    let title_role = if focused { Role::Focus } else { Role::Dim };
+    boxed(buffer, at, scene.theme, Line::styled(title, scene.theme.style(title_role)), role)
+}
+
+fn boxed(buffer: &mut Buffer, at: Rect, theme: &Theme, title: Line<'_>, role: Role) -> Rect {
+    let at = at.intersection(buffer.area);
+    let mut block = Block::bordered().title(title).border_style(theme.style(role));
+    block = match theme.symbols {
+        Symbols::Unicode => block.border_type(BorderType::Rounded),
+        Symbols::Ascii => block.border_set(ASCII_BORDER),
+    };
+    let inside = block.inner(at);
+    block.render(at, buffer);
+    inside
+}
+
+const ASCII_BORDER: ratatui::symbols::border::Set<'static> = ratatui::symbols::border::Set {
+    top_left: "+",
+    top_right: "+",
+    bottom_left: "+",
+    bottom_right: "+",
+    vertical_left: "|",
+    vertical_right: "|",
+    horizontal_top: "-",
+    horizontal_bottom: "-",
+};
+
+/// An empty box in the middle of the screen, at most this large.
+fn overlay(
+    buffer: &mut Buffer,
+    area: Rect,
+    theme: &Theme,
+    (width, height): (u16, u16),
+    title: Line<'_>,
+) -> Rect {
+    let (width, height) = (width.min(area.width), height.min(area.height));
+    let at = Rect {
+        x: area.x + (area.width - width) / 2,
+        y: area.y + (area.height - height) / 2,
+        width,
+        height,
+    };
+    Clear.render(at, buffer);
+    boxed(buffer, at, theme, title, Role::Focus)
+}
+
+/// One line at a row of an area; rows outside are not drawn.
+fn put(buffer: &mut Buffer, at: Rect, row: u16, line: impl Into<Line<'static>>) {
+    let at = at.intersection(buffer.area);
+    if row >= at.height || at.width == 0 {
+        return;
+    }
+    line.into().render(Rect { y: at.y + row, height: 1, ..at }, buffer);
+}
+
+/// Puts the row's own background, or reverse, over a whole line.
+fn mark(buffer: &mut Buffer, at: Rect, row: u16, style: Style) {
+    let at = at.intersection(buffer.area);
+    if row < at.height {
+        buffer.set_style(Rect { y: at.y + row, height: 1, ..at }, style);
+    }
+}
+
+/// The part of a list that shows, so that the selected row is in it.
+fn window(count: usize, selected: usize, rows: u16) -> std::ops::Range<usize> {
+    let rows = usize::from(rows);
+    let first = selected.saturating_sub(rows.saturating_sub(1)).min(count.saturating_sub(rows));
+    first..count.min(first + rows)
+}
+
+/// A cell of a table: text, width, right-aligned or not, style.
+fn cell(text: &str, wide: usize, style: Style) -> Span<'static> {
+    Span::styled(words::fit(text, wide, false) + " ", style)
+}
+
+fn number(text: &str, wide: usize, style: Style) -> Span<'static> {
+    Span::styled(words::fit(text, wide, true) + " ", style)
+}
+
+/// A time of day in the chosen zone.
+fn time_of_day(scene: Scene<'_>, at: chrono::DateTime<chrono::Utc>) -> String {
+    match scene.ui.zone.checked_sub(1).and_then(|zone| scene.ui.zones.get(zone)) {
+        Some(zone) => at.with_timezone(zone).format("%H:%M:%S").to_string(),
+        None => at.format("%H:%M:%S").to_string(),
+    }
+}
+
+/// The name of the chosen zone.
+fn zone_name(scene: Scene<'_>) -> String {
+    let chosen = scene.ui.zone.checked_sub(1).and_then(|zone| scene.ui.zones.get(zone));
+    chosen.map_or("UTC".to_owned(), |zone| zone.name().to_owned())
+}

@@ -1,0 +1,180 @@
+//! The guard as it is drawn: what will happen, before it can.
+//!
+//! Decides what is left out on a small screen: never the verb, the service, the alias or the
+//! field that takes the keys. Outside text stands behind a gutter.
+
+use std::time::Duration;
+
+use engine::snapshot::ServiceView;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+
+use super::release::read_share;
+use super::{Scene, overlay, put};
+use crate::ui::guard::{DEAD_TIME, Field, Guard, IDLE_MAX};
+use crate::ui::keymap::Danger;
+use crate::ui::theme::Role;
+use crate::ui::words;
+
+const WIDTH: u16 = 78;
+
+pub fn draw(buffer: &mut Buffer, area: Rect, scene: Scene<'_>, guard: &Guard) {
+    let theme = scene.theme;
+    let environment = scene.live.map(|live| &live.head.environment);
+    let band = environment.map_or(Role::BandDanger, |it| Role::of_band(&it.band));
+    let place = environment.map_or("–".to_owned(), |it| it.name.to_uppercase());
+    let title = Line::from(vec![
+        Span::styled(format!(" {place} "), theme.style(band)),
+        Span::styled(
+            format!(" {} {} ", guard.verb.word(), guard.service),
+            theme.style(Role::Focus),
+        ),
+    ]);
+    let service = scene
+        .live
+        .and_then(|live| live.services.iter().find(|service| service.name == guard.service));
+    let facts = service.map_or(Vec::new(), |service| facts(service, guard, scene));
+    let fields = fields(guard, scene);
+    let wanted = u16::try_from(facts.len() + fields.len() + 3).unwrap_or(u16::MAX);
+    let inside = overlay(buffer, area, theme, (WIDTH, wanted), title);
+    let below = u16::try_from(fields.len()).unwrap_or(u16::MAX).min(inside.height);
+    let above = inside.height - below;
+    for (row, line) in (0..above).zip(facts) {
+        put(buffer, inside, row, line);
+    }
+    for (row, line) in (above..inside.height).zip(fields) {
+        put(buffer, inside, row, line);
+    }
+}
+
+fn fact(name: &str, text: String, scene: Scene<'_>) -> Line<'static> {
+    Line::from(vec![
+        Span::styled(words::fit(name, 9, false) + " ", scene.theme.style(Role::Dim)),
+        Span::styled(text, scene.theme.style(Role::Text)),
+    ])
+}
+
+fn facts(service: &ServiceView, guard: &Guard, scene: Scene<'_>) -> Vec<Line<'static>> {
+    let theme = scene.theme;
+    let Some(route) = &service.route else { return Vec::new() };
+    let arrow = theme.pick("→", "->");
+    let gutter = theme.pick("│", "|");
+    let to = guard.target().map_or("?".to_owned(), |to| to.to_string());
+    let from = guard.expected.set.map_or("nothing set".to_owned(), |from| from.to_string());
+    let read = read_share(route).map_or("routers disagree or were not read".to_owned(), |read| {
+        format!("routers show {read:.0} %")
+    });
+    let now = scene.clock;
+    let share = match (route.traffic, guard.target()) {
+        (None, _) => "not counted: the traffic is unknown".to_owned(),
+        (Some(traffic), None) => format!("{traffic:.1} % is on the canary now"),
+        (Some(traffic), Some(to)) => {
+            let moved = (traffic - f64::from(to.get())).abs();
+            format!("about {moved:.1} % of the requests change sides")
+        }
+    };
+    let read_at = route.routers.iter().filter_map(|router| router.read).min_by_key(|at| at.mono);
+    let data = format!(
+        "{} {}, probed {} ago, routers read {} ago",
+        theme.status_symbol(service.status_at(now)),
+        service.status_at(now),
+        words::age_of(service.observed(), now),
+        words::age_of(read_at, now)
+    );
+    let mut lines = vec![
+        fact("canary", format!("{from} {arrow} {to}   ({read})"), scene),
+        fact("affects", share, scene),
+        fact("data", data, scene),
+    ];
+    if let Some(last) = &service.operation {
+        let age = words::age(last.requested.age(now));
+        let text =
+            format!("{gutter} {} by {}, {} ago: {}", last.verb, last.user, age, last.phase.word());
+        lines.push(fact("last", text, scene));
+        if !last.reason.is_empty() {
+            lines.push(fact("", format!("{gutter} {}", last.reason), scene));
+        }
+    }
+    let weights = guard.target().map_or("?".to_owned(), |to| {
+        format!("stable {} %, canary {} %", to.rest().get(), to.get())
+    });
+    for (place, router) in route.routers.iter().enumerate() {
+        let name = if place == 0 { "sends" } else { "" };
+        let text = format!("{gutter} {} ({}): {weights}", router.name, router.kind);
+        lines.push(fact(name, text, scene));
+    }
+    lines.push(fact("final", guard.verb.final_part().to_owned(), scene));
+    if let Some(moved) = scene.live.and_then(|live| guard.moved(live)) {
+        lines.push(Line::styled(moved, theme.style(Role::Banner)));
+    }
+    lines
+}
+
+fn fields(guard: &Guard, scene: Scene<'_>) -> Vec<Line<'static>> {
+    let theme = scene.theme;
+    let now = scene.clock;
+    if let Some(fires) = guard.fires {
+        // The second that has begun is counted whole.
+        let left = fires.since(now.mono).as_millis().div_ceil(1000);
+        let text = format!(" {} in {left} s ", guard.verb.word());
+        return vec![
+            Line::styled(text, theme.style(Role::Banner)),
+            Line::styled("any key cancels", theme.style(Role::Strong)),
+        ];
+    }
+    let large: String = guard.alias.chars().flat_map(|c| [' ', c]).collect();
+    let mut lines = Vec::new();
+    for (place, (field, text)) in guard.fields.iter().enumerate() {
+        let here = place == guard.at;
+        let cursor = if here { theme.pick("▏", "_") } else { "" };
+        let mut spans = vec![Span::styled(
+            words::fit(if here { theme.pick("▸", ">") } else { "" }, 2, false),
+            theme.style(Role::Key),
+        )];
+        if *field == Field::Alias {
+            spans.push(Span::styled("type ", theme.style(Role::Text)));
+            spans
+                .push(Span::styled(format!("{} ", large.to_uppercase()), theme.style(Role::Alias)));
+            spans.push(Span::styled(format!(" ({}) ", guard.alias), theme.style(Role::Dim)));
+        } else {
+            let label = format!("{} ", field.label());
+            spans.push(Span::styled(label, theme.style(Role::Text)));
+        }
+        spans.push(Span::styled(format!("{text}{cursor}"), theme.style(Role::Input)));
+        lines.push(Line::from(spans));
+    }
+    if !guard.problem.is_empty() {
+        lines.push(Line::styled(guard.problem.clone(), theme.style(Role::Degraded)));
+    }
+    lines.push(Line::styled(hint(guard, now), theme.style(Role::Dim)));
+    lines
+}
+
+fn hint(guard: &Guard, now: engine::types::Now) -> String {
+    if guard.is_dead(now) {
+        return "wait: keys are dropped for a moment".to_owned();
+    }
+    let left = IDLE_MAX.saturating_sub(now.mono.since(guard.last_key)).as_secs();
+    match guard.verb.danger() {
+        Danger::Exposure => format!("Enter goes on, then 5 s  Esc cancels  closes in {left}s"),
+        Danger::None | Danger::Light | Danger::Confirmed | Danger::Safety => {
+            format!("Enter fires  Esc cancels  closes in {left}s")
+        }
+    }
+}
+
+/// The small question before an escalation.
+pub fn escalate(buffer: &mut Buffer, area: Rect, scene: Scene<'_>, name: &str, open: Duration) {
+    let theme = scene.theme;
+    let title = Line::styled(" ESCALATE ", theme.style(Role::Focus));
+    let inside = overlay(buffer, area, theme, (60, 6), title);
+    put(buffer, inside, 0, Line::raw("hand this to the next level, and page them:"));
+    put(buffer, inside, 1, Line::raw(format!("{} {name}", theme.pick("│", "|"))));
+    let hint = if open < DEAD_TIME {
+        "wait: keys are dropped for a moment"
+    } else {
+        "y sends  Esc cancels"
+    };
+    put(buffer, inside, 3, Line::styled(hint, theme.style(Role::Dim)));
+}

@@ -1,0 +1,171 @@
+//! The header: environment, score, mode, clocks, ages of the sources, and banners.
+//!
+//! Decides what must always be seen. Contract: banners come before everything else in the body.
+
+use engine::score::{CRITICAL_BELOW, score};
+use engine::snapshot::{JournalState, Snapshot, SourceState};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+
+use super::{Scene, put};
+use crate::ui::theme::Role;
+use crate::ui::{Ui, words};
+
+/// More banners than this are counted, so that the body keeps its room.
+const BANNERS_MAX: usize = 3;
+/// Narrower headers say the score without words, so that the clock keeps its place.
+const SHORT_BELOW: u16 = 60;
+
+pub fn rows(area: Rect, live: Option<&Snapshot>, ui: &Ui) -> u16 {
+    let banners = live.map_or(0, |live| banners(live, ui).len()) + usize::from(ui.lost.is_some());
+    let banners = u16::try_from(banners.min(BANNERS_MAX)).unwrap_or_default();
+    1 + u16::from(area.height >= 16) + banners
+}
+
+pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>) {
+    let theme = scene.theme;
+    let mut row = 0;
+    if let Some(lost) = scene.ui.lost {
+        let text = format!(
+            " STALE: the engine is lost since {}; this is the last known state",
+            words::age(lost.age(scene.clock))
+        );
+        put(buffer, at, 1, Line::raw(""));
+        put(buffer, at, row, first_line(at.width, scene));
+        row += 1;
+        banner(buffer, at, row, &text, scene);
+    } else {
+        put(buffer, at, row, first_line(at.width, scene));
+    }
+    let Some(live) = scene.live else { return };
+    let all = banners(live, scene.ui);
+    let room = BANNERS_MAX - usize::from(scene.ui.lost.is_some());
+    for text in all.iter().take(room) {
+        row += 1;
+        banner(buffer, at, row, &format!(" {text}"), scene);
+    }
+    row += 1;
+    let mut spans = vec![Span::styled(" sources ", theme.style(Role::Dim))];
+    spans.extend(sources(live, scene));
+    put(buffer, at, row, Line::from(spans));
+}
+
+fn banner(buffer: &mut Buffer, at: Rect, row: u16, text: &str, scene: Scene<'_>) {
+    let text = words::fit(text, usize::from(at.width), false);
+    put(buffer, at, row, Line::styled(text, scene.theme.style(Role::Banner)));
+}
+
+fn banners(live: &Snapshot, _ui: &Ui) -> Vec<String> {
+    let journal = match &live.head.journal {
+        JournalState::Writable => None,
+        JournalState::Spooling { why } => Some(format!(
+            "JOURNAL CANNOT BE WRITTEN: only changes toward safety go on, into the spool ({why})"
+        )),
+        JournalState::Lost { why } => {
+            Some(format!("JOURNAL AND SPOOL ARE LOST: this banner is the only record ({why})"))
+        }
+    };
+    let others = live.head.banners.iter().map(|text| text.display().to_owned());
+    journal.into_iter().chain(others).collect()
+}
+
+fn first_line(width: u16, scene: Scene<'_>) -> Line<'static> {
+    let theme = scene.theme;
+    let (name, band) = scene.live.map_or(("–".to_owned(), Role::BandDanger), |live| {
+        let environment = &live.head.environment;
+        (environment.name.to_uppercase(), Role::of_band(&environment.band))
+    });
+    let mut spans = vec![Span::styled(format!(" {name} "), theme.style(band)), Span::raw(" ")];
+    spans.extend(score_spans(width, scene));
+    spans.push(mode(scene));
+    if let Some((at, _)) = &scene.ui.stopped {
+        let text = format!("  view stopped {}", words::age(at.age(scene.clock)));
+        spans.push(Span::styled(text, theme.style(Role::Degraded)));
+    }
+    let used: usize = spans.iter().map(Span::width).sum();
+    let clocks = clocks(usize::from(width).saturating_sub(used + 2), scene);
+    let gap = usize::from(width).saturating_sub(used + words::width(&clocks) + 1);
+    spans.push(Span::raw(" ".repeat(gap)));
+    spans.push(Span::styled(clocks, theme.style(Role::Text)));
+    Line::from(spans)
+}
+
+fn score_spans(width: u16, scene: Scene<'_>) -> Vec<Span<'static>> {
+    let theme = scene.theme;
+    let value = scene
+        .live
+        .and_then(|live| score(&live.services, &live.hosts, &live.incidents, scene.clock));
+    match value {
+        Some(value) if width < SHORT_BELOW => {
+            let role = if value < CRITICAL_BELOW { Role::Down } else { Role::Strong };
+            let sign = if value < CRITICAL_BELOW { "!" } else { "" };
+            vec![Span::styled(format!("{value}/100{sign} "), theme.style(role))]
+        }
+        None => vec![Span::styled("health –  ", theme.style(Role::Dim))],
+        Some(value) if value < CRITICAL_BELOW => {
+            vec![Span::styled(format!("health {value}/100 CRITICAL  "), theme.style(Role::Down))]
+        }
+        Some(value) => vec![
+            Span::styled("health ", theme.style(Role::Dim)),
+            Span::styled(format!("{value}/100  "), theme.style(Role::Strong)),
+        ],
+    }
+}
+
+fn mode(scene: Scene<'_>) -> Span<'static> {
+    let theme = scene.theme;
+    if scene.ui.lost.is_some() {
+        Span::styled("STALE", theme.style(Role::Down))
+    } else if scene.ui.read_only {
+        Span::styled("READ-ONLY", theme.style(Role::Strong))
+    } else {
+        Span::styled("LIVE", theme.style(Role::Text))
+    }
+}
+
+/// As many clocks as fit: UTC always last to go.
+fn clocks(room: usize, scene: Scene<'_>) -> String {
+    let wall = scene.clock.wall;
+    let utc = wall.format("%H:%M:%S UTC").to_string();
+    let local: Vec<String> = scene
+        .ui
+        .zones
+        .iter()
+        .map(|zone| wall.with_timezone(zone).format("%H:%M:%S %Z").to_string())
+        .collect();
+    let dated = format!("{}  {}", wall.format("%Y-%m-%d"), utc);
+    let mut choices = vec![wall.format("%H:%MZ").to_string(), utc.clone()];
+    if let Some(local) = local.first() {
+        choices.push(format!("{utc}  {local}"));
+        choices.push(format!("{dated}  {local}"));
+    }
+    choices.into_iter().rev().find(|text| words::width(text) <= room).unwrap_or_default()
+}
+
+fn sources(live: &Snapshot, scene: Scene<'_>) -> Vec<Span<'static>> {
+    let theme = scene.theme;
+    let mut ok = 0;
+    let mut spans = Vec::new();
+    for source in live.sources.iter() {
+        let state = source.state_at(scene.clock);
+        let role = match state {
+            SourceState::Ok => {
+                ok += 1;
+                continue;
+            }
+            SourceState::Waiting => Role::Unknown,
+            SourceState::Stale => Role::Stale,
+            SourceState::Failing => Role::Down,
+        };
+        let age = words::age_of(source.success, scene.clock);
+        spans.push(Span::styled(
+            format!("  {} {} {age}", source.name, state.word()),
+            theme.style(role),
+        ));
+    }
+    let oldest = live.sources.iter().filter_map(|source| source.success).min_by_key(|at| at.mono);
+    let text = format!("{ok} ok, oldest {}", words::age_of(oldest, scene.clock));
+    spans.insert(0, Span::styled(text, theme.style(Role::Dim)));
+    spans
+}

@@ -1,0 +1,155 @@
+//! The services: worst first, each with its status in symbol and word.
+//!
+//! Decides which columns fit. Never shows a stale figure as a live one.
+
+use std::time::Duration;
+
+use engine::snapshot::{ServiceView, Snapshot};
+use engine::types::{Freshness, Status};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+
+use super::{Scene, cell, frame, mark, number, put, window};
+use crate::ui::theme::{Role, Theme};
+use crate::ui::{Panel, words};
+
+pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot) {
+    let shown = scene.ui.services(picture, scene.now);
+    let total = picture.services.len();
+    let mut extra = format!("{total}");
+    if shown.len() != total {
+        extra = format!("{} of {total} match /{}", shown.len(), scene.ui.filter);
+    }
+    let inside = frame(buffer, at, scene, Panel::Services, &extra);
+    let head = u16::from(inside.height >= 4);
+    if head == 1 {
+        put(buffer, inside, 0, heading(inside.width, scene.theme));
+    }
+    let chosen = shown.iter().position(|service| Some(&service.name) == scene.ui.service.as_ref());
+    let range = window(shown.len(), chosen.unwrap_or_default(), inside.height - head);
+    for (row, place) in (head..).zip(range) {
+        put(buffer, inside, row, line(shown[place], inside.width, scene));
+        if Some(place) == chosen {
+            mark(buffer, inside, row, scene.theme.style(Role::Selection));
+        }
+    }
+}
+
+/// Widths by what fits: name, status, split, latency, spark, uptime, age; the rest is the error.
+struct Columns {
+    name: usize,
+    status: usize,
+    split: bool,
+    spark: usize,
+    uptime: bool,
+}
+
+impl Columns {
+    fn of(width: u16, theme: &Theme) -> Columns {
+        let symbol = words::width(theme.status_symbol(Status::Up));
+        let status = symbol + 9;
+        let name = match width {
+            0..60 => 10,
+            60..100 => 12,
+            _ => 18,
+        };
+        let spark = match width {
+            0..72 => 0,
+            72..110 => 10,
+            _ => 16,
+        };
+        Columns { name, status, split: width >= 46, spark, uptime: width >= 64 }
+    }
+}
+
+fn heading(width: u16, theme: &Theme) -> Line<'static> {
+    let columns = Columns::of(width, theme);
+    let dim = theme.style(Role::Dim);
+    let mut spans = vec![cell("status", columns.status, dim), cell("service", columns.name, dim)];
+    if columns.split {
+        spans.push(number("canary", 6, dim));
+    }
+    spans.push(number("latency", 7, dim));
+    if columns.spark > 0 {
+        spans.push(cell("", columns.spark, dim));
+    }
+    if columns.uptime {
+        spans.push(number("uptime", 7, dim));
+    }
+    spans.push(number("age", 6, dim));
+    spans.push(Span::styled("last error", dim));
+    Line::from(spans)
+}
+
+fn line(service: &ServiceView, width: u16, scene: Scene<'_>) -> Line<'static> {
+    let theme = scene.theme;
+    let columns = Columns::of(width, theme);
+    let status = service.status_at(scene.now);
+    let style = theme.style(Role::of_status(status));
+    let text = if status == Status::Up { theme.style(Role::Text) } else { style };
+    let word = format!("{} {}", theme.status_symbol(status), status.word());
+    let mut spans =
+        vec![cell(&word, columns.status, style), cell(&service.name, columns.name, text)];
+    if columns.split {
+        spans.push(number(&split(service), 6, theme.style(Role::Dim)));
+    }
+    let probe = service.probes.iter().max_by_key(|probe| probe.status_at(scene.now));
+    let aged = matches!(status, Status::Stale | Status::Unknown);
+    let figures = theme.style(if aged { Role::Stale } else { Role::Text });
+    spans.push(number(&words::latency(probe.and_then(|probe| probe.latency)), 7, figures));
+    if columns.spark > 0 {
+        let values: Vec<Option<f64>> = probe.map_or(Vec::new(), |probe| {
+            let newest = probe.latencies_ms.len().saturating_sub(columns.spark);
+            probe.latencies_ms[newest..].iter().map(|ms| ms.map(f64::from)).collect()
+        });
+        let (steps, none) = theme.spark();
+        let dim = theme.style(if aged { Role::Stale } else { Role::Dim });
+        spans.push(cell(&words::spark(&values, columns.spark, steps, none), columns.spark, dim));
+    }
+    if columns.uptime {
+        let uptime = probe.and_then(|probe| probe.uptime_percent);
+        spans.push(number(&words::percent(uptime), 7, figures));
+    }
+    spans.push(age(service, scene));
+    spans.push(Span::styled(error(service, status, scene), theme.style(Role::Dim)));
+    Line::from(spans)
+}
+
+fn split(service: &ServiceView) -> String {
+    let Some(route) = &service.route else { return "–".to_owned() };
+    let read: Vec<f64> = route.routers.iter().filter_map(|router| router.canary).collect();
+    match read.first() {
+        None => "?".to_owned(),
+        Some(first) if read.iter().any(|other| (other - first).abs() > 0.5) => "mixed".to_owned(),
+        Some(first) => format!("{first:.0} %"),
+    }
+}
+
+fn age(service: &ServiceView, scene: Scene<'_>) -> Span<'static> {
+    let interval = service.probes.iter().map(|probe| probe.interval).min();
+    let interval = interval.unwrap_or(Duration::from_secs(1));
+    let observed = service.observed();
+    let role = match observed.map(|at| Freshness::of(at.age(scene.now), interval)) {
+        Some(Freshness::Live) => Role::Dim,
+        Some(Freshness::Late) => Role::Degraded,
+        Some(Freshness::Stale) | None => Role::Stale,
+    };
+    number(&words::age_of(observed, scene.now), 6, scene.theme.style(role))
+}
+
+fn error(service: &ServiceView, status: Status, scene: Scene<'_>) -> String {
+    let worst = service.probes.iter().max_by_key(|probe| probe.status_at(scene.now));
+    let Some(worst) = worst else { return "no probe".to_owned() };
+    match status {
+        Status::Stale => {
+            let age = words::age_of(worst.observed, scene.now);
+            format!("STALE {age} (last {})", worst.status.word())
+        }
+        Status::Down | Status::Degraded => format!("{}: {}", worst.name, worst.message),
+        Status::Up | Status::Maint | Status::Unknown => match &worst.last_error {
+            Some((at, text)) => format!("{} ago: {text}", words::age(at.age(scene.now))),
+            None => worst.message.display().to_owned(),
+        },
+    }
+}

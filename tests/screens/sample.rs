@@ -1,0 +1,266 @@
+//! A picture made by hand: one service well, one degraded with a canary, one stale.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use engine::reading::{AlertState, Disk, HostReading};
+use engine::record::OperationResult;
+use engine::settings::Environment;
+use engine::snapshot::{
+    ArmView, Head, HostView, IncidentView, Incidents, JournalLine, JournalState, OperationView,
+    Phase, ProbeView, RouteState, RouteView, RouterProgress, RouterView, ServiceView, SignalsView,
+    Snapshot, SourceView,
+};
+use engine::types::{Fence, Now, Percent, Severity, Status, Time, Untrusted};
+
+pub fn now() -> Now {
+    let wall: DateTime<Utc> = "2026-03-14T14:03:11Z".parse().expect("a valid instant");
+    Now { mono: Time(10_000_000_000), wall }
+}
+
+pub fn ago(seconds: u64) -> Now {
+    let now = now();
+    let span = i64::try_from(seconds).expect("spans of the sample are short");
+    Now { mono: now.mono - Duration::from_secs(seconds), wall: now.wall - TimeDelta::seconds(span) }
+}
+
+fn percent(value: u8) -> Percent {
+    Percent::new(value).expect("a percent")
+}
+
+fn probe(name: &str, status: Status, seconds: u64, ms: u64, message: &str) -> ProbeView {
+    let latencies = [12, 14, 13, 18, 22, 17, 15, 40, 35, 28, 21, 19];
+    ProbeView {
+        name: name.to_owned(),
+        status,
+        interval: Duration::from_secs(5),
+        observed: Some(ago(seconds)),
+        latency: Some(Duration::from_millis(ms)),
+        message: Untrusted::new(message),
+        last_error: None,
+        latencies_ms: latencies
+            .iter()
+            .enumerate()
+            .map(|(place, ms)| (place != 4).then_some(*ms))
+            .collect(),
+        uptime_percent: Some(if status == Status::Up { 100.0 } else { 98.6 }),
+        certificate_expires: None,
+        since: Some(ago(seconds + 120)),
+    }
+}
+
+fn router(name: &str, canary: f64) -> RouterView {
+    RouterView {
+        name: name.to_owned(),
+        kind: "haproxy".to_owned(),
+        canary: Some(canary),
+        read: Some(ago(2)),
+        reread: Duration::from_secs(5),
+        error: Untrusted::default(),
+        note: Untrusted::default(),
+    }
+}
+
+fn arm(version: &str, rate: f64, errors: f64, p95: f64) -> ArmView {
+    ArmView {
+        version: version.to_owned(),
+        requests: Some(rate * 60.0),
+        requests_per_s: Some(rate),
+        errors: Some(rate * 60.0 * errors / 100.0),
+        error_percent: Some(errors),
+        latency_avg_ms: None,
+        latency_p50_ms: Some(p95 / 4.0),
+        latency_p95_ms: Some(p95),
+        latency_p99_ms: None,
+        error_history: vec![Some(0.0), Some(0.2), None, Some(errors / 2.0), Some(errors)],
+    }
+}
+
+fn service(name: &str, alias: &str, probe: ProbeView) -> ServiceView {
+    ServiceView {
+        name: name.to_owned(),
+        alias: alias.to_owned(),
+        runbook: None,
+        probes: vec![probe],
+        route: None,
+        signals: None,
+        operation: None,
+    }
+}
+
+fn payments() -> ServiceView {
+    let mut service = service(
+        "payments",
+        "pay",
+        probe("api", Status::Degraded, 3, 640, "db: pool at 96 % \u{1b}[31mred\u{1b}[0m"),
+    );
+    service.route = Some(RouteView {
+        state: RouteState::Verified,
+        set: Some(percent(25)),
+        fence: Fence(41),
+        routers: vec![router("edge-1", 25.0), router("edge-2", 25.0)],
+        traffic: Some(24.7),
+    });
+    service.signals = Some(SignalsView {
+        interval: Duration::from_secs(5),
+        window: Duration::from_mins(1),
+        stable: arm("v1.8.2", 41.2, 0.1, 88.0),
+        canary: arm("v1.9.0", 13.6, 21.4, 2140.0),
+        at: Some(ago(3).wall),
+        observed: Some(ago(3)),
+        error: Untrusted::default(),
+    });
+    service.operation = Some(operation(Phase::Ended(OperationResult::Verified)));
+    service
+}
+
+pub fn operation(phase: Phase) -> OperationView {
+    let progress = |name: &str, proven| RouterProgress {
+        router: name.to_owned(),
+        sent: Some(ago(240)),
+        proven,
+        tries: 1,
+        answer: Untrusted::default(),
+    };
+    let ended = matches!(phase, Phase::Ended(OperationResult::Verified));
+    OperationView {
+        fence: Fence(41),
+        submission: "s-41".to_owned(),
+        verb: "split".to_owned(),
+        service: "payments".to_owned(),
+        from: Some(percent(10)),
+        to: percent(25),
+        user: Untrusted::new("ana"),
+        reason: Untrusted::new("step 2 of 1.9.0\u{202e}"),
+        requested: ago(241),
+        phase,
+        changed: ago(240),
+        routers: vec![
+            progress("edge-1", Some(ago(240))),
+            progress("edge-2", ended.then(|| ago(240))),
+        ],
+        sentence: Untrusted::new("edge-1 and edge-2 show 25 %"),
+        manual: vec!["set server payments/v2 weight 0".to_owned()],
+    }
+}
+
+pub fn incident(key: &str, severity: Severity, state: AlertState, summary: &str) -> IncidentView {
+    let labels = [("service", "payments"), ("team", "\u{1b}]0;owned\u{7}core")];
+    IncidentView {
+        key: key.to_owned(),
+        name: Untrusted::new("HighErrorRate"),
+        severity,
+        state,
+        source: "alerts".to_owned(),
+        summary: Untrusted::new(summary),
+        labels: labels
+            .iter()
+            .map(|(name, value)| (Untrusted::new(name), Untrusted::new(value)))
+            .collect::<BTreeMap<_, _>>(),
+        links: vec![Untrusted::new("https://example.com/runbook")],
+        started_at: Some(ago(134).wall),
+        first_seen: ago(130),
+        last_seen: ago(2),
+        pending: Untrusted::default(),
+        can_acknowledge: true,
+        can_escalate: true,
+    }
+}
+
+fn host(name: &str, cpu: f64) -> HostView {
+    HostView {
+        name: name.to_owned(),
+        interval: Duration::from_secs(5),
+        observed: Some(ago(1)),
+        reading: Some(HostReading {
+            cpu_percent: Some(cpu),
+            memory_percent: Some(61.0),
+            load: Some([1.25, 1.0, 0.7]),
+            network_receive_bytes_per_s: Some(1_200_000.0),
+            network_transmit_bytes_per_s: Some(340_000.0),
+            disks: vec![Disk {
+                mount: Untrusted::new("/"),
+                used_percent: 71.0,
+                total_bytes: 100_000_000_000,
+            }],
+            ..HostReading::default()
+        }),
+        error: Untrusted::default(),
+        cpu_history: vec![Some(10.0), Some(20.0), None, Some(35.0), Some(33.0)],
+    }
+}
+
+pub fn sample() -> Snapshot {
+    let mut checkout = service("checkout", "chk", probe("api", Status::Up, 2, 19, ""));
+    checkout.route = Some(RouteView {
+        state: RouteState::Verified,
+        set: Some(Percent::ZERO),
+        fence: Fence(12),
+        routers: vec![router("edge-1", 0.0)],
+        traffic: Some(0.0),
+    });
+    let search = service("search", "sea", probe("api", Status::Up, 134, 22, ""));
+    let line = |seconds, kind: &str, text: &str| JournalLine {
+        at: ago(seconds).wall,
+        user: Untrusted::new("ana"),
+        kind: kind.to_owned(),
+        text: Untrusted::new(text),
+    };
+    let source = |name: &str, kind: &str, seconds, error: &str| SourceView {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        interval: Duration::from_secs(5),
+        success: Some(ago(seconds)),
+        error: Untrusted::new(error),
+    };
+    let lost = HostView {
+        name: "web-2".to_owned(),
+        interval: Duration::from_secs(5),
+        observed: None,
+        reading: None,
+        error: Untrusted::new("read of http://10.0.0.6:9100: connection refused"),
+        cpu_history: Vec::new(),
+    };
+    Snapshot {
+        head: Arc::new(Head {
+            environment: Environment {
+                name: "production".to_owned(),
+                timezone: "Europe/Lisbon".to_owned(),
+                band: "danger".to_owned(),
+            },
+            started: ago(4_000),
+            journal: JournalState::Writable,
+            banners: Vec::new(),
+        }),
+        services: Arc::new(vec![checkout, payments(), search]),
+        hosts: Arc::new(vec![host("here", 33.0), host("web-1", 97.0), lost]),
+        incidents: Arc::new(Incidents {
+            open: vec![
+                incident("a/1", Severity::Critical, AlertState::Triggered, "21 % errors on v1.9.0"),
+                incident(
+                    "a/2",
+                    Severity::High,
+                    AlertState::Acknowledged,
+                    "\u{1b}[2Jslow \u{200b}x",
+                ),
+                incident("a/3", Severity::Low, AlertState::Triggered, "disk fills by Friday"),
+            ],
+            total: 3,
+            dropped: 0,
+            resolved: Vec::new(),
+        }),
+        journal: Arc::new(vec![
+            line(240, "outcome", "VERIFIED: edge-1 and edge-2 show 25 %"),
+            line(241, "intent", "split payments 10 % to 25 %: step 2 of 1.9.0"),
+            line(4_000, "started", "engine 0.1.0"),
+        ]),
+        sources: Arc::new(vec![
+            source("alerts", "alertmanager", 2, ""),
+            source("payments/api", "probe", 3, ""),
+            source("search/api", "probe", 134, "timeout after 2s"),
+            source("edge-1", "haproxy", 2, ""),
+        ]),
+    }
+}
