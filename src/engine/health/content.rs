@@ -42,7 +42,8 @@ pub(super) fn judge(answer: &Answer) -> (Status, String) {
     if body.is_empty() {
         return http.alone();
     }
-    let looks_json = matches!(body.first(), Some(b'{' | b'['));
+    let is_kubernetes = body.starts_with(b"[+]") || body.starts_with(b"[-]");
+    let looks_json = matches!(body.first(), Some(b'{' | b'[')) && !is_kubernetes;
     if answer.claims_json() || looks_json {
         return match json::parse(body) {
             Ok(value) => http.with(judge_json(answer, &value)),
@@ -50,7 +51,7 @@ pub(super) fn judge(answer: &Answer) -> (Status, String) {
         };
     }
     let text = String::from_utf8_lossy(body);
-    if text.starts_with("[+]") || text.starts_with("[-]") {
+    if is_kubernetes {
         return judge_kubernetes(http, &text);
     }
     http.with(judge_text(&text))
