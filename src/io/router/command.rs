@@ -71,14 +71,12 @@ fn parse(text: &str) -> Result<SplitReading, Failure> {
             && range.contains(&split.b)
             && (split.a + split.b - 100.0).abs() < 1.0
     };
-    match split.filter(sane) {
-        Some(Split { a, b }) => Ok(SplitReading { a, b, fence: None, note: Untrusted::default() }),
-        None => {
-            let start: String = text.chars().take(80).collect();
-            let why = format!("the command printed {start:?}, not a percent from 0 to 100");
-            Err(Failure::new(FailureKind::Malformed, why))
-        }
+    if let Some(Split { a, b }) = split.filter(sane) {
+        return Ok(SplitReading { a, b, fence: None, note: Untrusted::default() });
     }
+    let start: String = text.chars().take(80).collect();
+    let why = format!("the command printed {start:?}, not a percent from 0 to 100");
+    Err(Failure::new(FailureKind::Malformed, why))
 }
 
 #[cfg(test)]

@@ -1,0 +1,363 @@
+//! The routers against the real nginx and HAProxy, on loopback and free ports.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use engine::reading::WriteAnswer;
+use engine::types::{FailureKind, Fence, Percent, Weights};
+use quarterdeck::io::http::Client;
+use quarterdeck::io::router::Writer;
+use quarterdeck::io::settings::RouterTarget;
+use tempfile::TempDir;
+
+const BUDGET: Duration = Duration::from_secs(3);
+
+/// Ends its process with the test.
+struct Guard(Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.0);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let _ = self.0.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address").port()
+}
+
+fn start(program: &str, args: &[&str]) -> Guard {
+    let child = Command::new(program)
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{program} cannot start: {error}; is it installed?"));
+    Guard(child)
+}
+
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while !done() {
+        assert!(Instant::now() < end, "{what} did not happen in time");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn block<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+        .block_on(work)
+}
+
+fn weights(b: u8) -> Weights {
+    let b = Percent::new(b).expect("a percent");
+    Weights { a: b.rest(), b }
+}
+
+fn client() -> Client {
+    Client::new().expect("a client")
+}
+
+fn why(answer: &WriteAnswer) -> String {
+    match answer {
+        WriteAnswer::Applied => "applied".to_owned(),
+        WriteAnswer::Rejected { why } => format!("rejected: {why}"),
+        WriteAnswer::Unknown { why } => format!("unknown: {why}"),
+    }
+}
+
+fn set(writer: &mut Writer, b: u8, fence: u64) -> WriteAnswer {
+    block(writer.set(&client(), weights(b), Fence(fence), BUDGET))
+}
+
+fn read(writer: &Writer) -> Result<(f64, String), engine::types::Failure> {
+    block(writer.read(&client(), BUDGET)).map(|split| (split.b, split.note.display().to_owned()))
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+fn rejected_with(answer: &WriteAnswer, part: &str) {
+    let text = why(answer);
+    assert!(text.starts_with("rejected") && text.contains(part), "{text} lacks {part:?}");
+}
+
+struct Haproxy {
+    dir: TempDir,
+    _guard: Guard,
+}
+
+impl Haproxy {
+    fn start(balance: &str) -> Haproxy {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let text = include_str!("../fixtures/routers/haproxy.cfg")
+            .replace("@DIR@", &dir.path().display().to_string())
+            .replace("@PORT@", &free_port().to_string())
+            .replace("@BALANCE@", balance);
+        let config = dir.path().join("haproxy.cfg");
+        fs::write(&config, text).expect("writes");
+        let guard = start("/usr/sbin/haproxy", &["-db", "-f", &config.display().to_string()]);
+        let socket = dir.path().join("admin.sock");
+        until("haproxy's socket", || std::os::unix::net::UnixStream::connect(&socket).is_ok());
+        Haproxy { dir, _guard: guard }
+    }
+
+    fn writer(&self, socket: &str, backend: &str, groups: [&[&str]; 2]) -> Writer {
+        haproxy_writer(&self.dir, self.dir.path().join(socket), backend, groups)
+    }
+}
+
+fn haproxy_writer(dir: &TempDir, socket: PathBuf, backend: &str, groups: [&[&str]; 2]) -> Writer {
+    let groups = groups.map(|group| group.iter().map(|&name| name.to_owned()).collect());
+    let target = RouterTarget::Haproxy { socket, backend: backend.to_owned(), groups };
+    Writer::open("edge", target, dir.path()).expect("the writer opens")
+}
+
+const GROUPS: [&[&str]; 2] = [&["blue1", "blue2"], &["green"]];
+
+#[test]
+fn haproxy_applies_reads_back_and_is_quick() {
+    let haproxy = Haproxy::start("roundrobin");
+    let mut writer = haproxy.writer("admin.sock", "be_app", GROUPS);
+    let mut times = Vec::new();
+    for (fence, b) in (1..=20).zip([10, 0, 100, 1, 99].into_iter().cycle()) {
+        let started = Instant::now();
+        assert_eq!(set(&mut writer, b, fence), WriteAnswer::Applied);
+        let (share, _) = read(&writer).expect("reads");
+        times.push(started.elapsed());
+        assert!((share - f64::from(b)).abs() <= 1.0, "{b} reads {share}");
+    }
+    let median = median(times);
+    println!("haproxy: median of 20 writes with read-back {median:?}");
+    assert!(median < Duration::from_millis(50), "{median:?}");
+    rejected_with(&set(&mut writer, 50, 19), "superseded");
+}
+
+#[test]
+fn haproxy_says_what_is_wrong() {
+    let haproxy = Haproxy::start("roundrobin");
+    let check = |socket: &str, backend: &str, groups: [&[&str]; 2], part: &str| {
+        let mut writer = haproxy.writer(socket, backend, groups);
+        rejected_with(&set(&mut writer, 10, 1), part);
+    };
+    check("admin.sock", "nosuch", GROUPS, "Can't find backend");
+    check("admin.sock", "be_app", [&["blue1"], &["nosuch"]], "nosuch is not in backend");
+    check("admin.sock", "be;app", GROUPS, "is not a name");
+    check("admin.sock", "be_app", [&["a b"], &["green"]], "is not a name");
+    check("missing.sock", "be_app", GROUPS, "no socket at");
+    check("operator.sock", "be_app", GROUPS, "level admin");
+    let writer = haproxy.writer("missing.sock", "be_app", GROUPS);
+    assert_eq!(read(&writer).expect_err("nobody").kind, FailureKind::Unreachable);
+    let fixed = Haproxy::start("static-rr");
+    let mut writer = fixed.writer("admin.sock", "be_app", GROUPS);
+    rejected_with(&set(&mut writer, 10, 1), "balance roundrobin");
+}
+
+#[test]
+fn haproxy_does_not_ready_what_a_person_took_out() {
+    let haproxy = Haproxy::start("roundrobin");
+    let socket = haproxy.dir.path().join("admin.sock");
+    let tell = |line: &str| {
+        use std::io::{Read as _, Write as _};
+        let mut stream = std::os::unix::net::UnixStream::connect(&socket).expect("connects");
+        writeln!(stream, "{line}").expect("writes");
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).expect("reads");
+        assert_eq!(reply, "\n");
+    };
+    tell("set server be_app/green state maint");
+    let mut writer = haproxy.writer("admin.sock", "be_app", GROUPS);
+    rejected_with(&set(&mut writer, 100, 1), "green is in maint");
+    assert_eq!(set(&mut writer, 50, 2), WriteAnswer::Applied);
+    let (share, note) = read(&writer).expect("reads");
+    assert!(share.abs() < f64::EPSILON && note.contains("green in maint"), "{share} {note}");
+    tell("set server be_app/blue1 state drain");
+    assert!(read(&writer).expect("reads").1.contains("blue1 in drain"));
+}
+
+#[test]
+fn a_reply_that_is_cut_off_is_not_an_answer() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let socket = dir.path().join("fake.sock");
+    let listener = UnixListener::bind(&socket).expect("binds");
+    let fake = std::thread::spawn(move || {
+        use std::io::{Read as _, Write as _};
+        let whole = include_str!("../fixtures/routers/servers-state.txt");
+        // A reading cut in its middle, then a whole one followed by a write without a reply.
+        for reply in [&whole[..whole.len() / 2], whole, ""] {
+            let (mut stream, _) = listener.accept().expect("accepts");
+            let _ = stream.read(&mut [0; 512]);
+            let _ = stream.write_all(reply.as_bytes());
+        }
+    });
+    let mut writer = haproxy_writer(&dir, socket, "be_app", GROUPS);
+    assert_eq!(read(&writer).expect_err("cut off").kind, FailureKind::Malformed);
+    let answer = set(&mut writer, 10, 1);
+    assert!(why(&answer).starts_with("unknown"), "{}", why(&answer));
+    fake.join().expect("the fake ends");
+}
+
+struct Nginx {
+    dir: TempDir,
+    port: u16,
+    _guard: Guard,
+}
+
+impl Nginx {
+    fn start() -> Nginx {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let port = free_port();
+        let text = include_str!("../fixtures/routers/nginx.conf")
+            .replace("@PORT@", &port.to_string())
+            .replace("@PROXY@", "http://app");
+        fs::write(dir.path().join("nginx.conf"), text).expect("writes");
+        fs::create_dir(dir.path().join("tmp")).expect("makes");
+        let first = include_str!("../fixtures/routers/nginx-start.conf");
+        fs::write(dir.path().join("split.conf"), first).expect("writes");
+        let prefix = dir.path().display().to_string();
+        let guard =
+            start("/usr/sbin/nginx", &["-p", &prefix, "-e", "error.log", "-c", "nginx.conf"]);
+        until("nginx", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+        Nginx { dir, port, _guard: guard }
+    }
+
+    fn writer(&self, proof: &str, split_by: Option<&str>) -> Writer {
+        let prefix = self.dir.path().display().to_string();
+        let test = ["/usr/sbin/nginx", "-t", "-p", &prefix, "-e", "error.log", "-c", "nginx.conf"];
+        let target = RouterTarget::Nginx {
+            file: self.dir.path().join("split.conf"),
+            upstream: "app".to_owned(),
+            pid: self.dir.path().join("nginx.pid"),
+            test: test.map(str::to_owned).to_vec(),
+            proof: format!("http://127.0.0.1:{}{proof}", self.port),
+            groups: [vec!["127.0.0.1:18001".to_owned()], vec!["127.0.0.1:18002".to_owned()]],
+            split_by: split_by.map(str::to_owned),
+        };
+        Writer::open("edge", target, self.dir.path()).expect("the writer opens")
+    }
+
+    fn split_file(&self) -> String {
+        fs::read_to_string(self.dir.path().join("split.conf")).expect("reads")
+    }
+}
+
+#[test]
+fn nginx_applies_proves_and_is_quick() {
+    let nginx = Nginx::start();
+    let mut writer = nginx.writer("/__generation", None);
+    assert!(read(&writer).expect("the first file reads").0.abs() < f64::EPSILON);
+    let mut times = Vec::new();
+    for (fence, b) in (1..=20).zip([10, 0, 100, 1, 99].into_iter().cycle()) {
+        let started = Instant::now();
+        assert_eq!(set(&mut writer, b, fence), WriteAnswer::Applied);
+        let (share, _) = read(&writer).expect("reads");
+        times.push(started.elapsed());
+        assert!((share - f64::from(b)).abs() <= 1.0, "{b} reads {share}");
+    }
+    let median = median(times);
+    println!("nginx: median of 20 writes with read-back {median:?}");
+    assert!(median < Duration::from_millis(400), "{median:?}");
+}
+
+#[test]
+fn a_failing_test_puts_the_old_file_back() {
+    let nginx = Nginx::start();
+    let mut writer = nginx.writer("/__generation", None);
+    assert_eq!(set(&mut writer, 10, 1), WriteAnswer::Applied);
+    let before = nginx.split_file();
+    let main = nginx.dir.path().join("nginx.conf");
+    let text = fs::read_to_string(&main).expect("reads");
+    fs::write(&main, text.replace("events", "evenst")).expect("writes");
+    rejected_with(&set(&mut writer, 50, 2), "previous file is put back");
+    assert_eq!(nginx.split_file(), before);
+    assert!((read(&writer).expect("reads").0 - 10.0).abs() < f64::EPSILON);
+}
+
+#[test]
+fn a_taken_port_is_found_out_and_undone() {
+    let nginx = Nginx::start();
+    let mut writer = nginx.writer("/__generation", None);
+    assert_eq!(set(&mut writer, 10, 1), WriteAnswer::Applied);
+    let before = nginx.split_file();
+    let taken = TcpListener::bind("127.0.0.1:0").expect("binds");
+    let port = taken.local_addr().expect("an address").port();
+    let main = nginx.dir.path().join("nginx.conf");
+    let text = fs::read_to_string(&main).expect("reads");
+    let listen = format!("server {{\n listen 127.0.0.1:{port};");
+    fs::write(&main, text.replacen("server {", &listen, 1)).expect("writes");
+    // The test may find the port out by itself; either way nothing stays changed.
+    rejected_with(&set(&mut writer, 50, 2), "previous file is put back");
+    assert_eq!(nginx.split_file(), before);
+    assert!((read(&writer).expect("reads").0 - 10.0).abs() < f64::EPSILON);
+}
+
+#[test]
+fn without_a_proof_a_write_stays_unknown() {
+    let nginx = Nginx::start();
+    let mut writer = nginx.writer("/nosuch", None);
+    let answer = set(&mut writer, 10, 1);
+    assert!(why(&answer).starts_with("unknown"), "{}", why(&answer));
+    assert_eq!(read(&writer).expect_err("no proof").kind, FailureKind::Malformed);
+}
+
+#[test]
+fn a_file_that_is_not_ours_is_left_alone() {
+    let nginx = Nginx::start();
+    let file = nginx.dir.path().join("split.conf");
+    fs::write(&file, "upstream app { server 127.0.0.1:1; }\n").expect("writes");
+    let mut writer = nginx.writer("/__generation", None);
+    rejected_with(&set(&mut writer, 10, 1), "not a file of Quarterdeck");
+    assert!(nginx.split_file().contains("127.0.0.1:1"));
+    fs::remove_file(nginx.dir.path().join("nginx.pid")).expect("removes");
+    fs::write(&file, include_str!("../fixtures/routers/nginx-start.conf")).expect("writes");
+    // The test run makes an empty one.
+    rejected_with(&set(&mut writer, 10, 2), "does not hold a process id");
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_named() {
+    let nginx = Nginx::start();
+    let mut writer = nginx.writer("/__generation", None);
+    // A directory stands where the temporary file belongs: nobody can write it, root neither.
+    fs::create_dir(nginx.dir.path().join(".split.conf.new")).expect("makes");
+    let before = nginx.split_file();
+    rejected_with(&set(&mut writer, 10, 1), "nothing was changed");
+    assert_eq!(nginx.split_file(), before);
+}
+
+#[test]
+fn a_command_sets_and_reads() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("split").display().to_string();
+    let target = |set: &[&str], read: &[&str]| RouterTarget::Command {
+        set: set.iter().map(|&word| word.to_owned()).collect(),
+        read: read.iter().map(|&word| word.to_owned()).collect(),
+    };
+    let open = |name: &str, target| {
+        Writer::open(name, target, Path::new(dir.path())).expect("the writer opens")
+    };
+    let script = format!("echo $0 > {file}");
+    let ok = target(&["/bin/sh", "-c", &script, "{canary}"], &["/bin/cat", &file]);
+    let mut writer = open("ok", ok);
+    assert_eq!(set(&mut writer, 25, 1), WriteAnswer::Applied);
+    assert!((read(&writer).expect("reads").0 - 25.0).abs() < f64::EPSILON);
+    let bad = target(&["/bin/sh", "-c", "echo no such split >&2; exit 3"], &["/bin/false"]);
+    let mut writer = open("bad", bad);
+    rejected_with(&set(&mut writer, 25, 1), "no such split");
+    assert!(read(&writer).is_err());
+    let mut writer = open("slow", target(&["/bin/sleep", "60"], &["/bin/true"]));
+    let answer = block(writer.set(&client(), weights(1), Fence(1), Duration::from_millis(100)));
+    assert!(why(&answer).starts_with("unknown"), "{}", why(&answer));
+}
