@@ -160,38 +160,31 @@ fn plain(snapshot: &Snapshot, now: Now) -> String {
     let score = engine::score::score(&snapshot.services, &snapshot.hosts, &snapshot.incidents, now);
     let score = score.map_or_else(|| "unknown".to_owned(), |score| score.to_string());
     let environment = &snapshot.head.environment.name;
-    out.push_str(&format!(
-        "{environment}  health {score}  {}\n",
-        now.wall.format("%Y-%m-%d %H:%M:%SZ")
-    ));
+    out += &format!("{environment}  health {score}  {}\n", now.wall.format("%Y-%m-%d %H:%M:%SZ"));
     for service in snapshot.services.iter() {
-        out.push_str(&format!("{:<9} {}\n", service.status_at(now).word(), service.name));
+        out += &format!("{:<9} {}\n", service.status_at(now).word(), service.name);
         for probe in &service.probes {
             let latency = probe
                 .latency
                 .map_or_else(|| "-".to_owned(), |span| format!("{} ms", span.as_millis()));
-            out.push_str(&format!(
+            out += &format!(
                 "  {:<9} {:<20} {latency:>9}  {}\n",
                 probe.status_at(now).word(),
                 probe.name,
                 probe.message
-            ));
+            );
         }
         if let Some(route) = &service.route {
             let set = route.set.map_or_else(|| "not set".to_owned(), |set| set.to_string());
-            out.push_str(&format!("  split     set {set}, {}\n", route.state.word()));
+            out += &format!("  split     set {set}, {}\n", route.state.word());
         }
     }
     for incident in &snapshot.incidents.open {
-        out.push_str(&format!(
-            "{:<9} {} ({})\n",
-            incident.severity.word(),
-            incident.name,
-            incident.source
-        ));
+        out +=
+            &format!("{:<9} {} ({})\n", incident.severity.word(), incident.name, incident.source);
     }
     for source in snapshot.sources.iter().filter(|source| !source.error.is_empty()) {
-        out.push_str(&format!("source    {}: {}\n", source.name, source.error));
+        out += &format!("source    {}: {}\n", source.name, source.error);
     }
     out
 }
