@@ -877,10 +877,15 @@ impl World {
             self.after(missed, Happening::ResultDue { service, fence, suspended });
             return Ok(());
         }
-        if let Some(shown) = self.shown() {
+        // A result on record stays in the journal's panel when a restart has emptied the other.
+        let recorded = self.disk.entries.iter().any(|entry| match &entry.event {
+            Event::Outcome(outcome) => outcome.fence == fence,
+            _ => false,
+        });
+        if let Some(shown) = self.shown().filter(|_| !recorded) {
             check::rollback_has_result(&shown.services[service], fence)?;
-            self.owed.retain(|owed| *owed != (service, fence));
         }
+        self.owed.retain(|owed| *owed != (service, fence));
         Ok(())
     }
 
