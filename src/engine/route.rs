@@ -659,7 +659,8 @@ impl Route {
         if router.drifted && !correct {
             return;
         }
-        router.drifted = true;
+        // A correction that does not hold is raised once no more are allowed.
+        router.drifted |= !correct;
         let event = Event::Drift {
             service: service.clone(),
             router: name.clone(),

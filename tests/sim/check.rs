@@ -208,7 +208,8 @@ pub fn chain_holds(records: &[Record], chain: &Chain) -> Checked {
 /// (4) The journal alone gives the durable state of the engine that runs.
 pub fn journal_is_state(running: &Snapshot, folded: &Snapshot) -> Checked {
     for (running, folded) in running.services.iter().zip(folded.services.iter()) {
-        let durable = |view: &ServiceView| view.route.as_ref().map(|route| (route.set, route.fence));
+        let durable =
+            |view: &ServiceView| view.route.as_ref().map(|route| (route.set, route.fence));
         holds("journal_is_state", durable(running) == durable(folded), || {
             format!(
                 "{} runs {:?}, its journal says {:?}",
@@ -253,9 +254,10 @@ pub fn rollback_converges(view: &ServiceView, routers: &[&Router]) -> Checked {
     let shown = route.is_some_and(|route| {
         route.state == RouteState::Verified && route.set == Some(Percent::ZERO)
     });
-    let ended = view.operation.as_ref().is_none_or(|operation| {
-        operation.phase == Phase::Ended(OperationResult::Verified)
-    });
+    let ended = view
+        .operation
+        .as_ref()
+        .is_none_or(|operation| operation.phase == Phase::Ended(OperationResult::Verified));
     let actual = routers.iter().all(|router| router.actual.b == Percent::ZERO);
     holds(rule, shown && ended && actual, || {
         let actual: Vec<Weights> = routers.iter().map(|router| router.actual).collect();

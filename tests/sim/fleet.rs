@@ -136,4 +136,3 @@ pub fn measurement(rng: &mut Rng, at: DateTime<Utc>) -> Result<Measurement, Fail
     let measurement = Measurement { at, a: group(rng), b: group(rng) };
     sometimes(rng, measurement)
 }
-

@@ -84,19 +84,40 @@ enum Happening {
     /// The journal's queue comes to its next entry.
     Flush,
     /// A router is read at this instant.
-    Sample { id: EffectId, router: RouterId },
-    Land { router: usize, weights: Weights, fence: u64 },
-    Meddle { router: usize },
+    Sample {
+        id: EffectId,
+        router: RouterId,
+    },
+    Land {
+        router: usize,
+        weights: Weights,
+        fence: u64,
+    },
+    Meddle {
+        router: usize,
+    },
     Operate,
     Retry(Submission),
     Wall(i64),
     Suspend(Duration),
     Recover,
-    ResultDue { service: usize, fence: Fence, suspended: Duration },
+    ResultDue {
+        service: usize,
+        fence: Fence,
+        suspended: Duration,
+    },
     Heal,
-    SettleDue { suspended: Duration },
-    LastRollback { service: usize, tries: u32 },
-    LastDue { service: usize, tries: u32 },
+    SettleDue {
+        suspended: Duration,
+    },
+    LastRollback {
+        service: usize,
+        tries: u32,
+    },
+    LastDue {
+        service: usize,
+        tries: u32,
+    },
     FoldJournal,
 }
 
@@ -403,9 +424,8 @@ impl World {
         }
         let books = &self.checks.books;
         let names: Vec<&str> = self.settings.services.iter().map(|s| s.name.as_str()).collect();
-        self.owed.retain(|(service, fence)| {
-            books.contains_key(&(names[*service].to_owned(), *fence))
-        });
+        self.owed
+            .retain(|(service, fence)| books.contains_key(&(names[*service].to_owned(), *fence)));
     }
 
     /// What a recovering engine takes up again carries the old submission under a new fence.
@@ -765,7 +785,8 @@ impl World {
         let Some(front) = self.disk.queue.front() else { return };
         let forgets = self.plan.mutant == Some(Mutant::JournalForgets);
         let intent = matches!(front.entry.event, Event::Intent(_));
-        let waiting = if forgets && intent { self.disk.queue.pop_front() } else { self.disk.flush() };
+        let waiting =
+            if forgets && intent { self.disk.queue.pop_front() } else { self.disk.flush() };
         let Some(Waiting { id, entry, fate }) = waiting else { return };
         if self.plan.mutant == Some(Mutant::RecordVanishes) && self.disk.records.len() == 8 {
             self.disk.records.remove(4);
@@ -782,9 +803,12 @@ impl World {
             Fate::Spooled => Appended::Spooled { why },
             Fate::Failed => Appended::Failed { why },
         };
-        let seal = self.disk.chain.head.bytes().fold(0, |sum: u64, byte| {
-            sum.wrapping_mul(31).wrapping_add(u64::from(byte))
-        });
+        let seal = self
+            .disk
+            .chain
+            .head
+            .bytes()
+            .fold(0, |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
         self.mark(|| format!("disk {id:?} {fate:?}"), &[13, seal]);
         self.after(Duration::ZERO, Happening::Deliver(Input::Appended { id, result }));
     }
@@ -927,8 +951,7 @@ impl World {
         self.last_done[service] = false;
         let name = self.settings.services[service].name.clone();
         let reason = Untrusted::new("the last word");
-        let mut submission =
-            self.submission(Command::Rollback { service: name, reason }, None);
+        let mut submission = self.submission(Command::Rollback { service: name, reason }, None);
         submission.id = format!("last-{service}-{}-{tries}", self.lives);
         submission.read_only = false;
         self.after(check::RESULT_WITHIN, Happening::LastDue { service, tries });
