@@ -27,7 +27,7 @@ use crate::router::{Answer, Rates, Router};
 
 /// After healing: late writes land, routes are read again, verdicts fall.
 const SETTLE: Duration = Duration::from_secs(45);
-/// More happenings than this is a loop without an end.
+/// A run with more is a loop.
 const HAPPENINGS_MAX: u64 = 50_000;
 /// A client tries a lost submission again this often.
 const RETRY: Duration = Duration::from_millis(700);
@@ -583,8 +583,8 @@ impl World {
     fn perform(&mut self, mut effects: Vec<Effect>, submission: Option<Submission>) -> Checked {
         self.checks.effects_are_bounded(&effects)?;
         if let Some(submission) = &submission {
-            let answers = effects.iter().filter(|effect| matches!(effect, Effect::Answer(_)));
-            let answers = answers.count();
+            let answers =
+                effects.iter().filter(|effect| matches!(effect, Effect::Answer(_))).count();
             holds("one_answer", answers == 1, || {
                 format!("{} has {answers} answers", submission.id)
             })?;
@@ -979,8 +979,7 @@ impl World {
         };
         let running = engine.snapshot();
         let mut ignored = Vec::new();
-        let entries = &self.disk.entries;
-        let settings = self.settings.clone();
+        let (settings, entries) = (self.settings.clone(), &self.disk.entries);
         let mut folded = Engine::recover(settings, "sim", 1, entries, now, &mut ignored);
         check::journal_is_state(&running, &folded.snapshot())
     }
