@@ -259,6 +259,10 @@ impl Route {
         }
         operation.changed = ctx.now;
         self.fence = operation.fence;
+        // What the old operation still wanted written must not go out under the new fence.
+        for router in &mut self.routers {
+            router.step = Step::Settled;
+        }
         let decide_at = ctx.now.mono + DECIDE_AFTER;
         ctx.schedule.set(Timer::Decide(self.service), decide_at);
         if operation.safety {
@@ -655,7 +659,8 @@ impl Route {
         if router.drifted && !correct {
             return;
         }
-        router.drifted = true;
+        // A correction that does not hold is raised once no more are allowed.
+        router.drifted |= !correct;
         let event = Event::Drift {
             service: service.clone(),
             router: name.clone(),

@@ -1,0 +1,282 @@
+//! What must hold, whatever the world does.
+//!
+//! Decides whether a run is right, from what went out, what came back and what truly is. Never
+//! looks into the engine but by its snapshot. Contract: each rule is a function that names the
+//! offence; [`Offence::rule`] is the name of that function.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use engine::Effect;
+use engine::record::{Chain, Intent, OperationResult, Outcome, Record};
+use engine::snapshot::{Phase, RouteState, ServiceView, Snapshot};
+use engine::types::{EffectId, Fence, Percent, Time, Weights};
+
+use crate::disk::Fate;
+use crate::router::Router;
+
+/// One input may ask for no more than this: every poller and router at once, and their records.
+pub const EFFECTS_PER_INPUT_MAX: usize = 48;
+/// Replies that the engine may be waiting for, a slow disk included.
+pub const PENDING_MAX: usize = 256;
+/// A result is displayed within this.
+pub const RESULT_WITHIN: Duration = Duration::from_secs(30);
+/// Shorter than any patience with the journal that would make sense.
+const JOURNAL_PATIENCE_MIN: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offence {
+    pub rule: &'static str,
+    pub text: String,
+}
+
+pub type Checked = Result<(), Offence>;
+
+/// The offence of `rule`, unless it holds.
+pub fn holds(rule: &'static str, right: bool, text: impl FnOnce() -> String) -> Checked {
+    if right { Ok(()) } else { Err(Offence { rule, text: text() }) }
+}
+
+/// An intent as the world saw it leave.
+pub struct Book {
+    pub intent: Intent,
+    pub safety: bool,
+    pub asked: Time,
+    /// The journal's answer as the engine got it; `None` before.
+    pub fate: Option<Fate>,
+    pub refused: bool,
+}
+
+#[derive(Default)]
+pub struct Checks {
+    /// By service and fence.
+    pub books: BTreeMap<(String, Fence), Book>,
+    pending: BTreeSet<EffectId>,
+    last_id: EffectId,
+}
+
+impl Checks {
+    /// A new life: nothing is owed to the old one.
+    pub fn restart(&mut self) {
+        self.pending.clear();
+        self.last_id = EffectId(0);
+    }
+
+    /// (7) Work per input is bounded, each effect has an id of its own.
+    pub fn effects_are_bounded(&mut self, effects: &[Effect]) -> Checked {
+        let rule = "effects_are_bounded";
+        holds(rule, effects.len() <= EFFECTS_PER_INPUT_MAX, || {
+            format!("{} effects of one input", effects.len())
+        })?;
+        for id in effects.iter().filter_map(id_of) {
+            holds(rule, self.pending.insert(id) && id > self.last_id, || {
+                format!("effect {id:?} was asked for twice")
+            })?;
+            self.last_id = id;
+        }
+        let pending = self.pending.len();
+        holds(rule, pending <= PENDING_MAX, || format!("{pending} effects wait for their reply"))
+    }
+
+    /// (7) Every effect is answered once.
+    pub fn one_reply(&mut self, id: EffectId) -> Checked {
+        holds("one_reply", self.pending.remove(&id), || format!("{id:?} is answered twice"))
+    }
+
+    /// (7) Nothing that is due may be left for later.
+    pub fn deadline_lies_ahead(next: Option<Time>, now: Time) -> Checked {
+        holds("deadline_lies_ahead", next.is_none_or(|next| next > now), || {
+            format!("at {now:?} the next deadline is {next:?}")
+        })
+    }
+
+    /// (1) A router is written only under an intent that is on record; toward safety the journal
+    /// may have refused, or be silent for too long, but the intent was asked for.
+    pub fn write_follows_intent(
+        &self,
+        service: &str,
+        fence: Fence,
+        weights: Weights,
+        now: Time,
+    ) -> Checked {
+        let rule = "write_follows_intent";
+        let Some(book) = self.books.get(&(service.to_owned(), fence)) else {
+            return holds(rule, false, || format!("{service} is written under {fence}: no intent"));
+        };
+        let split = |to: Percent| Weights::for_split(book.intent.stable, to);
+        let back = book.refused && book.intent.from.map(split) == Some(weights);
+        holds(rule, split(book.intent.to) == weights || back, || {
+            format!("{service} is written {weights:?} under {fence}, which wants {:?}", book.intent)
+        })?;
+        let allowed = match book.fate {
+            Some(Fate::Durable) => true,
+            Some(Fate::Spooled | Fate::Failed) => book.safety,
+            None => book.safety && now.since(book.asked) >= JOURNAL_PATIENCE_MIN,
+        };
+        holds(rule, allowed, || {
+            format!("{service} is written under {fence} whose intent is {:?}", book.fate)
+        })
+    }
+
+    /// (1) Only a change toward less exposure may call itself one toward safety.
+    pub fn safety_is_no_pretext(intent: &Intent, safety: bool, exposed: Option<u8>) -> Checked {
+        let to = intent.to.get();
+        let least = to == 0 || intent.from.is_some_and(|from| intent.to <= from);
+        let right = !safety || least || exposed.is_some_and(|exposed| to <= exposed);
+        holds("safety_is_no_pretext", right, || {
+            format!("{} from {:?} to {} as safety", intent.verb, intent.from, intent.to)
+        })
+    }
+
+    /// (9) An operation exists once for each submission.
+    pub fn submission_acts_once(&self, intent: &Intent) -> Checked {
+        let rule = "submission_acts_once";
+        let double = self.books.values().find(|book| book.intent.submission == intent.submission);
+        holds(rule, double.is_none(), || {
+            format!("{} is an operation again, as {}", intent.submission, intent.fence)
+        })?;
+        let taken = self.books.contains_key(&(intent.service.clone(), intent.fence));
+        holds(rule, !taken, || format!("fence {} is given again", intent.fence))
+    }
+
+    /// (3) Verified is recorded only of what was true at some instant after the last write.
+    pub fn verified_was_true(&self, outcome: &Outcome, routers: &[&Router]) -> Checked {
+        let rule = "verified_was_true";
+        if outcome.result != OperationResult::Verified {
+            return Ok(());
+        }
+        let Some(book) = self.books.get(&(outcome.service.clone(), outcome.fence)) else {
+            return holds(rule, false, || format!("{} has no intent", outcome.fence));
+        };
+        let target = Weights::for_split(book.intent.stable, book.intent.to);
+        for router in routers {
+            holds(rule, router.been.contains(&target), || {
+                format!("{} was never {target:?}, only {:?}", router.name, router.been)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// (3) What is shown as verified is what was read last.
+pub fn verified_is_read(view: &ServiceView, routers: &[&Router]) -> Checked {
+    let rule = "verified_is_read";
+    let Some(route) = view.route.as_ref().filter(|route| route.state == RouteState::Verified)
+    else {
+        return Ok(());
+    };
+    for router in routers {
+        let read = router.told.flatten().map(|weights| weights.b);
+        holds(rule, route.set.is_some() && route.set == read, || {
+            format!("{} is verified at {:?}, read was {read:?}", router.name, route.set)
+        })?;
+    }
+    Ok(())
+}
+
+/// (5) One write at a time for each router, and never back to an older operation.
+pub fn one_write_in_flight(router: &Router, fence: Fence, lost_intents: u64) -> Checked {
+    let rule = "one_write_in_flight";
+    holds(rule, !router.in_flight, || format!("{} is already being written", router.name))?;
+    // An intent that no disk took is forgotten by a crash; then only the writer knows the fence.
+    holds(rule, fence.0 >= router.sent_fence || lost_intents > 0, || {
+        format!("{} gets {fence} after {}", router.name, router.sent_fence)
+    })
+}
+
+/// (6) A rollback has a result on screen in time; a newer operation took its place at most.
+pub fn rollback_has_result(view: &ServiceView, fence: Fence) -> Checked {
+    let right = view.operation.as_ref().is_some_and(|operation| {
+        operation.fence > fence
+            || (operation.fence == fence && matches!(operation.phase, Phase::Ended(_)))
+    });
+    holds("rollback_has_result", right, || {
+        format!("rollback {fence} of {} shows {:?}", view.name, view.operation)
+    })
+}
+
+/// (4) The chain of the journal holds.
+pub fn chain_holds(records: &[Record], chain: &Chain) -> Checked {
+    let mut walked = Chain::default();
+    for record in records {
+        let accepted = walked.accept(record);
+        holds("chain_holds", accepted.is_ok(), || accepted.err().unwrap_or_default())?;
+    }
+    holds("chain_holds", walked == *chain, || format!("{walked:?} is not the head {chain:?}"))
+}
+
+/// (4) The journal alone gives the durable state of the engine that runs.
+pub fn journal_is_state(running: &Snapshot, folded: &Snapshot) -> Checked {
+    for (running, folded) in running.services.iter().zip(folded.services.iter()) {
+        let durable =
+            |view: &ServiceView| view.route.as_ref().map(|route| (route.set, route.fence));
+        holds("journal_is_state", durable(running) == durable(folded), || {
+            format!(
+                "{} runs {:?}, its journal says {:?}",
+                running.name,
+                durable(running),
+                durable(folded)
+            )
+        })?;
+    }
+    Ok(())
+}
+
+/// (2) After healing the routers are as set, or the screen says why not.
+pub fn settles_or_says_why(shown: &Snapshot, place: usize, routers: &[&Router]) -> Checked {
+    let rule = "settles_or_says_why";
+    let view = &shown.services[place];
+    let Some(route) = view.route.as_ref() else {
+        return holds(rule, false, || format!("{} has lost its route", view.name));
+    };
+    let said = view.operation.as_ref().is_some_and(|operation| {
+        let Phase::Ended(result) = operation.phase else { return false };
+        result != OperationResult::Verified && !operation.sentence.is_empty()
+    });
+    let told = shown.incidents.open.iter().any(|incident| incident.key.contains(&view.name))
+        || !shown.head.banners.is_empty();
+    let right = match route.state {
+        RouteState::Verified => routers.iter().all(|router| Some(router.actual.b) == route.set),
+        RouteState::Drifted => said || told,
+        RouteState::Unverified => route.set.is_none() || said || told,
+        RouteState::Changing => false,
+    };
+    holds(rule, right, || {
+        let actual: Vec<Weights> = routers.iter().map(|router| router.actual).collect();
+        format!("{route:?} {:?}, truly {actual:?}", view.operation)
+    })
+}
+
+/// (2) A last rollback in a healed world ends verified, with all traffic truly on stable.
+pub fn rollback_converges(view: &ServiceView, routers: &[&Router]) -> Checked {
+    let rule = "rollback_converges";
+    let route = view.route.as_ref();
+    let shown = route.is_some_and(|route| {
+        route.state == RouteState::Verified && route.set == Some(Percent::ZERO)
+    });
+    let ended = view
+        .operation
+        .as_ref()
+        .is_none_or(|operation| operation.phase == Phase::Ended(OperationResult::Verified));
+    let actual = routers.iter().all(|router| router.actual.b == Percent::ZERO);
+    holds(rule, shown && ended && actual, || {
+        let actual: Vec<Weights> = routers.iter().map(|router| router.actual).collect();
+        format!("{route:?} {:?}, truly {actual:?}", view.operation)
+    })
+}
+
+/// The id that the reply will carry.
+pub fn id_of(effect: &Effect) -> Option<EffectId> {
+    match effect {
+        Effect::Probe { id, .. }
+        | Effect::ReadHost { id, .. }
+        | Effect::ReadFeed { id, .. }
+        | Effect::Measure { id, .. }
+        | Effect::SetSplit { id, .. }
+        | Effect::ReadSplit { id, .. }
+        | Effect::Append { id, .. }
+        | Effect::Acknowledge { id, .. }
+        | Effect::Escalate { id, .. } => Some(*id),
+        Effect::Answer(_) => None,
+    }
+}

@@ -1,0 +1,123 @@
+//! One simulated router and its only writer.
+//!
+//! Decides what becomes of a write and what a read shows. Contract: the writer refuses a fence
+//! lower than it has seen, in every life of the engine; what it let through may land late.
+
+use std::time::Duration;
+
+use engine::types::{Percent, Weights};
+
+use crate::rng::Rng;
+
+/// Latest that a write lands after it was sent.
+const LATE_MS_MAX: u64 = 8_000;
+
+/// How often each fault strikes, in a thousand.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rates {
+    pub reject: u64,
+    pub hang: u64,
+    pub late: u64,
+    pub lie: u64,
+    pub unreadable: u64,
+}
+
+impl Rates {
+    pub fn draw(rng: &mut Rng) -> Rates {
+        let mut rate = || if rng.chance(400) { rng.pick(&[50, 150, 300, 600]) } else { 0 };
+        Rates { reject: rate(), hang: rate(), late: rate(), lie: rate(), unreadable: rate() }
+    }
+}
+
+/// What will become of a write.
+pub struct Fate {
+    /// When it lands, from now; `None` when it never does.
+    pub lands: Option<Duration>,
+    pub reply: Answer,
+    /// When the reply comes, from now.
+    pub after: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Applied,
+    Rejected,
+    Unknown,
+}
+
+pub struct Router {
+    pub service: usize,
+    pub name: String,
+    pub actual: Weights,
+    /// Whether its configuration carries the fence of the write that made it.
+    pub carries: bool,
+    pub carried: Option<u64>,
+    /// The writer's own durable file.
+    pub fence_max: u64,
+    pub rates: Rates,
+    /// Everything it was since the last write was sent, oldest first.
+    pub been: Vec<Weights>,
+    /// What the engine of this life was last told.
+    pub told: Option<Option<Weights>>,
+    pub in_flight: bool,
+    pub sent_fence: u64,
+    /// The last weights sent, for a world that forges readings.
+    pub sent: Weights,
+}
+
+pub fn all_stable() -> Weights {
+    Weights { a: Percent::FULL, b: Percent::ZERO }
+}
+
+impl Router {
+    pub fn new(service: usize, name: String, carries: bool, rates: Rates) -> Router {
+        Router {
+            service,
+            name,
+            actual: all_stable(),
+            carries,
+            carried: None,
+            fence_max: 0,
+            rates,
+            been: vec![all_stable()],
+            told: None,
+            in_flight: false,
+            sent_fence: 0,
+            sent: all_stable(),
+        }
+    }
+
+    pub fn becomes(&mut self, weights: Weights, fence: Option<u64>) {
+        self.actual = weights;
+        self.carried = fence.filter(|_| self.carries);
+        if self.been.last() != Some(&weights) {
+            self.been.push(weights);
+        }
+    }
+
+    /// The writer's check and the router's mood.
+    pub fn write(&mut self, fence: u64, fenced: bool, budget: Duration, rng: &mut Rng) -> Fate {
+        let soon = rng.millis(1, 30);
+        if fenced && fence < self.fence_max {
+            return Fate { lands: None, reply: Answer::Rejected, after: soon };
+        }
+        self.fence_max = self.fence_max.max(fence);
+        let rates = self.rates;
+        if rng.chance(rates.reject) {
+            return Fate { lands: None, reply: Answer::Rejected, after: soon };
+        }
+        if rng.chance(rates.hang) {
+            let lands = rng.chance(500).then(|| rng.millis(0, LATE_MS_MAX));
+            return Fate { lands, reply: Answer::Unknown, after: budget };
+        }
+        if rng.chance(rates.late) {
+            let lands = Some(rng.millis(30, LATE_MS_MAX));
+            return Fate { lands, reply: Answer::Applied, after: soon };
+        }
+        if rng.chance(rates.lie) {
+            return Fate { lands: None, reply: Answer::Applied, after: soon };
+        }
+        let lands = Some(soon / 2);
+        Fate { lands, reply: Answer::Applied, after: soon }
+    }
+}
