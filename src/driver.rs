@@ -71,9 +71,10 @@ async fn serve(options: &Options) -> Result<(), String> {
     tokio::task::spawn_local(socket::serve(listener, clients_in, snapshots));
 
     let now = clock::now();
+    let floor = world.fence();
     let mut effects = Vec::new();
     let engine =
-        Engine::recover(loaded.engine, wire::BUILD, seed(now), &entries, now, &mut effects);
+        Engine::recover(loaded.engine, wire::BUILD, seed(now), &entries, floor, now, &mut effects);
     let mut driver = Driver {
         engine,
         world,

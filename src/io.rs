@@ -24,7 +24,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use engine::reading::WriteAnswer;
-use engine::types::{Failure, FailureKind, Untrusted};
+use engine::types::{Failure, FailureKind, Fence, Untrusted};
 use engine::{Effect, Input};
 use tokio::sync::{Mutex, mpsc};
 
@@ -80,6 +80,16 @@ impl World {
             settings: Rc::new(settings),
             inputs,
         })
+    }
+
+    /// The highest fence that any router's writer has seen.
+    #[must_use]
+    pub fn fence(&self) -> Fence {
+        let writers = self.routers.iter().flatten();
+        writers
+            .filter_map(|writer| writer.try_lock().ok().map(|writer| writer.max_fence()))
+            .max()
+            .unwrap_or_default()
     }
 
     /// Starts the effect; its reply comes as an input. Answers to clients are the driver's.

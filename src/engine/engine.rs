@@ -32,6 +32,12 @@ const REPLIES_MAX: usize = 256;
 /// First looks are spread over this long, so that a start does not hit everything at once.
 const FIRST_LOOKS: Duration = Duration::from_millis(300);
 
+/// How a change was taken: it began, or it is the same as the one in flight.
+enum Taken {
+    Begun(Fence),
+    Joined(Fence),
+}
+
 /// What an acknowledgement or escalation that is on its way belongs to.
 #[derive(Clone, Debug)]
 struct Response {
@@ -99,12 +105,14 @@ impl Dirty {
 impl Engine {
     /// An engine that goes on where the durable `entries` end. A rollback found open resumes by
     /// itself under a new fence, after the routers were read; anything toward exposure stops and
-    /// asks.
+    /// asks. `floor` is the highest fence that any router's writer has seen: it may be ahead of a
+    /// journal that could not be written.
     pub fn recover(
         settings: Settings,
         version: &str,
         seed: u64,
         entries: &[Entry],
+        floor: Fence,
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Engine {
@@ -115,6 +123,15 @@ impl Engine {
                 route.stable = known.stable.unwrap_or(Group::A);
                 route.set = known.set;
                 route.fence = known.fence;
+                route.applied = known.fence;
+                if let Some(ended) = &known.ended {
+                    let since = (now.wall - ended.at).to_std().unwrap_or_default();
+                    let then = Now { mono: now.mono - since, wall: ended.at };
+                    let (intent, actor) = (ended.intent.clone(), ended.actor.clone());
+                    let safety = intent.to == Percent::ZERO;
+                    let operation = Operation::new(intent.fence, intent, actor, safety, then);
+                    route.show_ended(operation.ended(ended.result, &ended.sentence));
+                }
                 if let Some(at) = known.rolled_back {
                     let since = (now.wall - at).to_std().unwrap_or_default();
                     route.hold(now.mono + HOLD.saturating_sub(since));
@@ -144,7 +161,7 @@ impl Engine {
             started: now,
             rng: Rng::new(seed),
             last_id: 0,
-            fence: folded.fence,
+            fence: folded.fence.max(floor),
             schedule: Schedule::default(),
             ledger: Ledger::new(seed, entries),
             board: Board::default(),
@@ -455,23 +472,42 @@ impl Engine {
     // Commands.
 
     fn submitted(&mut self, submission: Submission, now: Now, effects: &mut Vec<Effect>) {
+        let pending = self.routes.iter().filter_map(Route::operation).any(|operation| {
+            operation.submission == submission.id && operation.phase == Phase::Accepted
+        });
+        if pending {
+            return;
+        }
         if let Some((_, reply)) = self.replies.iter().find(|(id, _)| *id == submission.id) {
             effects.push(Effect::Answer(reply.clone()));
             return;
         }
         let reply = match self.accept(&submission, now, effects) {
-            Ok(fence) => Reply::Accepted { submission: submission.id.clone(), fence },
+            // A change is answered by its route, once its intent is durable.
+            Ok(Some(Taken::Begun(fence))) => {
+                let id = submission.id;
+                self.keep(id.clone(), Reply::Accepted { submission: id, fence: Some(fence) });
+                return;
+            }
+            Ok(Some(Taken::Joined(fence))) => {
+                Reply::Accepted { submission: submission.id.clone(), fence: Some(fence) }
+            }
+            Ok(None) => Reply::Accepted { submission: submission.id.clone(), fence: None },
             Err(why) => {
                 let why = Untrusted::new(&why);
                 self.journal_refusal(&submission, &why, now, effects);
                 Reply::Refused { submission: submission.id.clone(), why }
             }
         };
+        self.keep(submission.id, reply.clone());
+        effects.push(Effect::Answer(reply));
+    }
+
+    fn keep(&mut self, id: String, reply: Reply) {
         if self.replies.len() == REPLIES_MAX {
             self.replies.remove(0);
         }
-        self.replies.push((submission.id, reply.clone()));
-        effects.push(Effect::Answer(reply));
+        self.replies.push((id, reply));
     }
 
     fn journal_refusal(
@@ -507,7 +543,7 @@ impl Engine {
         submission: &Submission,
         now: Now,
         effects: &mut Vec<Effect>,
-    ) -> Result<Option<Fence>, String> {
+    ) -> Result<Option<Taken>, String> {
         if submission.read_only {
             return Err("this client is read-only".to_owned());
         }
@@ -553,7 +589,7 @@ impl Engine {
         reason: &Untrusted,
         now: Now,
         effects: &mut Vec<Effect>,
-    ) -> Result<Fence, String> {
+    ) -> Result<Taken, String> {
         let id = self.known(service)?;
         let routers = &self.settings.service(id).routers;
         if routers.is_empty() {
@@ -567,7 +603,7 @@ impl Engine {
         let running = route.operation().filter(|operation| operation.in_flight());
         if let Some(running) = running {
             if emergency && running.verb == "rollback" {
-                return Ok(running.fence);
+                return Ok(Taken::Joined(running.fence));
             }
             if to != Percent::ZERO {
                 return Err(format!(
@@ -606,7 +642,7 @@ impl Engine {
         let actor = submission.actor.clone();
         let operation = Operation::new(self.fence, intent, actor, toward_safety, now);
         self.with_route(id, now, effects, |route, ctx| route.begin(operation, ctx));
-        Ok(self.fence)
+        Ok(Taken::Begun(self.fence))
     }
 
     fn respond(

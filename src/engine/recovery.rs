@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use crate::record::{Entry, Event, Intent, OperationResult};
-use crate::types::{Actor, Fence, Group, Percent};
+use crate::types::{Actor, Fence, Group, Percent, Untrusted};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fold {
@@ -28,8 +28,19 @@ pub struct ServiceFold {
     pub set: Option<Percent>,
     pub fence: Fence,
     pub open: Option<(Intent, Actor, DateTime<Utc>)>,
+    /// The operation that ended last, with its result.
+    pub ended: Option<Ended>,
     /// The last emergency rollback.
     pub rolled_back: Option<DateTime<Utc>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    pub intent: Intent,
+    pub actor: Actor,
+    pub at: DateTime<Utc>,
+    pub result: OperationResult,
+    pub sentence: Untrusted,
 }
 
 /// Submissions remembered over a restart: a retry comes within minutes, not after hundreds.
@@ -53,19 +64,30 @@ pub fn fold(entries: &[Entry]) -> Fold {
                 service.open = Some((intent.clone(), entry.actor.clone(), entry.at));
             }
             Event::Outcome(outcome) => {
-                if let Some(service) = fold.services.get_mut(&outcome.service)
-                    && let Some((intent, _, _)) =
-                        service.open.take_if(|(intent, _, _)| intent.fence == outcome.fence)
-                    && outcome.result == OperationResult::Refused
+                let Some(service) = fold.services.get_mut(&outcome.service) else { continue };
+                let open = service.open.take_if(|(intent, ..)| intent.fence == outcome.fence);
+                if let Some((intent, actor, at)) = open {
+                    if outcome.result == OperationResult::Refused {
+                        service.set = intent.from;
+                    }
+                    let (result, sentence) = (outcome.result, outcome.sentence.clone());
+                    service.ended = Some(Ended { intent, actor, at, result, sentence });
+                } else if let Some(ended) = &mut service.ended
+                    && ended.intent.fence == outcome.fence
                 {
-                    service.set = intent.from;
+                    // Proven after its first verdict.
+                    ended.result = outcome.result;
+                    ended.sentence = outcome.sentence.clone();
                 }
             }
-            Event::Interrupted { fence, service, .. } => {
+            Event::Interrupted { fence, service, sentence } => {
                 if let Some(service) = fold.services.get_mut(service)
-                    && service.open.take_if(|(intent, _, _)| intent.fence == *fence).is_some()
+                    && let Some((intent, actor, at)) =
+                        service.open.take_if(|(intent, ..)| intent.fence == *fence)
                 {
                     service.set = None;
+                    let (result, sentence) = (OperationResult::Unknown, sentence.clone());
+                    service.ended = Some(Ended { intent, actor, at, result, sentence });
                 }
             }
             Event::Started { config_hash, .. } | Event::ConfigChanged { config_hash } => {

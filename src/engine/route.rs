@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::Effect;
+use crate::command::Reply;
 use crate::ledger::{Ledger, Purpose};
 use crate::reading::{SplitReading, WriteAnswer};
 use crate::record::{Event, Intent, OperationResult, Outcome, RouterProof};
@@ -88,7 +89,10 @@ pub struct Route {
     service: ServiceId,
     pub stable: Group,
     pub set: Option<Percent>,
+    /// Of the last accepted operation: what a command must have seen.
     pub fence: Fence,
+    /// Of the operation that `set` comes from: the only fence that is ever written.
+    pub applied: Fence,
     routers: Vec<Router>,
     operation: Option<Operation>,
     hold_until: Option<Time>,
@@ -148,6 +152,8 @@ pub struct Operation {
     pub changed: Now,
     verdict: Option<OperationResult>,
     sentence: Untrusted,
+    /// The client is answered once the intent is durable: what was acknowledged is never lost.
+    answered: bool,
 }
 
 impl Operation {
@@ -169,12 +175,36 @@ impl Operation {
             changed: now,
             verdict: None,
             sentence: Untrusted::new("waiting for the journal"),
+            answered: false,
         }
     }
 
     #[must_use]
     pub fn in_flight(&self) -> bool {
         !matches!(self.phase, Phase::Ended(_))
+    }
+
+    /// The client's answer, once.
+    fn accepted(&mut self) -> Option<Effect> {
+        let (submission, fence) = (self.submission.clone(), Some(self.fence));
+        let first = !std::mem::replace(&mut self.answered, true);
+        first.then_some(Effect::Answer(Reply::Accepted { submission, fence }))
+    }
+
+    fn refused(&mut self, why: &str) -> Option<Effect> {
+        let (submission, why) = (self.submission.clone(), Untrusted::new(why));
+        let first = !std::mem::replace(&mut self.answered, true);
+        first.then_some(Effect::Answer(Reply::Refused { submission, why }))
+    }
+
+    /// An operation that ended before this engine started, as the journal tells it.
+    #[must_use]
+    pub fn ended(mut self, result: OperationResult, sentence: &Untrusted) -> Operation {
+        self.phase = Phase::Ended(result);
+        self.verdict = Some(result);
+        self.sentence = sentence.clone();
+        self.answered = true;
+        self
     }
 
     fn enter(&mut self, phase: Phase, sentence: &str, now: Now) {
@@ -192,6 +222,7 @@ impl Route {
             stable: Group::A,
             set: None,
             fence: Fence(0),
+            applied: Fence(0),
             routers: routers.iter().map(|&id| Router::new(id)).collect(),
             operation: None,
             hold_until: None,
@@ -227,6 +258,11 @@ impl Route {
             .collect()
     }
 
+    /// Shows an operation that ended before this engine started.
+    pub fn show_ended(&mut self, operation: Operation) {
+        self.operation = Some(operation);
+    }
+
     pub fn hold(&mut self, until: Time) {
         self.hold_until = Some(until);
     }
@@ -255,6 +291,7 @@ impl Route {
         );
         if let Some(old) = self.operation.take().filter(Operation::in_flight) {
             let sentence = format!("superseded by #{} {}", operation.fence, operation.verb);
+            ctx.effects.extend(old.clone().refused(&sentence));
             self.record_outcome(&old, OperationResult::Superseded, &sentence, Purpose::Note, ctx);
         }
         operation.changed = ctx.now;
@@ -280,6 +317,7 @@ impl Route {
         match failure {
             Some(why) if !operation.safety => {
                 let sentence = format!("the journal cannot be written, nothing was sent: {why}");
+                ctx.effects.extend(operation.refused(&sentence));
                 operation.enter(Phase::Ended(OperationResult::Refused), &sentence, ctx.now);
                 ctx.schedule.clear(Timer::Decide(self.service));
             }
@@ -322,6 +360,7 @@ impl Route {
         match operation.phase {
             Phase::Accepted if !operation.safety => {
                 let sentence = "the journal did not answer, nothing was sent";
+                ctx.effects.extend(operation.refused(sentence));
                 operation.enter(Phase::Ended(OperationResult::Refused), sentence, ctx.now);
             }
             Phase::Accepted | Phase::Applying => self.conclude(ctx),
@@ -350,7 +389,9 @@ impl Route {
         let Some(operation) = self.operation.as_mut() else { return };
         ctx.schedule.clear(Timer::Journal(self.service));
         operation.enter(Phase::Applying, "writing the routers", ctx.now);
+        let answer = operation.accepted();
         self.set = Some(operation.to);
+        self.applied = operation.fence;
         if operation.verb == "rollback" {
             self.hold_until = Some(ctx.now.mono + HOLD);
         }
@@ -358,6 +399,7 @@ impl Route {
         for router in &mut self.routers {
             router.restart(first);
         }
+        ctx.effects.extend(answer);
         self.act_all(ctx);
     }
 
@@ -370,7 +412,7 @@ impl Route {
 
     /// Does the router's next step, unless one is in flight.
     pub fn act(&mut self, id: RouterId, ctx: &mut Context) {
-        let (stable, fence, set) = (self.stable, self.fence, self.set);
+        let (stable, fence, set) = (self.stable, self.applied, self.set);
         let Some(router) = self.routers.iter_mut().find(|own| own.id == id) else { return };
         if router.busy.is_some() {
             return;
@@ -408,7 +450,7 @@ impl Route {
         answer: &WriteAnswer,
         ctx: &mut Context,
     ) {
-        let fence = self.fence;
+        let fence = self.applied;
         let stable = self.stable;
         let set = self.set;
         let Some(router) = self.routers.iter_mut().find(|own| own.id == router_id) else { return };
@@ -631,7 +673,7 @@ impl Route {
         let verified = self.operation.as_ref().is_none_or(|operation| {
             matches!(operation.phase, Phase::Ended(OperationResult::Verified))
         });
-        let (stable, fence, set) = (self.stable, self.fence, self.set);
+        let (stable, fence, set) = (self.stable, self.applied, self.set);
         let Some(router) = self.routers.iter_mut().find(|own| own.id == id) else { return };
         router.step = Step::Settled;
         let reread = ctx.settings.router(id).reread;

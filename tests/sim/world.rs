@@ -382,6 +382,7 @@ impl World {
             "sim",
             seed,
             &self.disk.entries,
+            self.routers.iter().map(|router| router.max_fence).max().unwrap_or_default(),
             self.clock(),
             &mut effects,
         );
@@ -980,7 +981,7 @@ impl World {
         let running = engine.snapshot();
         let mut ignored = Vec::new();
         let (settings, entries) = (self.settings.clone(), &self.disk.entries);
-        let mut folded = Engine::recover(settings, "sim", 1, entries, now, &mut ignored);
+        let mut folded = Engine::recover(settings, "sim", 1, entries, Fence(0), now, &mut ignored);
         check::journal_is_state(&running, &folded.snapshot())
     }
 }
