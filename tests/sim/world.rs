@@ -382,7 +382,7 @@ impl World {
             "sim",
             seed,
             &self.disk.entries,
-            self.routers.iter().map(|router| router.max_fence).max().unwrap_or_default(),
+            Fence(self.routers.iter().map(|router| router.fence_max).max().unwrap_or_default()),
             self.clock(),
             &mut effects,
         );
