@@ -60,10 +60,10 @@ struct Cli {
 
 #[derive(Args, Clone)]
 pub struct Global {
-    /// The configuration; else $QUARTERDECK_CONFIG, else the XDG path
+    /// The configuration; else `$QUARTERDECK_CONFIG`, else the XDG path
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where journal and socket live; else $XDG_STATE_HOME/quarterdeck/ENVIRONMENT
+    /// Where journal and socket live; else `$XDG_STATE_HOME/quarterdeck/ENVIRONMENT`
     #[arg(long, global = true, value_name = "DIR")]
     state_dir: Option<PathBuf>,
     /// Look, but never act

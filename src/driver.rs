@@ -134,7 +134,7 @@ struct Driver {
 
 /// What a turn begins with.
 enum Wake {
-    Input(Input),
+    Input(Box<Input>),
     Client(FromClient),
     Due,
     End,
@@ -151,7 +151,7 @@ impl Driver {
             let wake = tokio::select! {
                 biased;
                 Some(client) = self.clients.recv() => Wake::Client(client),
-                Some(input) = self.inputs.recv() => Wake::Input(input),
+                Some(input) = self.inputs.recv() => Wake::Input(Box::new(input)),
                 () = tokio::time::sleep(sleep) => Wake::Due,
                 _ = terminate.recv() => Wake::End,
                 _ = interrupt.recv() => Wake::End,
@@ -184,7 +184,7 @@ impl Driver {
         let mut ready = Vec::new();
         let mut retire = false;
         match wake {
-            Wake::Input(input) => ready.push(input),
+            Wake::Input(input) => ready.push(*input),
             Wake::Client(client) => retire |= self.client(client, &mut ready),
             Wake::Due => {}
             Wake::End => return true,

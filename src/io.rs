@@ -23,8 +23,8 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use engine::reading::WriteAnswer;
-use engine::types::{Failure, FailureKind, Fence, Untrusted};
+use engine::reading::{SplitReading, WriteAnswer};
+use engine::types::{Failure, FailureKind, Fence, Untrusted, Weights};
 use engine::{Effect, Input};
 use tokio::sync::{Mutex, mpsc};
 
@@ -40,9 +40,42 @@ pub struct World {
     hosts: Vec<Rc<Mutex<host::Reader>>>,
     feeds: Vec<Rc<Mutex<feed::Reader>>>,
     /// The only writer of each router, or why there is none.
-    routers: Vec<Result<Rc<Mutex<router::Writer>>, Failure>>,
+    routers: Vec<Writer>,
     journal: std::sync::mpsc::Sender<Append>,
     inputs: mpsc::UnboundedSender<Input>,
+}
+
+type Writer = Result<Rc<Mutex<router::Writer>>, Failure>;
+
+const STUCK: &str = "the router's adapter did not return";
+
+async fn set_split(
+    writer: Writer,
+    client: &http::Client,
+    weights: Weights,
+    fence: Fence,
+    budget: Duration,
+) -> WriteAnswer {
+    let writer = match writer {
+        Ok(writer) => writer,
+        Err(failure) => return WriteAnswer::Rejected { why: failure.text },
+    };
+    let mut writer = writer.lock().await;
+    let write = writer.set(client, weights, fence, budget);
+    let stuck = |_| WriteAnswer::Unknown { why: Untrusted::new(STUCK) };
+    tokio::time::timeout(budget + BACKSTOP, write).await.unwrap_or_else(stuck)
+}
+
+async fn read_split(
+    writer: Writer,
+    client: &http::Client,
+    budget: Duration,
+) -> Result<SplitReading, Failure> {
+    let writer = writer?;
+    let writer = writer.lock().await;
+    let read = writer.read(client, budget);
+    let stuck = |_| Err(Failure::new(FailureKind::Timeout, STUCK));
+    tokio::time::timeout(budget + BACKSTOP, read).await.unwrap_or_else(stuck)
 }
 
 struct Append {
@@ -124,37 +157,14 @@ impl World {
             Effect::SetSplit { id, router, weights, fence, budget } => {
                 let writer = self.routers[router.index()].clone();
                 self.spawn(async move {
-                    let answer = match writer {
-                        Ok(writer) => {
-                            let mut writer = writer.lock().await;
-                            let write = writer.set(&client, weights, fence, budget);
-                            tokio::time::timeout(budget + BACKSTOP, write).await.unwrap_or_else(
-                                |_| WriteAnswer::Unknown {
-                                    why: Untrusted::new("the router's adapter did not return"),
-                                },
-                            )
-                        }
-                        Err(failure) => WriteAnswer::Rejected { why: failure.text },
-                    };
+                    let answer = set_split(writer, &client, weights, fence, budget).await;
                     Input::SplitSet { id, router, answer }
                 });
             }
             Effect::ReadSplit { id, router, budget } => {
                 let writer = self.routers[router.index()].clone();
                 self.spawn(async move {
-                    let result = match writer {
-                        Ok(writer) => {
-                            let writer = writer.lock().await;
-                            let read = writer.read(&client, budget);
-                            tokio::time::timeout(budget + BACKSTOP, read).await.unwrap_or_else(
-                                |_| {
-                                    let text = "the router's adapter did not return";
-                                    Err(Failure::new(FailureKind::Timeout, text))
-                                },
-                            )
-                        }
-                        Err(failure) => Err(failure),
-                    };
+                    let result = read_split(writer, &client, budget).await;
                     Input::SplitRead { id, router, result }
                 });
             }

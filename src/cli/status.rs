@@ -1,12 +1,12 @@
 //! One look at everything, for scripts and for people in a hurry.
 //!
-//! Decides the JSON's shape (`status.schema.json` beside this file) and the exit code. Never calls
+//! Decides the JSON's shape (`docs/status.schema.json`) and the exit code. Never calls
 //! healthy what was not seen. Contract: 2 if any service is DOWN, else 1 if any is DEGRADED, else 3
 //! if any is UNKNOWN or STALE, else 0; MAINT counts as 0.
 
 use std::time::Duration;
 
-use engine::snapshot::{ProbeView, Snapshot, SourceView};
+use engine::snapshot::{HostView, IncidentView, ProbeView, ServiceView, Snapshot, SourceView};
 use engine::types::{Now, Status};
 use serde_json::{Value, json};
 
@@ -68,90 +68,78 @@ fn probe(probe: &ProbeView, now: Now) -> Value {
     })
 }
 
+fn service(service: &ServiceView, now: Now) -> Value {
+    let split = service.route.as_ref().map(|route| {
+        let routers: Vec<Value> = route
+            .routers
+            .iter()
+            .map(|router| {
+                let known = router.error.is_empty();
+                json!({
+                    "name": router.name,
+                    "canary": router.canary.filter(|_| known),
+                    "state": if known { "read" } else { "unreadable" },
+                    "read_at": router.read.map(|at| at.wall),
+                })
+            })
+            .collect();
+        json!({ "set": route.set, "routers": routers, "traffic": route.traffic })
+    });
+    json!({
+        "name": service.name,
+        "status": service.status_at(now),
+        "probes": service.probes.iter().map(|own| probe(own, now)).collect::<Vec<_>>(),
+        "split": split,
+    })
+}
+
+fn host(host: &HostView) -> Value {
+    let reading = host.reading.as_ref();
+    json!({
+        "name": host.name,
+        "observed_at": host.observed.map(|at| at.wall),
+        "cpu_percent": reading.and_then(|reading| reading.cpu_percent),
+        "memory_percent": reading.and_then(|reading| reading.memory_percent),
+        "swap_percent": reading.and_then(|reading| reading.swap_percent),
+        "load": reading.and_then(|reading| reading.load),
+        "processes": reading.and_then(|reading| reading.processes),
+        "error": host.error,
+    })
+}
+
+fn incident(incident: &IncidentView) -> Value {
+    json!({
+        "id": incident.key,
+        "name": incident.name,
+        "severity": incident.severity,
+        "state": incident.state,
+        "source": incident.source,
+        "started_at": incident.started_at,
+        "labels": incident.labels,
+    })
+}
+
+fn source(source: &SourceView, now: Now) -> Value {
+    json!({
+        "name": source.name,
+        "state": source.state_at(now),
+        "age_s": source.success.map(|at| at.age(now).as_secs_f64()),
+        "error": source.error,
+    })
+}
+
 /// The whole look as one JSON object.
 #[must_use]
 pub fn document(snapshot: &Snapshot, now: Now) -> Value {
-    let services: Vec<Value> = snapshot
-        .services
-        .iter()
-        .map(|service| {
-            let split = service.route.as_ref().map(|route| {
-                let routers: Vec<Value> = route
-                    .routers
-                    .iter()
-                    .map(|router| {
-                        let known = router.error.is_empty();
-                        json!({
-                            "name": router.name,
-                            "canary": router.canary.filter(|_| known),
-                            "state": if known { "read" } else { "unreadable" },
-                            "read_at": router.read.map(|at| at.wall),
-                        })
-                    })
-                    .collect();
-                json!({ "set": route.set, "routers": routers, "traffic": route.traffic })
-            });
-            json!({
-                "name": service.name,
-                "status": service.status_at(now),
-                "probes": service.probes.iter().map(|own| probe(own, now)).collect::<Vec<_>>(),
-                "split": split,
-            })
-        })
-        .collect();
-    let hosts: Vec<Value> = snapshot
-        .hosts
-        .iter()
-        .map(|host| {
-            let reading = host.reading.as_ref();
-            json!({
-                "name": host.name,
-                "observed_at": host.observed.map(|at| at.wall),
-                "cpu_percent": reading.and_then(|reading| reading.cpu_percent),
-                "memory_percent": reading.and_then(|reading| reading.memory_percent),
-                "swap_percent": reading.and_then(|reading| reading.swap_percent),
-                "load": reading.and_then(|reading| reading.load),
-                "processes": reading.and_then(|reading| reading.processes),
-                "error": host.error,
-            })
-        })
-        .collect();
-    let incidents: Vec<Value> = snapshot
-        .incidents
-        .open
-        .iter()
-        .map(|incident| {
-            json!({
-                "id": incident.key,
-                "name": incident.name,
-                "severity": incident.severity,
-                "state": incident.state,
-                "source": incident.source,
-                "started_at": incident.started_at,
-                "labels": incident.labels,
-            })
-        })
-        .collect();
-    let sources: Vec<Value> = snapshot
-        .sources
-        .iter()
-        .map(|source| {
-            json!({
-                "name": source.name,
-                "state": source.state_at(now),
-                "age_s": source.success.map(|at| at.age(now).as_secs_f64()),
-                "error": source.error,
-            })
-        })
-        .collect();
+    let (services, hosts, incidents) = (&snapshot.services, &snapshot.hosts, &snapshot.incidents);
     json!({
         "environment": snapshot.head.environment.name,
         "at": now.wall,
-        "score": engine::score::score(&snapshot.services, &snapshot.hosts, &snapshot.incidents, now),
-        "services": services,
-        "hosts": hosts,
-        "incidents": incidents,
-        "sources": sources,
+        "score": engine::score::score(services, hosts, incidents, now),
+        "services": services.iter().map(|own| service(own, now)).collect::<Vec<_>>(),
+        "hosts": hosts.iter().map(host).collect::<Vec<_>>(),
+        "incidents": incidents.open.iter().map(incident).collect::<Vec<_>>(),
+        "sources": snapshot.sources.iter().map(|own| source(own, now)).collect::<Vec<_>>(),
     })
 }
 
