@@ -13,9 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use engine::command::{Reply, Submission};
-use engine::snapshot::{
-    Head, HostView, Incidents, JournalLine, Section, ServiceView, Snapshot, SourceView,
-};
+use engine::snapshot::{Head, HostView, Incidents, JournalLine, ServiceView, Snapshot, SourceView};
 use engine::types::{Failure, FailureKind, Untrusted};
 
 use crate::io::socket;
@@ -226,9 +224,16 @@ fn read_all(stream: UnixStream, shared: &std::sync::Weak<Shared>) {
         let Ok(message) = serde_json::from_str::<ToClient>(&line) else { return };
         let Some(shared) = shared.upgrade() else { return };
         match message {
+            // An idle older engine makes room for this client's own; a busy one goes on, and the
+            // client with it.
+            ToClient::Hello { build, .. } if older(&build, BUILD) => {
+                if let Some(stream) = shared.lock().stream.as_mut() {
+                    let _ = stream.write_all(wire::encode(&ToEngine::Retire).as_bytes());
+                }
+            }
             ToClient::Hello { .. } => {}
             ToClient::Section(section) => {
-                building.get_or_insert_with(|| empty(&section)).apply(section);
+                building.get_or_insert_with(empty).apply(section);
             }
             ToClient::Whole => {
                 let mut state = shared.lock();
@@ -244,8 +249,16 @@ fn read_all(stream: UnixStream, shared: &std::sync::Weak<Shared>) {
     }
 }
 
+/// True when version `left` comes before version `right`.
+fn older(left: &str, right: &str) -> bool {
+    let numbers = |version: &str| -> Vec<u64> {
+        version.split('.').map(|part| part.parse().unwrap_or_default()).collect()
+    };
+    numbers(left) < numbers(right)
+}
+
 /// A snapshot to fill: the first message carries all sections, so nothing empty is ever shown.
-fn empty(_first: &Section) -> Snapshot {
+fn empty() -> Snapshot {
     let epoch = engine::types::Now {
         mono: engine::types::Time(0),
         wall: chrono::DateTime::<chrono::Utc>::UNIX_EPOCH,
@@ -380,4 +393,17 @@ fn last_words(dir: &Path) -> String {
 
 fn lost(error: &std::io::Error) -> Failure {
     Failure::new(FailureKind::Unreachable, format!("the engine's socket: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_older_engine_is_asked_to_make_room() {
+        assert!(older("0.1.0", "0.2.0"));
+        assert!(older("0.9.0", "0.10.0"));
+        assert!(!older("0.1.0", "0.1.0"));
+        assert!(!older("1.0.0", "0.9.9"));
+    }
 }
