@@ -163,12 +163,17 @@ impl Play<'_> {
         self.fleet.set_fault(Fault::RouterLies, true);
         self.times.rollback_requested = Some(stamp());
         let lied_to = self.submit(rollback)?;
-        match self.ended(lied_to, self.two_thirds)? {
-            Some(OperationResult::Verified) => {
-                return Err("a rollback that the router did not apply was called VERIFIED".into());
-            }
-            Some(_) => self.times.detected = Some(stamp()),
-            None => {}
+        // Accepted, read back as it was, and written again: the router does not do what it says.
+        let caught = |snapshot: &Snapshot| {
+            let operation = checkout(snapshot)?.operation.as_ref()?;
+            let again = operation.routers.iter().any(|router| router.tries > 1);
+            (operation.fence == lied_to && again).then_some(())
+        };
+        if self.until(self.two_thirds, caught)?.is_some() {
+            self.times.detected = Some(stamp());
+        }
+        if self.ended(lied_to, self.two_thirds)? == Some(OperationResult::Verified) {
+            return Err("a rollback that the router did not apply was called VERIFIED".into());
         }
         self.rest(self.two_thirds)?;
         self.fleet.set_fault(Fault::RouterLies, false);
