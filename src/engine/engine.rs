@@ -215,8 +215,11 @@ impl Engine {
             let operation = Operation::new(self.fence, intent, actor, true, now).resumed();
             self.with_route(service, now, effects, |route, ctx| route.begin(operation, ctx));
         } else {
-            self.routes[service.index()].set = None;
             let sentence = Untrusted::new(&sentence);
+            let route = &mut self.routes[service.index()];
+            route.set = None;
+            let operation = Operation::new(old, intent, actor, false, now);
+            route.show_ended(operation.ended(OperationResult::Unknown, &sentence));
             self.note(Event::Interrupted { fence: old, service: name, sentence }, now, effects);
         }
     }

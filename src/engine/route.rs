@@ -394,6 +394,9 @@ impl Route {
                 let sentence = "the journal did not answer, nothing was sent";
                 ctx.effects.extend(operation.refused(sentence));
                 operation.enter(Phase::Ended(OperationResult::Refused), sentence, ctx.now);
+                // The intent may still become durable: then the journal must know its end.
+                let (ended, result) = (operation.clone(), OperationResult::Refused);
+                self.record_outcome(&ended, result, sentence, Purpose::Note, ctx);
             }
             Phase::Accepted | Phase::Applying => self.conclude(ctx),
             Phase::Recording | Phase::Ended(_) => {}
