@@ -32,10 +32,12 @@ const REPLIES_MAX: usize = 256;
 /// First looks are spread over this long, so that a start does not hit everything at once.
 const FIRST_LOOKS: Duration = Duration::from_millis(300);
 
-/// How a change was taken: it began, or it is the same as the one in flight.
+/// How a command was taken.
 enum Taken {
-    Begun(Fence),
-    Joined(Fence),
+    /// Done, or the same as the operation with this fence that is on record.
+    Accepted(Option<Fence>),
+    /// Its route answers, once the intent is durable.
+    Waits,
 }
 
 /// What an acknowledgement or escalation that is on its way belongs to.
@@ -208,12 +210,16 @@ impl Engine {
         self.banners.push(Untrusted::new(&format!("{name}: {sentence}")));
         if rollback {
             self.fence.0 += 1;
-            let mut operation = Operation::new(self.fence, intent, actor, true, now);
-            operation.resumed = true;
+            let (submission, fence) = (intent.submission.clone(), Some(self.fence));
+            self.keep(Reply::Accepted { submission, fence });
+            let operation = Operation::new(self.fence, intent, actor, true, now).resumed();
             self.with_route(service, now, effects, |route, ctx| route.begin(operation, ctx));
         } else {
-            self.routes[service.index()].set = None;
             let sentence = Untrusted::new(&sentence);
+            let route = &mut self.routes[service.index()];
+            route.set = None;
+            let operation = Operation::new(old, intent, actor, false, now);
+            route.show_ended(operation.ended(OperationResult::Unknown, &sentence));
             self.note(Event::Interrupted { fence: old, service: name, sentence }, now, effects);
         }
     }
@@ -360,6 +366,7 @@ impl Engine {
         act: impl FnOnce(&mut Route, &mut Context),
     ) {
         let mut raised = Vec::new();
+        let first = effects.len();
         let mut context = Context {
             now,
             settings: &self.settings,
@@ -371,6 +378,11 @@ impl Engine {
         };
         act(&mut self.routes[service.index()], &mut context);
         self.dirty.services = true;
+        for answer in first..effects.len() {
+            if let Effect::Answer(reply) = &effects[answer] {
+                self.keep(reply.clone());
+            }
+        }
         for (key, trouble) in raised {
             self.dirty.incidents = true;
             let event = match trouble {
@@ -472,10 +484,8 @@ impl Engine {
     // Commands.
 
     fn submitted(&mut self, submission: Submission, now: Now, effects: &mut Vec<Effect>) {
-        let pending = self.routes.iter().filter_map(Route::operation).any(|operation| {
-            operation.submission == submission.id && operation.phase == Phase::Accepted
-        });
-        if pending {
+        let mut operations = self.routes.iter().filter_map(Route::operation);
+        if operations.any(|operation| operation.waits(&submission.id)) {
             return;
         }
         if let Some((_, reply)) = self.replies.iter().find(|(id, _)| *id == submission.id) {
@@ -483,27 +493,23 @@ impl Engine {
             return;
         }
         let reply = match self.accept(&submission, now, effects) {
-            // A change is answered by its route, once its intent is durable.
-            Ok(Some(Taken::Begun(fence))) => {
-                let id = submission.id;
-                self.keep(id.clone(), Reply::Accepted { submission: id, fence: Some(fence) });
-                return;
-            }
-            Ok(Some(Taken::Joined(fence))) => {
-                Reply::Accepted { submission: submission.id.clone(), fence: Some(fence) }
-            }
-            Ok(None) => Reply::Accepted { submission: submission.id.clone(), fence: None },
+            Ok(Taken::Waits) => return,
+            Ok(Taken::Accepted(fence)) => Reply::Accepted { submission: submission.id, fence },
             Err(why) => {
                 let why = Untrusted::new(&why);
                 self.journal_refusal(&submission, &why, now, effects);
-                Reply::Refused { submission: submission.id.clone(), why }
+                Reply::Refused { submission: submission.id, why }
             }
         };
-        self.keep(submission.id, reply.clone());
+        self.keep(reply.clone());
         effects.push(Effect::Answer(reply));
     }
 
-    fn keep(&mut self, id: String, reply: Reply) {
+    /// Keeps the answer for a retry.
+    fn keep(&mut self, reply: Reply) {
+        let (Reply::Accepted { submission, .. } | Reply::Refused { submission, .. }) = &reply;
+        let id = submission.clone();
+        self.replies.retain(|(other, _)| *other != id);
         if self.replies.len() == REPLIES_MAX {
             self.replies.remove(0);
         }
@@ -543,32 +549,34 @@ impl Engine {
         submission: &Submission,
         now: Now,
         effects: &mut Vec<Effect>,
-    ) -> Result<Option<Taken>, String> {
+    ) -> Result<Taken, String> {
         if submission.read_only {
             return Err("this client is read-only".to_owned());
         }
         match &submission.command {
             Command::Split { service, canary, reason } => {
-                self.change(submission, service, *canary, reason, now, effects).map(Some)
+                self.change(submission, service, *canary, reason, now, effects)
             }
             Command::Promote { service, reason } => {
-                self.change(submission, service, Percent::FULL, reason, now, effects).map(Some)
+                self.change(submission, service, Percent::FULL, reason, now, effects)
             }
             Command::Abort { service, reason } | Command::Rollback { service, reason } => {
-                self.change(submission, service, Percent::ZERO, reason, now, effects).map(Some)
+                self.change(submission, service, Percent::ZERO, reason, now, effects)
             }
             Command::Verify { service } => {
                 let service = self.known(service)?;
                 for router in self.settings.service(service).routers.clone() {
                     self.with_route(service, now, effects, |route, ctx| route.act(router, ctx));
                 }
-                Ok(None)
+                Ok(Taken::Accepted(None))
             }
             Command::Acknowledge { key, comment } => {
-                self.respond(submission, key, Some(comment), now, effects).map(|()| None)
+                self.respond(submission, key, Some(comment), now, effects)?;
+                Ok(Taken::Accepted(None))
             }
             Command::Escalate { key } => {
-                self.respond(submission, key, None, now, effects).map(|()| None)
+                self.respond(submission, key, None, now, effects)?;
+                Ok(Taken::Accepted(None))
             }
         }
     }
@@ -603,7 +611,8 @@ impl Engine {
         let running = route.operation().filter(|operation| operation.in_flight());
         if let Some(running) = running {
             if emergency && running.verb == "rollback" {
-                return Ok(Taken::Joined(running.fence));
+                let joined = self.routes[id.index()].join(&submission.id)?;
+                return Ok(joined.map_or(Taken::Waits, |fence| Taken::Accepted(Some(fence))));
             }
             if to != Percent::ZERO {
                 return Err(format!(
@@ -642,7 +651,7 @@ impl Engine {
         let actor = submission.actor.clone();
         let operation = Operation::new(self.fence, intent, actor, toward_safety, now);
         self.with_route(id, now, effects, |route, ctx| route.begin(operation, ctx));
-        Ok(Taken::Begun(self.fence))
+        Ok(Taken::Waits)
     }
 
     fn respond(

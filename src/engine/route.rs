@@ -56,6 +56,9 @@ pub const HOLD: Duration = Duration::from_mins(15);
 /// Corrections of drift since the last operation; more would be a war with another writer.
 const CORRECTIONS_MAX: u32 = 2;
 
+/// Submissions that wait for the same intent: more than there are people at consoles.
+const WAITING_MAX: usize = 64;
+
 /// Writes remembered to recognise one of them landing late.
 const WRITTEN_MAX: usize = 16;
 
@@ -152,8 +155,8 @@ pub struct Operation {
     pub changed: Now,
     verdict: Option<OperationResult>,
     sentence: Untrusted,
-    /// The client is answered once the intent is durable: what was acknowledged is never lost.
-    answered: bool,
+    /// Submissions to answer once the intent is durable: what was acknowledged is never lost.
+    waiting: Vec<String>,
 }
 
 impl Operation {
@@ -161,6 +164,7 @@ impl Operation {
     pub fn new(fence: Fence, intent: Intent, actor: Actor, safety: bool, now: Now) -> Operation {
         Operation {
             fence,
+            waiting: vec![intent.submission.clone()],
             submission: intent.submission,
             verb: intent.verb,
             actor,
@@ -175,7 +179,6 @@ impl Operation {
             changed: now,
             verdict: None,
             sentence: Untrusted::new("waiting for the journal"),
-            answered: false,
         }
     }
 
@@ -184,17 +187,32 @@ impl Operation {
         !matches!(self.phase, Phase::Ended(_))
     }
 
-    /// The client's answer, once.
-    fn accepted(&mut self) -> Option<Effect> {
-        let (submission, fence) = (self.submission.clone(), Some(self.fence));
-        let first = !std::mem::replace(&mut self.answered, true);
-        first.then_some(Effect::Answer(Reply::Accepted { submission, fence }))
+    /// This submission gets its answer when the journal has answered.
+    #[must_use]
+    pub fn waits(&self, submission: &str) -> bool {
+        self.waiting.iter().any(|waiting| waiting == submission)
     }
 
-    fn refused(&mut self, why: &str) -> Option<Effect> {
-        let (submission, why) = (self.submission.clone(), Untrusted::new(why));
-        let first = !std::mem::replace(&mut self.answered, true);
-        first.then_some(Effect::Answer(Reply::Refused { submission, why }))
+    /// The answer to each client that waits, once.
+    fn accepted(&mut self) -> impl Iterator<Item = Effect> + use<> {
+        let fence = Some(self.fence);
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        waiting.map(move |submission| Effect::Answer(Reply::Accepted { submission, fence }))
+    }
+
+    fn refused(&mut self, why: &str) -> impl Iterator<Item = Effect> + use<> {
+        let why = Untrusted::new(why);
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        waiting
+            .map(move |submission| Effect::Answer(Reply::Refused { submission, why: why.clone() }))
+    }
+
+    /// Found open after a restart: its intent was on record, so nobody waits for that.
+    #[must_use]
+    pub fn resumed(mut self) -> Operation {
+        self.resumed = true;
+        self.waiting.clear();
+        self
     }
 
     /// An operation that ended before this engine started, as the journal tells it.
@@ -203,7 +221,7 @@ impl Operation {
         self.phase = Phase::Ended(result);
         self.verdict = Some(result);
         self.sentence = sentence.clone();
-        self.answered = true;
+        self.waiting.clear();
         self
     }
 
@@ -232,6 +250,20 @@ impl Route {
     #[must_use]
     pub fn operation(&self) -> Option<&Operation> {
         self.operation.as_ref()
+    }
+
+    /// One more submission wants what the operation in flight does. It waits for the journal as
+    /// the first one does, or gets the fence at once; `Err` when too many wait already.
+    pub fn join(&mut self, submission: &str) -> Result<Option<Fence>, String> {
+        let Some(operation) = self.operation.as_mut() else { return Ok(None) };
+        if operation.phase != Phase::Accepted {
+            return Ok(Some(operation.fence));
+        }
+        if operation.waiting.len() >= WAITING_MAX {
+            return Err(format!("#{} waits for the journal: ask again", operation.fence));
+        }
+        operation.waiting.push(submission.to_owned());
+        Ok(None)
     }
 
     #[must_use]
@@ -362,6 +394,9 @@ impl Route {
                 let sentence = "the journal did not answer, nothing was sent";
                 ctx.effects.extend(operation.refused(sentence));
                 operation.enter(Phase::Ended(OperationResult::Refused), sentence, ctx.now);
+                // The intent may still become durable: then the journal must know its end.
+                let (ended, result) = (operation.clone(), OperationResult::Refused);
+                self.record_outcome(&ended, result, sentence, Purpose::Note, ctx);
             }
             Phase::Accepted | Phase::Applying => self.conclude(ctx),
             Phase::Recording | Phase::Ended(_) => {}
@@ -389,7 +424,7 @@ impl Route {
         let Some(operation) = self.operation.as_mut() else { return };
         ctx.schedule.clear(Timer::Journal(self.service));
         operation.enter(Phase::Applying, "writing the routers", ctx.now);
-        let answer = operation.accepted();
+        ctx.effects.extend(operation.accepted());
         self.set = Some(operation.to);
         self.applied = operation.fence;
         if operation.verb == "rollback" {
@@ -399,7 +434,6 @@ impl Route {
         for router in &mut self.routers {
             router.restart(first);
         }
-        ctx.effects.extend(answer);
         self.act_all(ctx);
     }
 

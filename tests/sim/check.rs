@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use engine::Effect;
+use engine::command::Reply;
 use engine::record::{Chain, Intent, OperationResult, Outcome, Record};
 use engine::snapshot::{Phase, RouteState, ServiceView, Snapshot};
 use engine::types::{EffectId, Fence, Percent, Time, Weights};
@@ -21,6 +22,8 @@ pub const EFFECTS_PER_INPUT_MAX: usize = 48;
 pub const PENDING_MAX: usize = 256;
 /// A result is displayed within this.
 pub const RESULT_WITHIN: Duration = Duration::from_secs(30);
+/// A change is accepted or refused within this, whatever the journal does.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(26);
 /// Shorter than any patience with the journal that would make sense.
 const JOURNAL_PATIENCE_MIN: Duration = Duration::from_secs(1);
 
@@ -45,6 +48,19 @@ pub struct Book {
     /// The journal's answer as the engine got it; `None` before.
     pub fate: Option<Fate>,
     pub refused: bool,
+    /// An older intent of the same submission is on record.
+    pub resumes: bool,
+}
+
+impl Book {
+    /// May anything be built on this intent?
+    fn carries(&self, now: Time) -> bool {
+        match self.fate {
+            Some(Fate::Durable) => true,
+            Some(Fate::Spooled | Fate::Failed) => self.safety,
+            None => self.safety && now.since(self.asked) >= JOURNAL_PATIENCE_MIN,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -53,6 +69,10 @@ pub struct Checks {
     pub books: BTreeMap<(String, Fence), Book>,
     pending: BTreeSet<EffectId>,
     last_id: EffectId,
+    /// Submissions that a client waits for.
+    pub awaited: BTreeSet<String>,
+    /// The last answer to each submission, as far as it binds.
+    pub given: BTreeMap<String, Reply>,
 }
 
 impl Checks {
@@ -60,6 +80,45 @@ impl Checks {
     pub fn restart(&mut self) {
         self.pending.clear();
         self.last_id = EffectId(0);
+        self.awaited.clear();
+    }
+
+    /// After a crash only an acceptance binds whose operation is on record.
+    pub fn forget_answers(&mut self) {
+        let books = &self.books;
+        self.given.retain(|id, reply| match reply {
+            Reply::Accepted { .. } => books.values().any(|book| book.intent.submission == *id),
+            Reply::Refused { .. } => false,
+        });
+    }
+
+    /// (9) Each submission is answered once for each time it waits, and always the same way.
+    pub fn one_answer(&mut self, reply: &Reply) -> Checked {
+        let rule = "one_answer";
+        let (Reply::Accepted { submission, .. } | Reply::Refused { submission, .. }) = reply;
+        holds(rule, self.awaited.remove(submission), || format!("nobody waits for {reply:?}"))?;
+        let before = self.given.insert(submission.clone(), reply.clone());
+        let stands = match (&before, reply) {
+            (None, _) | (Some(Reply::Refused { .. }), Reply::Refused { .. }) => true,
+            (Some(Reply::Accepted { fence: old, .. }), Reply::Accepted { fence: new, .. }) => {
+                new >= old
+            }
+            (Some(Reply::Accepted { .. }), Reply::Refused { .. })
+            | (Some(Reply::Refused { .. }), Reply::Accepted { .. }) => false,
+        };
+        holds(rule, stands, || format!("first {before:?}, then {reply:?}"))
+    }
+
+    /// (9) What is accepted cannot be lost any more: its intent is on record. Toward safety the
+    /// journal may have refused, or be silent for too long.
+    pub fn accepted_is_on_record(&self, service: &str, fence: Fence, now: Time) -> Checked {
+        let rule = "accepted_is_on_record";
+        let Some(book) = self.books.get(&(service.to_owned(), fence)) else {
+            return holds(rule, false, || format!("{fence} of {service} is accepted: no intent"));
+        };
+        holds(rule, book.resumes || book.carries(now), || {
+            format!("{fence} of {service} is accepted, its intent is {:?}", book.fate)
+        })
     }
 
     /// (7) Work per input is bounded, each effect has an id of its own.
@@ -108,12 +167,7 @@ impl Checks {
         holds(rule, split(book.intent.to) == weights || back, || {
             format!("{service} is written {weights:?} under {fence}, which wants {:?}", book.intent)
         })?;
-        let allowed = match book.fate {
-            Some(Fate::Durable) => true,
-            Some(Fate::Spooled | Fate::Failed) => book.safety,
-            None => book.safety && now.since(book.asked) >= JOURNAL_PATIENCE_MIN,
-        };
-        holds(rule, allowed, || {
+        holds(rule, book.carries(now), || {
             format!("{service} is written under {fence} whose intent is {:?}", book.fate)
         })
     }

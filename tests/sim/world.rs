@@ -5,7 +5,7 @@
 //! happen; a run is popping it until the end or the first offence. Phase one has faults; phase two
 //! heals, and the routes must settle or say why; a last rollback must end verified.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -101,6 +101,10 @@ enum Happening {
     Wall(i64),
     Suspend(Duration),
     Recover,
+    AnswerDue {
+        id: String,
+        suspended: Duration,
+    },
     ResultDue {
         service: usize,
         fence: Fence,
@@ -143,7 +147,11 @@ pub struct World {
     crashes: Vec<u64>,
     lives: u64,
     submissions: u64,
+    /// All that was ever asked, by its id.
+    asked: BTreeMap<String, Submission>,
     stale: Option<Expected>,
+    /// Submissions that a recovering engine took up by itself.
+    resumed: BTreeSet<String>,
     /// Rollbacks that still owe a result.
     owed: Vec<(usize, Fence)>,
     last_done: Vec<bool>,
@@ -193,7 +201,9 @@ impl World {
             crashes: Vec::new(),
             lives: 0,
             submissions: 0,
+            asked: BTreeMap::new(),
             stale: None,
+            resumed: BTreeSet::new(),
             owed: Vec::new(),
             last_done: vec![false; services],
             unanswered: Vec::new(),
@@ -348,6 +358,7 @@ impl World {
                 Ok(())
             }
             Happening::Recover => self.recover(),
+            Happening::AnswerDue { id, suspended } => self.answer_due(id, suspended),
             Happening::ResultDue { service, fence, suspended } => {
                 self.result_due(service, fence, suspended)
             }
@@ -389,7 +400,7 @@ impl World {
         self.engine = Some(engine);
         self.forget_lost_intents();
         self.resume(&mut effects);
-        self.perform(effects, None)?;
+        self.perform(effects)?;
         for (service, fence) in std::mem::take(&mut self.owed) {
             self.owe(service, fence);
         }
@@ -410,7 +421,7 @@ impl World {
 
     /// Intents that no disk took are gone; the others are on record now.
     fn forget_lost_intents(&mut self) {
-        let kept: std::collections::BTreeSet<(String, Fence)> = self
+        let kept: BTreeSet<(String, Fence)> = self
             .disk
             .entries
             .iter()
@@ -423,6 +434,7 @@ impl World {
         for book in self.checks.books.values_mut() {
             book.fate = Some(Fate::Durable);
         }
+        self.checks.forget_answers();
         let books = &self.checks.books;
         let names: Vec<&str> = self.settings.services.iter().map(|s| s.name.as_str()).collect();
         self.owed
@@ -439,6 +451,7 @@ impl World {
             });
             let Some(old) = old else { continue };
             self.checks.books.remove(&old);
+            self.resumed.insert(intent.submission.clone());
             for (_, fence) in &mut self.owed {
                 if *fence == old.1 {
                     *fence = intent.fence;
@@ -455,7 +468,7 @@ impl World {
         let next = engine.next_deadline().map(|(at, _)| at);
         Checks::deadline_lies_ahead(next, now.mono)?;
         let routes = effects.iter().any(|effect| matches!(effect, Effect::Append { .. }));
-        self.turn(effects, None, routes)
+        self.turn(effects, routes)
     }
 
     fn deliver(&mut self, input: Input) -> Checked {
@@ -471,11 +484,29 @@ impl World {
         let Some(engine) = self.engine.as_mut() else { return Ok(()) };
         let submission = match &input {
             Input::Submitted(submission) => Some(submission.clone()),
-            _ => None,
+            Input::Probed { .. }
+            | Input::HostRead { .. }
+            | Input::FeedRead { .. }
+            | Input::Measured { .. }
+            | Input::SplitSet { .. }
+            | Input::SplitRead { .. }
+            | Input::Appended { .. }
+            | Input::Responded { .. } => None,
         };
         let mut effects = Vec::new();
         engine.handle(now, input, &mut effects);
-        self.turn(effects, submission, routes)
+        let Some(submission) = submission else { return self.turn(effects, routes) };
+        let first = self.checks.awaited.insert(submission.id.clone());
+        self.asked.insert(submission.id.clone(), submission.clone());
+        self.turn(effects, routes)?;
+        if self.engine.is_some() && first && self.checks.awaited.contains(&submission.id) {
+            holds("one_answer", changes(&submission.command).is_some(), || {
+                format!("{} waits, though it changes nothing", submission.id)
+            })?;
+            let (id, suspended) = (submission.id, self.suspended);
+            self.after(check::ANSWER_WITHIN, Happening::AnswerDue { id, suspended });
+        }
+        Ok(())
     }
 
     /// The books of what comes back to the engine.
@@ -512,17 +543,12 @@ impl World {
         self.checks.one_reply(id)
     }
 
-    fn turn(
-        &mut self,
-        effects: Vec<Effect>,
-        submission: Option<Submission>,
-        routes: bool,
-    ) -> Checked {
+    fn turn(&mut self, effects: Vec<Effect>, routes: bool) -> Checked {
         self.inputs += 1;
         if self.crashes.contains(&self.inputs) {
-            return self.crash(effects, submission);
+            return self.crash(effects);
         }
-        self.perform(effects, submission)?;
+        self.perform(effects)?;
         if routes {
             let Some(engine) = self.engine.as_mut() else { return Ok(()) };
             let shown = engine.snapshot();
@@ -535,12 +561,13 @@ impl World {
 
     /// The process dies after a part of its last effects; a prefix of the journal's queue and
     /// every write on its way may still land.
-    fn crash(&mut self, mut effects: Vec<Effect>, submission: Option<Submission>) -> Checked {
+    fn crash(&mut self, mut effects: Vec<Effect>) -> Checked {
         let done = self.rng.below(effects.len() as u64 + 1);
         effects.truncate(usize::try_from(done).expect("few effects"));
-        let answered = effects.iter().any(|effect| matches!(effect, Effect::Answer(_)));
-        self.perform(effects, submission.clone().filter(|_| answered))?;
-        self.unanswered.extend(submission.filter(|_| !answered));
+        self.perform(effects)?;
+        let asked = &self.asked;
+        let waits = self.checks.awaited.iter().filter_map(|id| asked.get(id).cloned());
+        self.unanswered.extend(waits);
         self.mark(|| "the engine is killed".to_owned(), &[11]);
         self.engine = None;
         self.checks.restart();
@@ -555,6 +582,7 @@ impl World {
             Happening::Deliver(_)
             | Happening::Flush
             | Happening::Sample { .. }
+            | Happening::AnswerDue { .. }
             | Happening::ResultDue { .. }
             | Happening::SettleDue { .. }
             | Happening::LastRollback { .. }
@@ -581,19 +609,12 @@ impl World {
 
     // Effects.
 
-    fn perform(&mut self, mut effects: Vec<Effect>, submission: Option<Submission>) -> Checked {
+    fn perform(&mut self, mut effects: Vec<Effect>) -> Checked {
         self.checks.effects_are_bounded(&effects)?;
-        if let Some(submission) = &submission {
-            let answers =
-                effects.iter().filter(|effect| matches!(effect, Effect::Answer(_))).count();
-            holds("one_answer", answers == 1, || {
-                format!("{} has {answers} answers", submission.id)
-            })?;
-        }
         self.mutate(&mut effects);
         for effect in effects {
             self.mark(|| format!("  → {effect:?}"), &[12]);
-            self.effect(effect, submission.as_ref())?;
+            self.effect(effect)?;
         }
         Ok(())
     }
@@ -633,7 +654,7 @@ impl World {
         effects.extend(more);
     }
 
-    fn effect(&mut self, effect: Effect, submission: Option<&Submission>) -> Checked {
+    fn effect(&mut self, effect: Effect) -> Checked {
         let wait = self.rng.millis(1, 1500);
         let input = match effect {
             Effect::Probe { id, probe } => {
@@ -663,10 +684,7 @@ impl World {
                 return Ok(());
             }
             Effect::Append { id, entry, safety } => return self.append(id, *entry, safety),
-            Effect::Answer(reply) => {
-                self.answered(&reply, submission);
-                return Ok(());
-            }
+            Effect::Answer(reply) => return self.answered(&reply),
         };
         self.after(wait, Happening::Deliver(input));
         Ok(())
@@ -747,8 +765,9 @@ impl World {
                     .max();
                 Checks::safety_is_no_pretext(intent, safety, told)?;
                 let key = (intent.service.clone(), intent.fence);
+                let resumes = self.resumed.contains(&intent.submission);
                 let (intent, asked) = (intent.clone(), self.now);
-                let book = Book { intent, safety, asked, fate: None, refused: false };
+                let book = Book { intent, safety, asked, fate: None, refused: false, resumes };
                 self.checks.books.insert(key, book);
             }
             Event::Outcome(outcome) => {
@@ -876,14 +895,29 @@ impl World {
         self.deliver(Input::Submitted(submission))
     }
 
-    fn answered(&mut self, reply: &Reply, submission: Option<&Submission>) {
-        let (Reply::Accepted { fence: Some(fence), .. }, Some(submission)) = (reply, submission)
+    fn answered(&mut self, reply: &Reply) -> Checked {
+        self.checks.one_answer(reply)?;
+        let Reply::Accepted { submission, fence: Some(fence) } = reply else { return Ok(()) };
+        let asked = self.asked.get(submission);
+        let Some(service) = asked.and_then(|asked| changes(&asked.command)).map(str::to_owned)
         else {
-            return;
+            return holds("one_answer", false, || format!("{submission} was never asked"));
         };
-        if let Command::Rollback { service, .. } = &submission.command {
-            self.owe(self.place(service), *fence);
+        self.checks.accepted_is_on_record(&service, *fence, self.now)?;
+        if asked.is_some_and(|asked| matches!(asked.command, Command::Rollback { .. })) {
+            self.owe(self.place(&service), *fence);
         }
+        Ok(())
+    }
+
+    fn answer_due(&mut self, id: String, suspended: Duration) -> Checked {
+        let missed = self.suspended.saturating_sub(suspended);
+        if missed > Duration::ZERO {
+            let suspended = self.suspended;
+            self.after(missed, Happening::AnswerDue { id, suspended });
+            return Ok(());
+        }
+        holds("one_answer", !self.checks.awaited.contains(&id), || format!("{id} has no answer"))
     }
 
     fn owe(&mut self, service: usize, fence: Fence) {
@@ -902,12 +936,7 @@ impl World {
             self.after(missed, Happening::ResultDue { service, fence, suspended });
             return Ok(());
         }
-        // A result on record stays in the journal's panel when a restart has emptied the other.
-        let recorded = self.disk.entries.iter().any(|entry| match &entry.event {
-            Event::Outcome(outcome) => outcome.fence == fence,
-            _ => false,
-        });
-        if let Some(shown) = self.shown().filter(|_| !recorded) {
+        if let Some(shown) = self.shown() {
             check::rollback_has_result(&shown.services[service], fence)?;
         }
         self.owed.retain(|owed| *owed != (service, fence));
@@ -988,6 +1017,17 @@ impl World {
 
 fn of(routers: &[Router], service: usize) -> Vec<&Router> {
     routers.iter().filter(|router| router.service == service).collect()
+}
+
+/// The service whose split the command changes.
+fn changes(command: &Command) -> Option<&str> {
+    match command {
+        Command::Split { service, .. }
+        | Command::Promote { service, .. }
+        | Command::Abort { service, .. }
+        | Command::Rollback { service, .. } => Some(service),
+        Command::Verify { .. } | Command::Acknowledge { .. } | Command::Escalate { .. } => None,
+    }
 }
 
 fn weights_of(reading: &SplitReading) -> Weights {
