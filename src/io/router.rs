@@ -9,6 +9,7 @@ pub mod fence;
 pub mod haproxy;
 pub mod http;
 pub mod nginx;
+mod weights;
 
 use std::path::Path;
 use std::time::Duration;
