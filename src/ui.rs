@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use engine::command::{Command, Expected, Reply};
 use engine::reading::AlertState;
-use engine::snapshot::{IncidentView, ServiceView, Snapshot};
+use engine::record::OperationResult;
+use engine::snapshot::{IncidentView, Phase, ServiceView, Snapshot};
 use engine::types::{Fence, Now, Time, Untrusted};
 
 pub mod filter;
@@ -176,6 +177,8 @@ pub struct Ui {
     pub message: Option<Message>,
     pub requested: BTreeMap<String, Requested>,
     pub acking: BTreeMap<String, Time>,
+    /// Operations of this console whose end was not yet told, by service.
+    awaited: BTreeMap<String, Fence>,
     quit_armed: Option<Time>,
     last_key: Option<Time>,
 }
@@ -200,6 +203,7 @@ impl Ui {
             message: None,
             requested: BTreeMap::new(),
             acking: BTreeMap::new(),
+            awaited: BTreeMap::new(),
             quit_armed: None,
             last_key: None,
         }
@@ -247,6 +251,7 @@ impl Ui {
             Event::Tick => self.tick(live, now),
             Event::Changed => {
                 self.lost = None;
+                self.tell_ended(live, now);
                 self.forget_answered(live);
                 self.tick(live, now)
             }
@@ -254,7 +259,7 @@ impl Ui {
                 self.lost.get_or_insert(now);
                 vec![Action::Redraw]
             }
-            Event::Replied(command, answer) => self.replied(&command, answer, now),
+            Event::Replied(command, answer) => self.replied(&command, answer, live, now),
         }
     }
 
@@ -654,6 +659,7 @@ impl Ui {
         &mut self,
         command: &Command,
         answer: Result<Reply, String>,
+        live: Option<&Snapshot>,
         now: Now,
     ) -> Vec<Action> {
         let verb = command.verb();
@@ -671,6 +677,9 @@ impl Ui {
             | Command::Promote { service, .. }
             | Command::Abort { service, .. }
             | Command::Rollback { service, .. } => {
+                if let Ok(Some(fence)) = &outcome {
+                    self.awaited.insert(service.clone(), *fence);
+                }
                 if let Some(requested) = self.requested.get_mut(service) {
                     requested.answer = Some(outcome);
                 }
@@ -682,7 +691,30 @@ impl Ui {
             }
             Command::Verify { .. } | Command::Escalate { .. } => {}
         }
+        // The end may be in the snapshot before the answer is here.
+        self.tell_ended(live, now);
         vec![Action::Redraw]
+    }
+
+    /// Says how an operation of this console ended, once.
+    fn tell_ended(&mut self, live: Option<&Snapshot>, now: Now) {
+        let Some(live) = live else { return };
+        for service in live.services.iter() {
+            let Some(operation) = &service.operation else { continue };
+            let own = self.awaited.get(&service.name).is_some_and(|own| *own == operation.fence);
+            let Phase::Ended(result) = operation.phase else { continue };
+            if !own {
+                continue;
+            }
+            self.awaited.remove(&service.name);
+            let text = format!("{} {}: {}", operation.verb, service.name, result.word());
+            match result {
+                OperationResult::Verified | OperationResult::Superseded => self.say(&text, now),
+                OperationResult::Partial | OperationResult::Unknown | OperationResult::Refused => {
+                    self.alarm(&text, now);
+                }
+            }
+        }
     }
 
     /// What the snapshot shows by itself needs no note of ours.

@@ -198,7 +198,10 @@ impl Console {
                 self.fetch();
                 self.handle(Event::Replied(command, answer))
             }
-            Message::Continued => Ok(After::Draw),
+            Message::Continued => {
+                self.screen.again()?;
+                Ok(After::Draw)
+            }
         }
     }
 

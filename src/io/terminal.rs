@@ -15,13 +15,15 @@ use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::Duration;
 
+use ratatui::backend::{Backend, ClearType, CrosstermBackend, WindowSize};
+use ratatui::buffer::Cell;
 use ratatui::crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
 use ratatui::crossterm::terminal::{
     BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
     disable_raw_mode, enable_raw_mode,
 };
 use ratatui::crossterm::{cursor, execute, queue, style};
-use ratatui::prelude::CrosstermBackend;
+use ratatui::layout::{Position, Size};
 use ratatui::{Frame, Terminal};
 use rustix::event::{PollFd, PollFlags, poll};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM};
@@ -65,9 +67,63 @@ impl Out {
     }
 }
 
+/// Standard output as ratatui draws on it, without ever asking the terminal anything back.
+///
+/// A clear asks for the cursor's position first; a terminal that does not answer would end us,
+/// and the answer would have to pass the thread that reads keys.
+struct Canvas(CrosstermBackend<Out>);
+
+impl Backend for Canvas {
+    type Error = io::Error;
+
+    fn draw<'a, I>(&mut self, content: I) -> io::Result<()>
+    where
+        I: Iterator<Item = (u16, u16, &'a Cell)>,
+    {
+        self.0.draw(content)
+    }
+
+    fn hide_cursor(&mut self) -> io::Result<()> {
+        self.0.hide_cursor()
+    }
+
+    fn show_cursor(&mut self) -> io::Result<()> {
+        self.0.show_cursor()
+    }
+
+    /// The cursor is hidden: where it stands matters to nobody.
+    fn get_cursor_position(&mut self) -> io::Result<Position> {
+        Ok(Position::ORIGIN)
+    }
+
+    fn set_cursor_position<P: Into<Position>>(&mut self, position: P) -> io::Result<()> {
+        self.0.set_cursor_position(position)
+    }
+
+    fn clear(&mut self) -> io::Result<()> {
+        self.0.clear()
+    }
+
+    fn clear_region(&mut self, region: ClearType) -> io::Result<()> {
+        self.0.clear_region(region)
+    }
+
+    fn size(&self) -> io::Result<Size> {
+        self.0.size()
+    }
+
+    fn window_size(&mut self) -> io::Result<WindowSize> {
+        self.0.window_size()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Backend::flush(&mut self.0)
+    }
+}
+
 /// The terminal while it is ours; dropping it gives it back.
 pub struct Screen {
-    terminal: Terminal<CrosstermBackend<Out>>,
+    terminal: Terminal<Canvas>,
     out: Out,
 }
 
@@ -81,17 +137,25 @@ impl Screen {
         let file = File::from(rustix::io::dup(io::stdout())?);
         let buffer = Vec::with_capacity(FRAME_BYTES_MAX);
         let out = Out(Rc::new(RefCell::new(buffer)), Rc::new(file));
-        let mut terminal = Terminal::new(CrosstermBackend::new(out.clone()))?;
+        let mut terminal = Terminal::new(Canvas(CrosstermBackend::new(out.clone())))?;
         terminal.clear()?;
         Ok(Screen { terminal, out })
     }
 
     /// One frame: one write, shown at once by terminals that know synchronized updates.
     pub fn draw(&mut self, picture: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
-        queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
+        queue!(self.terminal.backend_mut().0, BeginSynchronizedUpdate)?;
         self.terminal.draw(picture)?;
-        queue!(self.terminal.backend_mut(), EndSynchronizedUpdate)?;
+        queue!(self.terminal.backend_mut().0, EndSynchronizedUpdate)?;
         self.out.send()
+    }
+
+    /// After a stop from outside: the shell may have changed the terminal's modes meanwhile.
+    pub fn again(&mut self) -> io::Result<()> {
+        // crossterm believes that it still is in raw mode and would do nothing.
+        disable_raw_mode()?;
+        take()?;
+        self.terminal.clear()
     }
 
     /// Gives the terminal to the shell until it continues us, then takes it again.

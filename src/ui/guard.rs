@@ -62,10 +62,10 @@ impl Verb {
     pub fn final_part(self) -> &'static str {
         match self {
             Verb::Rollback | Verb::Abort => {
-                "requests that the canary answered already; what it wrote stays written"
+                "what the canary answered already; what it wrote stays written"
             }
             Verb::Promote | Verb::Shift => {
-                "requests that the canary answers meanwhile; R moves the traffic back"
+                "what the canary answers meanwhile; R moves the traffic back"
             }
         }
     }

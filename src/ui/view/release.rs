@@ -18,6 +18,11 @@ use super::{Scene, cell, frame, number, put};
 use crate::ui::theme::Role;
 use crate::ui::{Panel, words};
 
+/// Arm, version and the eight figures, each with a space after it.
+const FIGURES_WIDTH: usize = 8 + 9 + 8 * 8;
+/// Longest history of errors; with less room its newest part shows.
+const HISTORY_WIDTH: usize = 16;
+
 pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot) {
     let name = scene.ui.service.as_deref().unwrap_or("–");
     let inside = frame(buffer, at, scene, Panel::Release, name);
@@ -42,9 +47,9 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot)
     let progress = progress(service, scene);
     if urgent || scene.ui.requested.contains_key(&service.name) {
         lines.extend(progress);
-        lines.extend(arms(service, scene));
+        lines.extend(arms(service, inside.width, scene));
     } else {
-        lines.extend(arms(service, scene));
+        lines.extend(arms(service, inside.width, scene));
         lines.extend(progress);
     }
     if let Some(route) = &service.route {
@@ -67,7 +72,7 @@ fn route_line(route: &RouteView, scene: Scene<'_>) -> Line<'static> {
 }
 
 /// Stable and canary, one row each, with set, router and traffic share.
-fn arms(service: &ServiceView, scene: Scene<'_>) -> Vec<Line<'static>> {
+fn arms(service: &ServiceView, width: u16, scene: Scene<'_>) -> Vec<Line<'static>> {
     let theme = scene.theme;
     let dim = theme.style(Role::Dim);
     let mut lines = Vec::new();
@@ -75,7 +80,9 @@ fn arms(service: &ServiceView, scene: Scene<'_>) -> Vec<Line<'static>> {
     for name in ["set", "router", "traffic", "req/s", "errors", "p50", "p95", "p99"] {
         spans.push(number(name, 7, dim));
     }
-    spans.push(Span::styled("errors over time", dim));
+    let room = usize::from(width).saturating_sub(FIGURES_WIDTH).min(HISTORY_WIDTH);
+    let name = if room < HISTORY_WIDTH { "history" } else { "errors over time" };
+    spans.push(Span::styled(words::clip(name, room), dim));
     lines.push(Line::from(spans));
     let empty = ArmView::default();
     let signals = service.signals.as_ref();
@@ -90,8 +97,8 @@ fn arms(service: &ServiceView, scene: Scene<'_>) -> Vec<Line<'static>> {
     let traffic = route.and_then(|route| route.traffic);
     let (stable, canary) = signals.map_or((&empty, &empty), |it| (&it.stable, &it.canary));
     let rest = |share: Option<f64>| share.map(|share| 100.0 - share);
-    lines.push(arm("stable", stable, [rest(set), rest(router), rest(traffic)], old, scene));
-    lines.push(arm("canary", canary, [set, router, traffic], old, scene));
+    lines.push(arm("stable", stable, [rest(set), rest(router), rest(traffic)], (old, room), scene));
+    lines.push(arm("canary", canary, [set, router, traffic], (old, room), scene));
     if let Some(signals) = signals {
         let age = words::age_of(signals.observed, scene.now);
         let window = words::age(signals.window);
@@ -118,7 +125,7 @@ fn arm(
     name: &str,
     view: &ArmView,
     shares: [Option<f64>; 3],
-    old: bool,
+    (old, room): (bool, usize),
     scene: Scene<'_>,
 ) -> Line<'static> {
     let theme = scene.theme;
@@ -143,7 +150,7 @@ fn arm(
     }
     let (steps, none) = theme.spark();
     spans.push(Span::styled(
-        words::spark(&view.error_history, 16, steps, none),
+        words::spark(&view.error_history, room, steps, none),
         theme.style(if bad { Role::Down } else { Role::Dim }),
     ));
     Line::from(spans)
@@ -265,7 +272,7 @@ fn steps(operation: &OperationView, scene: Scene<'_>) -> Line<'static> {
         Phase::Applying | Phase::Recording => (2, "VERIFIED", Role::Dim),
         Phase::Ended(result) => {
             let role = match result {
-                OperationResult::Verified => Role::Strong,
+                OperationResult::Verified => Role::Up,
                 OperationResult::Superseded => Role::Dim,
                 OperationResult::Partial | OperationResult::Unknown => Role::Degraded,
                 OperationResult::Refused => Role::Down,

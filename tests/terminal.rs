@@ -1,0 +1,486 @@
+//! The real program on a real terminal: keys in, bytes out, and the terminal as it is left.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{Read, Write};
+use std::num::NonZero;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use engine::text::Untrusted;
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use rustix::process::{Pid, Signal, kill_process};
+use unicode_width::UnicodeWidthStr;
+
+/// Far above what a start takes on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A console whose terminal hung up must be gone after this.
+const GONE_WITHIN: Duration = Duration::from_secs(1);
+/// What is counted must be on the screen after this.
+const VISIBLE_WITHIN: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// What the program wrote, as bytes and as the screen they make.
+struct Seen {
+    parser: vt100::Parser,
+    bytes: Vec<u8>,
+}
+
+/// The program on a terminal of its own, in a directory of its own.
+struct Console {
+    master: Option<Box<dyn MasterPty + Send>>,
+    writer: Option<Box<dyn Write + Send>>,
+    child: Box<dyn Child + Send + Sync>,
+    seen: Arc<Mutex<Seen>>,
+    reader: Option<JoinHandle<()>>,
+    stop: Arc<AtomicBool>,
+    dir: tempfile::TempDir,
+}
+
+impl Drop for Console {
+    fn drop(&mut self) {
+        // It fails only when the process is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        // The engine would end by itself, but only after its directory is gone.
+        for pid in processes_of(self.dir.path()) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
+/// The processes that name this directory on their command line.
+fn processes_of(dir: &Path) -> Vec<Pid> {
+    let name = dir.to_str().expect("a plain path");
+    let all = fs::read_dir("/proc").expect("the list of processes");
+    let own = |entry: fs::DirEntry| {
+        let pid = entry.file_name().to_str()?.parse().ok().and_then(Pid::from_raw)?;
+        let line = fs::read(entry.path().join("cmdline")).ok()?;
+        String::from_utf8_lossy(&line).contains(name).then_some(pid)
+    };
+    all.filter_map(Result::ok).filter_map(own).collect()
+}
+
+fn private_dir() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).expect("a private one");
+    dir
+}
+
+impl Console {
+    fn demo((columns, rows): (u16, u16), environment: &[(&str, &str)]) -> Console {
+        Console::start(private_dir(), &["demo"], (columns, rows), environment)
+    }
+
+    /// A console on one feed of the given incidents.
+    fn on_feed(incidents: &str, size: (u16, u16), environment: &[(&str, &str)]) -> Console {
+        let dir = private_dir();
+        let file = dir.path().join("feed.json");
+        fs::write(&file, format!(r#"{{"incidents":[{incidents}]}}"#)).expect("the feed");
+        let config = dir.path().join("config.toml");
+        let text = format!(
+            "[environment]\nname = \"test\"\n\n[[service]]\nname = \"shop\"\nalias = \"shp\"\n\n\
+             [[service.probe]]\nname = \"port\"\ntcp = \"127.0.0.1:9\"\n\n\
+             [[feed]]\nname = \"file\"\njson = {{ file = {file:?} }}\n"
+        );
+        fs::write(&config, text).expect("the configuration");
+        let state: PathBuf = dir.path().join("state");
+        let of = |path: &Path| path.to_str().expect("a plain path").to_owned();
+        let arguments = ["--config", &of(&config), "--state-dir", &of(&state)];
+        Console::start(dir, &arguments, size, environment)
+    }
+
+    fn start(
+        dir: tempfile::TempDir,
+        arguments: &[&str],
+        (columns, rows): (u16, u16),
+        environment: &[(&str, &str)],
+    ) -> Console {
+        let size = PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 };
+        let pair = native_pty_system().openpty(size).expect("a terminal");
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_quarterdeck"));
+        command.args(arguments);
+        command.env_clear();
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        for name in ["HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "TMPDIR"] {
+            command.env(name, dir.path());
+        }
+        command.env("TERM", "xterm-256color");
+        for (name, value) in environment {
+            command.env(name, value);
+        }
+        let child = pair.slave.spawn_command(command).expect("the program starts");
+        let mut input = pair.master.try_clone_reader().expect("a reader");
+        let parser = vt100::Parser::new(cells(rows), cells(columns), 0);
+        let seen = Arc::new(Mutex::new(Seen { parser, bytes: Vec::new() }));
+        let stop = Arc::new(AtomicBool::new(false));
+        let (to, stopped) = (seen.clone(), stop.clone());
+        let reader = std::thread::spawn(move || {
+            let mut buffer = [0; 8192];
+            while let Ok(count @ 1..) = input.read(&mut buffer) {
+                let mut seen = to.lock().unwrap_or_else(PoisonError::into_inner);
+                seen.parser.process(&buffer[..count]);
+                seen.bytes.extend_from_slice(&buffer[..count]);
+                if stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+            }
+        });
+        let writer = Some(pair.master.take_writer().expect("a writer"));
+        let (master, reader) = (Some(pair.master), Some(reader));
+        Console { master, writer, child, seen, reader, stop, dir }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn text(&self) -> String {
+        self.seen().parser.screen().contents()
+    }
+
+    fn keys(&mut self, keys: &str) {
+        let writer = self.writer.as_mut().expect("the terminal is there");
+        writer.write_all(keys.as_bytes()).expect("the terminal takes keys");
+    }
+
+    /// Waits until the screen is as wanted.
+    fn until_in<T>(
+        &self,
+        limit: Duration,
+        what: &str,
+        look: impl Fn(&vt100::Screen) -> Option<T>,
+    ) -> T {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(found) = look(self.seen().parser.screen()) {
+                return found;
+            }
+            assert!(Instant::now() < deadline, "not in {limit:?}: {what}\n{}", self.text());
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    fn until(&self, what: &str, look: impl Fn(&str) -> bool) {
+        self.until_in(PATIENCE, what, |screen| look(&screen.contents()).then_some(()));
+    }
+
+    fn shows(&self, text: &str) {
+        self.until(text, |screen| screen.contains(text));
+    }
+
+    fn resize(&self, columns: u16, rows: u16) {
+        let size = PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 };
+        self.seen().parser.screen_mut().set_size(cells(rows), cells(columns));
+        self.master.as_ref().expect("a terminal").resize(size).expect("a new size");
+    }
+
+    /// Opens a guard and waits until it takes keys.
+    fn arm(&mut self, key: &str, title: &str) {
+        self.keys(key);
+        self.until(title, |screen| screen.contains(title) && screen.contains("Esc cancels"));
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = self.child.process_id().expect("a process");
+        let pid = Pid::from_raw(i32::try_from(pid).expect("a small number")).expect("not zero");
+        kill_process(pid, signal).expect("the process is there");
+    }
+
+    /// The exit code; panics when the process does not end in time.
+    fn ended(&mut self, limit: Duration) -> u32 {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child can be asked") {
+                return status.exit_code();
+            }
+            assert!(Instant::now() < deadline, "still there after {limit:?}\n{}", self.text());
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// The terminal is the shell's again: the right screen, a cursor, no bracketed paste.
+    fn is_restored(&mut self) {
+        // All bytes are in when the reader met the end of the terminal.
+        self.reader.take().expect("a reader").join().expect("the reader ends");
+        let seen = self.seen();
+        let screen = seen.parser.screen();
+        assert!(!screen.alternate_screen(), "the alternate screen was left");
+        assert!(!screen.hide_cursor(), "the cursor is shown");
+        assert!(!screen.bracketed_paste(), "bracketed paste is off");
+        for (on, off) in [("[?1049h", "[?1049l"), ("[?25l", "[?25h"), ("[?2004h", "[?2004l")] {
+            let last = |end: &str| find_last(&seen.bytes, end.as_bytes());
+            assert!(last(on).is_some() && last(on) < last(off), "{on} is undone by {off}");
+        }
+    }
+}
+
+fn cells(count: u16) -> NonZero<u16> {
+    NonZero::new(count).expect("at least one cell")
+}
+
+fn size_of(screen: &vt100::Screen) -> (u16, u16) {
+    let (rows, columns) = screen.size();
+    (rows.get(), columns.get())
+}
+
+fn find_last(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).rposition(|window| window == wanted)
+}
+
+/// A column of the canary's row in the release panel, by its heading.
+fn canary(screen: &vt100::Screen, column: &str) -> Option<f64> {
+    let text = screen.contents();
+    let heading = text.lines().find(|line| line.contains("│arm "))?;
+    let at = heading.find(column).map(|byte| heading[..byte].chars().count())?;
+    let end = at + column.chars().count();
+    let row = text.lines().find(|line| line.starts_with("│canary "))?;
+    let figure: String = row.chars().skip(end - 7).take(7).collect();
+    figure.trim().strip_suffix(" %")?.parse().ok()
+}
+
+#[test]
+fn a_bad_canary_is_seen_and_rolled_back_by_keys() {
+    let mut console = Console::demo((120, 40), &[]);
+    let before = console.master.as_ref().expect("a terminal").get_termios();
+    console.until("checkout UP", |screen| {
+        screen.lines().any(|line| line.contains("UP ") && line.contains("checkout"))
+    });
+    console.until_in(PATIENCE, "counts", |screen| canary(screen, "errors"));
+    console.keys("F");
+    console.shows("break something");
+    console.keys("e");
+    console.shows("e  ON");
+    console.keys("\x1b");
+    console.until("the menu closed", |screen| !screen.contains("break something"));
+    console.arm("S", "SHIFT checkout");
+    console.keys("chk\r50\rlook at it\r");
+    console.shows("SHIFT in");
+    console.shows("set 50 % to canary");
+    let errors = |screen: &vt100::Screen| canary(screen, "errors").filter(|it| *it >= 1.0);
+    console.until_in(VISIBLE_WITHIN, "the canary's errors", errors);
+    console.shows("HighErrorRate");
+    console.arm("R", "ROLLBACK checkout");
+    console.keys("chk\r");
+    console.until("the rollback VERIFIED", |screen| {
+        screen.contains("rollback 50 % → 0 %")
+            && screen.lines().any(|line| line.contains("→ VERIFIED"))
+            && screen.contains("set 0 % to canary")
+    });
+    let at_zero = |screen: &vt100::Screen| canary(screen, "router").filter(|it| *it == 0.0);
+    console.until_in(VISIBLE_WITHIN, "the router at 0 %", at_zero);
+    console.keys("q");
+    assert_eq!(console.ended(PATIENCE), 0);
+    let after = console.master.as_ref().expect("a terminal").get_termios();
+    assert_eq!(format!("{before:?}"), format!("{after:?}"), "the line settings are as before");
+    console.is_restored();
+}
+
+#[test]
+fn pasted_text_fires_nothing() {
+    let mut console = Console::demo((120, 40), &[]);
+    console.until("checkout UP", |screen| {
+        screen.lines().any(|line| line.contains("UP ") && line.contains("checkout"))
+    });
+    console.arm("R", "ROLLBACK checkout");
+    console.keys("\x1b[200~chk\r\x1b[201~");
+    console.shows("pasted text is not taken here");
+    console.keys("\r");
+    console.keys("x");
+    console.shows("(chk) x");
+    console.keys("\x1b");
+    console.shows("nothing was sent");
+    assert!(!console.text().contains("intent"), "{}", console.text());
+}
+
+#[test]
+fn signals_end_it_with_the_terminal_restored() {
+    for (signal, code) in [(Signal::TERM, 143), (Signal::HUP, 129), (Signal::INT, 130)] {
+        let mut console = Console::on_feed(INCIDENT, (100, 30), &[]);
+        console.shows("Queue");
+        console.signal(signal);
+        assert_eq!(console.ended(PATIENCE), code);
+        console.is_restored();
+    }
+}
+
+#[test]
+fn a_terminal_that_hangs_up_ends_it_at_once() {
+    let mut console = Console::on_feed(INCIDENT, (100, 30), &[]);
+    console.shows("Queue");
+    console.stop.store(true, Ordering::SeqCst);
+    console.writer = None;
+    console.master = None;
+    // The last end of the terminal goes with the reader, after the clock's next second.
+    console.reader.take().expect("a reader").join().expect("the reader ends");
+    console.ended(GONE_WITHIN);
+}
+
+#[test]
+fn every_size_draws_and_none_panics() {
+    let mut console = Console::on_feed(INCIDENT, (80, 24), &[]);
+    console.shows("Queue");
+    for round in 0..3 {
+        for size in [(1, 1), (200, 60), (2, 40), (120, 2), (39, 9), (40, 10), (80, 24), (5, 60)] {
+            console.resize(size.0, size.1);
+            if round > 0 {
+                console.keys(["?", "z", "\t", ":", "/", "\x7f"][usize::from(size.1) % 6]);
+            }
+        }
+    }
+    console.resize(120, 40);
+    console.until("a whole screen", |screen| screen.contains("TEST"));
+    // The first closes whatever is open, the next asks, the last leaves.
+    let deadline = Instant::now() + PATIENCE;
+    while console.child.try_wait().expect("a child can be asked").is_none() {
+        assert!(Instant::now() < deadline, "it does not leave\n{}", console.text());
+        // It may leave between the question and the key.
+        let _ = console.writer.as_mut().expect("a terminal").write_all(b"\x03");
+        std::thread::sleep(5 * PAUSE);
+    }
+    assert_eq!(console.ended(PATIENCE), 0);
+    console.is_restored();
+}
+
+#[test]
+fn small_and_dumb_terminals_show_the_state() {
+    for (size, term) in [((40, 10), "xterm"), ((20, 5), "xterm"), ((80, 24), "dumb")] {
+        let console = Console::on_feed(INCIDENT, size, &[("TERM", term)]);
+        console.shows("shop");
+    }
+}
+
+/// The parameters of every SGR sequence, and every other sequence without its numbers.
+#[derive(Default)]
+struct Sequences {
+    styles: BTreeSet<String>,
+    others: BTreeSet<String>,
+    /// Control bytes outside of any sequence.
+    loose: BTreeSet<u8>,
+    text: String,
+}
+
+/// Splits what was written. Moves of the cursor are left out.
+fn sequences(bytes: &[u8]) -> Sequences {
+    let written = String::from_utf8_lossy(bytes).into_owned();
+    let mut found = Sequences::default();
+    let mut rest = written.chars().peekable();
+    while let Some(c) = rest.next() {
+        if c != '\x1b' {
+            match u8::try_from(c) {
+                Ok(byte) if c.is_control() => _ = found.loose.insert(byte),
+                Ok(_) | Err(_) => found.text.push(c),
+            }
+            continue;
+        }
+        let mut whole = String::new();
+        if rest.peek() == Some(&'[') {
+            for c in rest.by_ref() {
+                whole.push(c);
+                if whole.len() > 1 && ('@'..='~').contains(&c) {
+                    break;
+                }
+            }
+        } else {
+            whole.extend(rest.next());
+        }
+        match whole.chars().last() {
+            Some('m') => _ = found.styles.insert(whole),
+            Some('A'..='H') => {}
+            Some(_) | None => _ = found.others.insert(whole),
+        }
+    }
+    found
+}
+
+#[test]
+fn without_colour_the_selection_is_still_seen() {
+    let console = Console::on_feed(INCIDENT, (120, 40), &[("NO_COLOR", "1")]);
+    console.shows("Queue");
+    console.until_in(PATIENCE, "a row in reverse", |screen| {
+        let (rows, columns) = size_of(screen);
+        let reverse = |row| {
+            let cells = (0..columns).filter_map(move |column| screen.cell(row, column));
+            cells.filter(|cell| cell.inverse()).count() > 20
+        };
+        (0..rows).any(reverse).then_some(())
+    });
+    for style in sequences(&console.seen().bytes).styles {
+        for number in style.trim_matches(['[', 'm']).split(';') {
+            let number: u32 = number.parse().unwrap_or(0);
+            let coloured = matches!(number, 30..=38 | 40..=48 | 58 | 90..=97 | 100..=107);
+            assert!(!coloured, "{style:?} sets a colour");
+        }
+    }
+}
+
+/// An everyday incident.
+const INCIDENT: &str = r#"{"id":"q","name":"Queue","severity":"high","summary":"jobs wait"}"#;
+
+/// What an attacker would put into an alert: sequences, C1, bidi, invisible, tags, marks.
+const HOSTILE: &[&str] = &[
+    "\x1b[2J\x1b[31mred",
+    "\x1b]52;c;aGVsbG8=\x07end",
+    "\x1b]0;title\x1b\\\x1bP+q\x1b\\",
+    "\u{9b}31m\u{9d}8;;http://x\u{9c}",
+    "\u{202e}txt.exe\u{2066}a\u{2069}",
+    "a\u{200b}b\u{200d}c\u{feff}d",
+    "\u{e0041}\u{e0042}tag",
+    "e\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}!",
+    "line\r\nbreak\ttab\u{8}\u{8}\u{7f}",
+];
+
+/// The screen and everything written until the incidents stand on it.
+fn painted(texts: &[String]) -> (Vec<Vec<u16>>, Sequences) {
+    let incidents: Vec<String> = texts
+        .iter()
+        .enumerate()
+        .map(|(place, text)| {
+            let text = serde_json::to_string(text).expect("text is JSON");
+            format!(
+                r#"{{"id":"{place}","name":{text},"severity":"high","summary":{text},
+                "labels":{{"team":{text}}}}}"#
+            )
+        })
+        .collect();
+    let mut console = Console::on_feed(&incidents.join(","), (120, 60), &[]);
+    let open = format!("incidents · {} open", texts.len());
+    console.shows(&open);
+    console.keys("/");
+    console.shows("filter /");
+    console.keys("\x1b");
+    console.until("the filter closed", |screen| !screen.contains("filter /"));
+    let seen = console.seen();
+    let screen = seen.parser.screen();
+    let (rows, columns) = size_of(screen);
+    let is_border = |row, column| {
+        screen.cell(row, column).is_some_and(|cell| "│╭╮╰╯".contains(cell.contents()))
+            && screen.cell(row, column).is_some_and(vt100::Cell::has_contents)
+    };
+    let borders = (0..rows)
+        .map(|row| (0..columns).filter(|column| is_border(row, *column)).collect())
+        .collect();
+    (borders, sequences(&seen.bytes))
+}
+
+#[test]
+fn hostile_text_is_only_text() {
+    let hostile: Vec<String> = HOSTILE.iter().map(|text| (*text).to_owned()).collect();
+    let plain: Vec<String> =
+        HOSTILE.iter().map(|text| "x".repeat(Untrusted::new(text).display().width())).collect();
+    let (borders, written) = painted(&hostile);
+    let (plain_borders, plain) = painted(&plain);
+    assert_eq!(written.others, plain.others, "no other sequence than with harmless text");
+    assert_eq!(written.loose, plain.loose, "no control byte outside of a sequence");
+    assert!(written.others.iter().all(|one| one.starts_with('[')), "{:?}", written.others);
+    assert_eq!(written.styles, plain.styles, "no other style than with harmless text");
+    assert_eq!(borders, plain_borders, "every border stands where it stood");
+    let invisible = |c: &char| Untrusted::new(&c.to_string()).display() != c.to_string();
+    let marks = |c: &char| ('\u{300}'..='\u{36f}').contains(c);
+    let shown: BTreeSet<char> = written.text.chars().filter(|c| !marks(c)).collect();
+    assert_eq!(shown.iter().filter(|c| invisible(c)).collect::<Vec<_>>(), Vec::<&char>::new());
+}
