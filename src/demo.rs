@@ -383,8 +383,8 @@ reread = "2s"
     out
 }
 
-/// One look decides at a version (`fall = 1`): a fault must show within seconds. At the proxy, every
-/// look may meet another version, so only several in a row say something about the service.
+/// One look decides at a version (`fall = 1`): a fault must show within seconds. At the proxy,
+/// every look may meet another version, so only several in a row say something about the service.
 fn probes(service: &Service, proxy: SocketAddr, database: SocketAddr) -> String {
     let [stable, canary] = &service.versions;
     let mut out = String::new();
