@@ -488,7 +488,9 @@ impl Engine {
         if operations.any(|operation| operation.waits(&submission.id)) {
             return;
         }
-        if let Some((_, reply)) = self.replies.iter().find(|(id, _)| *id == submission.id) {
+        // The newest counts: a resumed operation has a newer fence than its submission had first.
+        let kept = self.replies.iter().rev().find(|(id, _)| *id == submission.id);
+        if let Some((_, reply)) = kept {
             effects.push(Effect::Answer(reply.clone()));
             return;
         }

@@ -31,6 +31,8 @@ pub struct Disk {
     /// How often an append fails, and how often it is slow, in a thousand.
     pub fail: u64,
     pub slow: u64,
+    /// How often an append, and all behind it, hangs for up to 40 s; once in a run.
+    pub stall: u64,
     /// How often the spool takes what the journal refused.
     pub spools: u64,
     /// Entries that are nowhere.

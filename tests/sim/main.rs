@@ -140,7 +140,7 @@ fn every_mutant_is_caught() {
     caught(Mutant::RecordVanishes, &["chain_holds"]);
     caught(Mutant::JournalForgets, &["journal_is_state"]);
     caught(Mutant::WritesAreLost, &["rollback_converges", "settles_or_says_why"]);
-    caught(Mutant::SleepsThroughDeadlines, &["rollback_has_result"]);
+    caught(Mutant::SleepsThroughDeadlines, &["rollback_has_result", "one_answer"]);
     caught(Mutant::RepliesTwice, &["one_reply"]);
     caught(Mutant::RetryIsNew, &["submission_acts_once"]);
 }

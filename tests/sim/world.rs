@@ -5,17 +5,18 @@
 //! happen; a run is popping it until the end or the first offence. Phase one has faults; phase two
 //! heals, and the routes must settle or say why; a last rollback must end verified.
 
+mod people;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use engine::command::{Command, Expected, Reply, Submission};
+use engine::command::{Command, Expected, Submission};
 use engine::reading::{SplitReading, WriteAnswer};
 use engine::record::{Event, OperationResult};
 use engine::settings::Settings;
-use engine::snapshot::Snapshot;
 use engine::types::{
-    Actor, EffectId, Failure, FailureKind, Fence, Now, Percent, RouterId, Time, Untrusted, Weights,
+    EffectId, Failure, FailureKind, Fence, Now, Percent, RouterId, Time, Untrusted, Weights,
 };
 use engine::{Appended, Effect, Engine, Input};
 
@@ -179,6 +180,7 @@ impl World {
         let mut disk = Disk::default();
         disk.fail = rng.pick(&[0, 0, 0, 20, 200, 1000]);
         disk.slow = rng.pick(&[0, 0, 50, 300]);
+        disk.stall = rng.pick(&[0, 0, 0, 0, 30, 100]);
         disk.spools = rng.pick(&[1000, 1000, 800, 0]);
         let mut world = World {
             plan,
@@ -500,7 +502,7 @@ impl World {
         self.asked.insert(submission.id.clone(), submission.clone());
         self.turn(effects, routes)?;
         if self.engine.is_some() && first && self.checks.awaited.contains(&submission.id) {
-            holds("one_answer", changes(&submission.command).is_some(), || {
+            holds("one_answer", people::changes(&submission.command).is_some(), || {
                 format!("{} waits, though it changes nothing", submission.id)
             })?;
             let (id, suspended) = (submission.id, self.suspended);
@@ -788,7 +790,14 @@ impl World {
             Fate::Failed
         };
         let slow = self.rng.chance(self.disk.slow);
-        let takes = if slow { self.rng.millis(100, 3000) } else { self.rng.millis(0, 8) };
+        let takes = if self.rng.chance(self.disk.stall) {
+            self.disk.stall = 0;
+            self.rng.millis(2000, 40_000)
+        } else if slow {
+            self.rng.millis(100, 3000)
+        } else {
+            self.rng.millis(0, 8)
+        };
         self.disk_free = self.disk_free.max(self.now) + takes;
         let wait = self.disk_free.since(self.now);
         self.disk.queue.push_back(Waiting { id, entry, fate });
@@ -833,116 +842,6 @@ impl World {
         self.after(Duration::ZERO, Happening::Deliver(Input::Appended { id, result }));
     }
 
-    // The operators' side.
-
-    fn shown(&mut self) -> Option<Snapshot> {
-        self.engine.as_mut().map(Engine::snapshot)
-    }
-
-    fn operate(&mut self) -> Checked {
-        let Some(shown) = self.shown() else { return Ok(()) };
-        let count = shown.services.len() as u64;
-        let view = &shown.services[usize::try_from(self.rng.below(count)).expect("few services")];
-        let seen = view.route.as_ref().map(|route| Expected { set: route.set, fence: route.fence });
-        let expected = if self.rng.chance(150) { self.stale.or(seen) } else { seen };
-        self.stale = seen;
-        let (service, reason) = (view.name.clone(), Untrusted::new("drawn"));
-        let percent = self.rng.pick(&[0, 5, 10, 25, 50, 100]);
-        let canary = Percent::new(percent).expect("a percent");
-        let first = shown.incidents.open.first().map(|incident| incident.key.clone());
-        let command = match (self.rng.below(100), first) {
-            (0..45, _) => Command::Split { service, canary, reason },
-            (45..60, _) => Command::Promote { service, reason },
-            (60..70, _) => Command::Abort { service, reason },
-            (70..90, _) | (_, None) => Command::Rollback { service, reason },
-            (90..93, Some(_)) => Command::Verify { service },
-            (93..97, Some(key)) => Command::Acknowledge { key, comment: reason },
-            (_, Some(key)) => Command::Escalate { key },
-        };
-        let submission = self.submission(command, expected);
-        if self.rng.chance(250) {
-            let mut again = submission.clone();
-            if self.plan.mutant == Some(Mutant::RetryIsNew) {
-                again.id.push('x');
-                if let Some(book) = self.checks.books.values_mut().last() {
-                    book.intent.submission.clone_from(&again.id);
-                }
-            }
-            let wait = self.rng.millis(1, 5000);
-            self.after(wait, Happening::Retry(again));
-        }
-        self.submit(submission)
-    }
-
-    fn submission(&mut self, command: Command, expected: Option<Expected>) -> Submission {
-        self.submissions += 1;
-        let actor = Actor { user: Untrusted::new("operator"), uid: 1000, ssh: None };
-        Submission {
-            id: format!("s{}", self.submissions),
-            command,
-            expected,
-            seen: Untrusted::new("a screen"),
-            actor,
-            read_only: self.rng.chance(20),
-        }
-    }
-
-    fn submit(&mut self, submission: Submission) -> Checked {
-        if self.engine.is_none() {
-            self.unanswered.push(submission);
-            return Ok(());
-        }
-        self.deliver(Input::Submitted(submission))
-    }
-
-    fn answered(&mut self, reply: &Reply) -> Checked {
-        self.checks.one_answer(reply)?;
-        let Reply::Accepted { submission, fence: Some(fence) } = reply else { return Ok(()) };
-        let asked = self.asked.get(submission);
-        let Some(service) = asked.and_then(|asked| changes(&asked.command)).map(str::to_owned)
-        else {
-            return holds("one_answer", false, || format!("{submission} was never asked"));
-        };
-        self.checks.accepted_is_on_record(&service, *fence, self.now)?;
-        if asked.is_some_and(|asked| matches!(asked.command, Command::Rollback { .. })) {
-            self.owe(self.place(&service), *fence);
-        }
-        Ok(())
-    }
-
-    fn answer_due(&mut self, id: String, suspended: Duration) -> Checked {
-        let missed = self.suspended.saturating_sub(suspended);
-        if missed > Duration::ZERO {
-            let suspended = self.suspended;
-            self.after(missed, Happening::AnswerDue { id, suspended });
-            return Ok(());
-        }
-        holds("one_answer", !self.checks.awaited.contains(&id), || format!("{id} has no answer"))
-    }
-
-    fn owe(&mut self, service: usize, fence: Fence) {
-        if !self.owed.contains(&(service, fence)) {
-            self.owed.push((service, fence));
-        }
-        let suspended = self.suspended;
-        let due = Happening::ResultDue { service, fence, suspended };
-        self.after(check::RESULT_WITHIN, due);
-    }
-
-    fn result_due(&mut self, service: usize, fence: Fence, suspended: Duration) -> Checked {
-        let missed = self.suspended.saturating_sub(suspended);
-        if missed > Duration::ZERO {
-            let suspended = self.suspended;
-            self.after(missed, Happening::ResultDue { service, fence, suspended });
-            return Ok(());
-        }
-        if let Some(shown) = self.shown() {
-            check::rollback_has_result(&shown.services[service], fence)?;
-        }
-        self.owed.retain(|owed| *owed != (service, fence));
-        Ok(())
-    }
-
     // Phase two.
 
     fn heal(&mut self) {
@@ -953,6 +852,7 @@ impl World {
         }
         self.disk.fail = 0;
         self.disk.slow = 0;
+        self.disk.stall = 0;
         let suspended = self.suspended;
         self.after(Duration::ZERO, Happening::Recover);
         self.after(SETTLE, Happening::SettleDue { suspended });
@@ -1017,17 +917,6 @@ impl World {
 
 fn of(routers: &[Router], service: usize) -> Vec<&Router> {
     routers.iter().filter(|router| router.service == service).collect()
-}
-
-/// The service whose split the command changes.
-fn changes(command: &Command) -> Option<&str> {
-    match command {
-        Command::Split { service, .. }
-        | Command::Promote { service, .. }
-        | Command::Abort { service, .. }
-        | Command::Rollback { service, .. } => Some(service),
-        Command::Verify { .. } | Command::Acknowledge { .. } | Command::Escalate { .. } => None,
-    }
 }
 
 fn weights_of(reading: &SplitReading) -> Weights {
