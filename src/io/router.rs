@@ -14,12 +14,47 @@ use std::path::Path;
 use std::time::Duration;
 
 use engine::reading::{SplitReading, WriteAnswer};
-use engine::types::{Failure, FailureKind, Fence, Untrusted, Weights};
+use engine::types::{Failure, FailureKind, Fence, Percent, Untrusted, Weights};
 use tokio::time::Instant;
 
 use crate::io::http::Client;
 use crate::io::router::fence::FenceFile;
 use crate::io::settings::RouterTarget;
+
+/// HAProxy's own highest weight; nginx takes as much.
+const WEIGHT_MAX: u16 = 256;
+
+/// Absolute weights for each server of both groups: shares follow the groups, not their sizes.
+///
+/// A percent above zero never becomes 0, zero stays 0. The share is exact where 0–256 allows it,
+/// else the nearest there is.
+#[must_use]
+pub fn server_weights(a: Percent, b: Percent, n_a: usize, n_b: usize) -> (u16, u16) {
+    let (a, b) = (u16::from(a.get()), u16::from(b.get()));
+    if a == 0 || b == 0 {
+        return (a.min(1) * 100, b.min(1) * 100);
+    }
+    if n_a == n_b {
+        return (a, b);
+    }
+    let size = |n: usize| f64::from(u32::try_from(n.max(1)).unwrap_or(u32::MAX));
+    let (size_a, size_b) = (size(n_a), size(n_b));
+    let wanted = f64::from(a) / f64::from(a + b);
+    let mut best = (1, 1, f64::INFINITY);
+    for per_a in 1..=WEIGHT_MAX {
+        let of_a = f64::from(per_a) * size_a;
+        let ideal = of_a * (1.0 - wanted) / (wanted * size_b);
+        // The error only grows with the distance from the ideal: its two neighbours are enough.
+        let first = (1..=WEIGHT_MAX).rev().find(|n| f64::from(*n) <= ideal).unwrap_or(1);
+        for per_b in [first, (first + 1).min(WEIGHT_MAX)] {
+            let error = (of_a / (of_a + f64::from(per_b) * size_b) - wanted).abs();
+            if error + f64::EPSILON < best.2 {
+                best = (per_a, per_b, error);
+            }
+        }
+    }
+    (best.0, best.1)
+}
 
 /// The only writer of one router, for as long as it lives.
 pub struct Writer {

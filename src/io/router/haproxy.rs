@@ -7,14 +7,11 @@
 use std::path::Path;
 
 use engine::reading::{SplitReading, WriteAnswer};
-use engine::types::{Failure, FailureKind, Percent, Untrusted, Weights};
+use engine::types::{Failure, FailureKind, Untrusted, Weights};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use super::{Deadline, rejected, unknown};
-
-/// HAProxy's own highest weight.
-const WEIGHT_MAX: u16 = 256;
+use super::{Deadline, rejected, server_weights, unknown};
 
 /// Thousands of servers fit; a socket that never ends does not.
 const REPLY_BYTES_MAX: u64 = 1024 * 1024;
@@ -54,38 +51,6 @@ impl Server {
     fn serving(&self) -> u32 {
         if self.out().is_some() { 0 } else { self.weight }
     }
-}
-
-/// Absolute weights for each server of both groups: shares follow the groups, not their sizes.
-///
-/// A percent above zero never becomes 0, zero stays 0. The share is exact where 0–256 allows it,
-/// else the nearest there is.
-#[must_use]
-pub fn server_weights(a: Percent, b: Percent, n_a: usize, n_b: usize) -> (u16, u16) {
-    let (a, b) = (u16::from(a.get()), u16::from(b.get()));
-    if a == 0 || b == 0 {
-        return (a.min(1) * 100, b.min(1) * 100);
-    }
-    if n_a == n_b {
-        return (a, b);
-    }
-    let size = |n: usize| f64::from(u32::try_from(n.max(1)).unwrap_or(u32::MAX));
-    let (size_a, size_b) = (size(n_a), size(n_b));
-    let wanted = f64::from(a) / f64::from(a + b);
-    let mut best = (1, 1, f64::INFINITY);
-    for per_a in 1..=WEIGHT_MAX {
-        let of_a = f64::from(per_a) * size_a;
-        let ideal = of_a * (1.0 - wanted) / (wanted * size_b);
-        // The error only grows with the distance from the ideal: its two neighbours are enough.
-        let first = (1..=WEIGHT_MAX).rev().find(|n| f64::from(*n) <= ideal).unwrap_or(1);
-        for per_b in [first, (first + 1).min(WEIGHT_MAX)] {
-            let error = (of_a / (of_a + f64::from(per_b) * size_b) - wanted).abs();
-            if error + f64::EPSILON < best.2 {
-                best = (per_a, per_b, error);
-            }
-        }
-    }
-    (best.0, best.1)
 }
 
 pub async fn set(place: &Place<'_>, weights: Weights, deadline: Deadline) -> WriteAnswer {
@@ -325,6 +290,9 @@ fn socket_failure(socket: &Path, error: &std::io::Error) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use engine::types::Percent;
+
+    use super::super::WEIGHT_MAX;
     use super::*;
 
     fn percent(value: u8) -> Percent {

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use engine::types::{Fence, Weights};
 
-use crate::io::router::haproxy::server_weights;
+use crate::io::router::server_weights;
 
 /// The variable that the user's proof location returns.
 pub const GENERATION: &str = "$quarterdeck_generation";
