@@ -378,8 +378,8 @@ impl Engine {
         };
         act(&mut self.routes[service.index()], &mut context);
         self.dirty.services = true;
-        for answer in first..effects.len() {
-            if let Effect::Answer(reply) = &effects[answer] {
+        for effect in &effects[first..] {
+            if let Effect::Answer(reply) = effect {
                 self.keep(reply.clone());
             }
         }

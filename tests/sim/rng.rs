@@ -1,6 +1,6 @@
 //! The world's dice: a seed in, a fixed sequence out.
 //!
-//! Decides nothing. Contract: the same seed gives the same world (SplitMix64).
+//! Decides nothing. Contract: the same seed gives the same world (`SplitMix64`).
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ pub struct Rng(u64);
 
 impl Rng {
     pub fn new(seed: u64) -> Rng {
-        Rng(seed ^ 0x5eed_0f_a11_5ea5)
+        Rng(seed ^ 0x0005_eed0_fa11_5ea5)
     }
 
     pub fn next(&mut self) -> u64 {

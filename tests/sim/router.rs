@@ -58,6 +58,7 @@ pub struct Router {
     /// Everything it was since the last write was sent, oldest first.
     pub been: Vec<Weights>,
     /// What the engine of this life was last told.
+    #[expect(clippy::option_option, reason = "not told yet, or told that it cannot be read")]
     pub told: Option<Option<Weights>>,
     pub in_flight: bool,
     pub sent_fence: u64,

@@ -177,8 +177,8 @@ impl World {
             let rates = Rates::draw(&mut rng);
             routers.push(Router::new(own.service.index(), own.name.clone(), carries, rates));
         }
-        let mut disk = Disk::default();
-        disk.fail = rng.pick(&[0, 0, 0, 20, 200, 1000]);
+        let fail = rng.pick(&[0, 0, 0, 20, 200, 1000]);
+        let mut disk = Disk { fail, ..Disk::default() };
         disk.slow = rng.pick(&[0, 0, 50, 300]);
         disk.stall = rng.pick(&[0, 0, 0, 0, 30, 100]);
         disk.spools = rng.pick(&[1000, 1000, 800, 0]);
@@ -524,7 +524,7 @@ impl World {
                 *id
             }
             Input::SplitRead { id, router, result } => {
-                let told = result.as_ref().ok().map(|reading| weights_of(reading));
+                let told = result.as_ref().ok().map(weights_of);
                 self.routers[router.index()].told = Some(told);
                 self.mark(|| format!("edge {router:?} shows {told:?}"), &[8, id.0]);
                 *id
