@@ -120,7 +120,8 @@ fn status_tells_everything_and_its_exit_code_is_the_worst_state() {
     let service = http_service("checkout", &router);
     let deck = Deck::new(&format!(
         "{HEAD}[[host]]\nname = \"web-1\"\nnode_exporter = \"{}/metrics\"\n{service}{}\
-         [service.signals]\nmetrics = \"prom\"\nrequests = 'http_requests_total{{version=\"{{arm}}\"}}'\n\
+         [service.signals]\nmetrics = \"prom\"\nrequests = \
+         'http_requests_total{{version=\"{{arm}}\"}}'\n\
          versions = {{ a = \"v1\", b = \"v2\" }}\n\
          [[metrics]]\nname = \"prom\"\nprometheus = \"{}\"\n\
          [[feed]]\nname = \"alerts\"\nalertmanager = \"{}\"\n",

@@ -243,9 +243,9 @@ fn answer(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
     while begin.elapsed() < Duration::from_millis(shared.delay_ms.load(Ordering::SeqCst)) {
         std::thread::sleep(Duration::from_millis(2));
     }
-    if put && let Ok(asked) = serde_json::from_slice::<serde_json::Value>(&body) {
-        let shares = (asked["stable"].as_u64(), asked["canary"].as_u64());
-        if let (Some(stable), Some(canary)) = shares {
+    if put && let Ok(told) = serde_json::from_slice::<serde_json::Value>(&body) {
+        let wanted = (told["stable"].as_u64(), told["canary"].as_u64());
+        if let (Some(stable), Some(canary)) = wanted {
             *shared.split.lock().expect("no thread panicked") = (stable, canary);
         }
     }
