@@ -1,0 +1,502 @@
+//! The whole program as an operator or a script drives it, against real servers on loopback.
+
+#[path = "support/product.rs"]
+mod product;
+#[path = "support/servers.rs"]
+#[expect(dead_code, reason = "shared with tests that need more of it")]
+mod servers;
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use engine::command::{Command as Ask, Expected, Reply, Submission};
+use engine::record::OperationResult;
+use engine::snapshot::{OperationView, Phase};
+use engine::types::{Actor, Percent, Untrusted};
+use product::{Deck, Fake, bare, server_of, until};
+use quarterdeck::link::{Link, Options};
+use rusqlite::Connection;
+use rustix::process::{Resource, Rlimit, Signal, kill_process};
+use serde_json::Value;
+use servers::Server;
+
+const HEAD: &str = "version = 1\n[environment]\nname = \"test\"\n";
+
+fn haproxy_service(name: &str, server: &Server) -> String {
+    let socket = server.directory.path().join("admin.sock");
+    format!(
+        "[[service]]\nname = \"{name}\"\nalias = \"{}\"\n[[service.router]]\nname = \"edge\"\n\
+         haproxy = \"{}\"\nbackend = \"app\"\nstable = \"stable\"\ncanary = \"canary\"\n",
+        &name[..3],
+        socket.display()
+    )
+}
+
+fn nginx(stable: u16, canary: u16) -> Server {
+    let arguments = |port: u16, path: &Path| {
+        let text = include_str!("../fixtures/routers/nginx.conf")
+            .replace("@PORT@", &port.to_string())
+            .replace("@PROXY@", "http://app");
+        std::fs::write(path.join("nginx.conf"), text).expect("writes");
+        std::fs::create_dir_all(path.join("tmp")).expect("makes");
+        let first = include_str!("../fixtures/routers/nginx-start.conf")
+            .replace("18001", &stable.to_string())
+            .replace("18002", &canary.to_string());
+        std::fs::write(path.join("split.conf"), first).expect("writes");
+        let prefix = path.display().to_string();
+        ["-p", &prefix, "-e", "error.log", "-c", "nginx.conf"].map(str::to_owned).to_vec()
+    };
+    let ready = |port, _: &Path| servers::get(port, "/__generation") == Some(200);
+    servers::start("/usr/sbin/nginx", arguments, ready)
+}
+
+fn nginx_service(name: &str, server: &Server, stable: u16, canary: u16) -> String {
+    let dir = server.directory.path().display();
+    format!(
+        "[[service]]\nname = \"{name}\"\nalias = \"{}\"\n[[service.router]]\nname = \"front\"\n\
+         stable = \"127.0.0.1:{stable}\"\ncanary = \"127.0.0.1:{canary}\"\n\
+         nginx = {{ file = \"{dir}/split.conf\", pid = \"{dir}/nginx.pid\", test = \
+         [\"/usr/sbin/nginx\", \"-t\", \"-p\", \"{dir}\", \"-e\", \"error.log\", \"-c\", \
+         \"nginx.conf\"], proof = \"http://127.0.0.1:{}/__generation\", upstream = \"app\" }}\n",
+        &name[..3],
+        server.port
+    )
+}
+
+fn http_service(name: &str, router: &Fake) -> String {
+    format!(
+        "[[service]]\nname = \"{name}\"\nalias = \"{}\"\n[[service.router]]\nname = \"api\"\n\
+         http = {{ url = \"http://127.0.0.1:{}/split\" }}\n",
+        &name[..3],
+        router.port
+    )
+}
+
+fn probe(port: u16) -> String {
+    format!(
+        "[[service.probe]]\nname = \"health\"\nhttp = \"http://127.0.0.1:{port}/health\"\n\
+         interval = \"1s\"\ntimeout = \"900ms\"\nrise = 1\nfall = 1\ndegraded_above = \"300ms\"\n"
+    )
+}
+
+/// Requests of a hundred that the canary answered.
+fn canary_of_100(port: u16) -> usize {
+    let names = (0..100).map(|_| server_of(port).expect("an answer"));
+    names.filter(|name| name == "canary").count()
+}
+
+/// HAProxy's own word for the two weights.
+fn weights(server: &Server) -> [String; 2] {
+    ["stable", "canary"].map(|name| {
+        let socket = server.directory.path().join("admin.sock");
+        let mut stream = UnixStream::connect(socket).expect("connects");
+        writeln!(stream, "get weight app/{name}").expect("writes");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("reads");
+        text.split(' ').next().unwrap_or("").trim().to_owned()
+    })
+}
+
+fn status(deck: &Deck) -> (i32, Value) {
+    let said = deck.run(&["status", "--json"]);
+    let value = serde_json::from_str(&said.out).unwrap_or_else(|why| panic!("{why}: {said:?}"));
+    (said.code, value)
+}
+
+#[test]
+fn status_tells_everything_and_its_exit_code_is_the_worst_state() {
+    let (web, page) = (Fake::serve("web"), servers::Page::serve());
+    page.set("/metrics", 200, "http_requests_total{version=\"v1\"} 7\n");
+    let (alerts, node) = (servers::alertmanager(), servers::node_exporter());
+    let prometheus = servers::prometheus(&[page.port], "groups: []\n");
+    let router = Fake::serve("router");
+    let post = format!("{}/api/v2/alerts", alerts.url());
+    let body = r#"[{"labels":{"alertname":"DiskFull","severity":"page"}}]"#;
+    post_json(&post, alerts.port, body);
+    let service = http_service("checkout", &router);
+    let deck = Deck::new(&format!(
+        "{HEAD}[[host]]\nname = \"web-1\"\nnode_exporter = \"{}/metrics\"\n{service}{}\
+         [service.signals]\nmetrics = \"prom\"\nrequests = \
+         'http_requests_total{{version=\"{{arm}}\"}}'\n\
+         versions = {{ a = \"v1\", b = \"v2\" }}\n\
+         [[metrics]]\nname = \"prom\"\nprometheus = \"{}\"\n\
+         [[feed]]\nname = \"alerts\"\nalertmanager = \"{}\"\n",
+        node.url(),
+        probe(web.port),
+        prometheus.url(),
+        alerts.url()
+    ));
+    let _engine = deck.start_engine();
+    let found = until("a healthy look", || {
+        let (code, found) = status(&deck);
+        (code == 0 && found["incidents"][0]["name"] == "DiskFull").then_some(found)
+    });
+    for key in ["environment", "at", "score", "services", "hosts", "incidents", "sources"] {
+        assert!(found.get(key).is_some(), "{key} is missing: {found:#}");
+    }
+    assert_eq!(found["environment"], "test");
+    let service = &found["services"][0];
+    assert_eq!((&service["name"], &service["status"]), (&"checkout".into(), &"UP".into()));
+    assert_eq!(service["split"]["routers"][0]["canary"], 0.0);
+    assert!(found["hosts"][0]["memory_percent"].as_f64().is_some_and(|percent| percent > 0.0));
+    for source in found["sources"].as_array().expect("a list") {
+        assert_eq!(source["error"], "", "{found:#}");
+    }
+    deck.run(&["status"]).ends(0, "DiskFull");
+    let turns = |what: &str, code: i32, word: &str| {
+        until(what, || {
+            let (ended, found) = status(&deck);
+            (ended == code && found["services"][0]["status"] == word).then_some(())
+        });
+    };
+    web.delay(Duration::from_millis(500));
+    turns("a slow backend", 1, "DEGRADED");
+    web.delay(Duration::ZERO);
+    web.down(true);
+    turns("a stopped backend", 2, "DOWN");
+}
+
+fn post_json(url: &str, port: u16, body: &str) {
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("connects");
+    write!(
+        stream,
+        "POST {url} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Type: application/json\
+         \r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .expect("writes");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("reads");
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+}
+
+#[test]
+fn what_was_never_seen_is_unknown() {
+    let slow = Fake::serve("slow");
+    slow.delay(Duration::from_secs(20));
+    let deck = Deck::new(&format!(
+        "{HEAD}[[service]]\nname = \"late\"\n[[service.probe]]\nname = \"p\"\n\
+         http = \"http://127.0.0.1:{}/\"\ntimeout = \"20s\"\ninterval = \"30s\"\n",
+        slow.port
+    ));
+    deck.run(&["status", "--timeout", "1"]).ends(3, "UNKNOWN");
+}
+
+#[test]
+fn traffic_moves_truly_and_the_journal_proves_it() {
+    let (stable, canary) = (Fake::serve("stable"), Fake::serve("canary"));
+    let (stable, canary) = (stable.port, canary.port);
+    let (edge, front) = (servers::haproxy(stable, canary), nginx(stable, canary));
+    let (edge2, front2) = (servers::haproxy(stable, canary), nginx(stable, canary));
+    let both = nginx_service("duo", &front2, stable, canary);
+    let (_, second) = both.split_once("[[service.router]]").expect("a router");
+    let deck = Deck::new(&format!(
+        "{HEAD}{}{}{}[[service.router]]{second}",
+        haproxy_service("web", &edge),
+        nginx_service("shop", &front, stable, canary),
+        haproxy_service("duo", &edge2)
+    ));
+    let split = ["split", "web", "25", "--confirm", "web", "--reason", "try it"];
+    deck.run(&split).ends(0, "VERIFIED");
+    let found: Vec<u16> =
+        weights(&edge).iter().map(|weight| weight.parse().expect("a weight")).collect();
+    assert_eq!(u32::from(found[0]), u32::from(found[1]) * 3, "{found:?}");
+    assert_eq!(canary_of_100(edge.port), 25);
+    deck.run(&["split", "web", "60", "--confirm", "wbe", "--reason", "x"])
+        .ends(64, "--confirm web");
+    deck.run(&["split", "web", "60"]).ends(64, "--confirm web");
+    deck.run(&["rollback", "web", "--confirm", "web"]).ends(64, "--reason");
+    deck.run(&["split", "nosuch", "60"]).ends(64, "web, shop, duo");
+    deck.run(&["--read-only", "promote", "web", "--confirm", "web"]).ends(1, "REFUSED");
+    assert_eq!(canary_of_100(edge.port), 25, "nothing moved");
+    deck.run(&["split", "shop", "25", "--confirm", "sho", "--reason", "x"]).ends(0, "VERIFIED");
+    let share = canary_of_100(front.port);
+    assert!((23..=27).contains(&share), "{share}");
+    deck.run(&["promote", "duo", "--confirm", "duo", "--reason", "x"]).ends(0, "VERIFIED");
+    assert_eq!([edge2.port, front2.port].map(canary_of_100), [100, 100]);
+    for (service, ports) in [("duo", vec![edge2.port, front2.port]), ("web", vec![edge.port])] {
+        let words = ["rollback", service, "--confirm", service, "--reason", "errors rise"];
+        deck.run(&words).ends(0, "VERIFIED");
+        for port in ports {
+            assert_eq!(canary_of_100(port), 0, "{service}");
+        }
+    }
+    check_journal(&deck);
+}
+
+fn check_journal(deck: &Deck) {
+    deck.run(&["journal", "verify"]).ends(0, "chain whole");
+    deck.run(&["journal", "list"]).ends(0, "errors rise");
+    let said = deck.run(&["journal", "export", "--json"]).ends(0, "errors rise");
+    for line in said.out.lines() {
+        let record: Value = serde_json::from_str(line).expect("an object a line");
+        assert!(record["seq"].is_u64() && record["hash"].is_string(), "{line}");
+    }
+    let count = said.out.lines().count();
+    let pid = deck.engine().expect("the engine runs");
+    kill_process(pid, Signal::TERM).expect("it can be ended");
+    until("the end of the engine", || deck.engine().is_none().then_some(()));
+    damage(deck, "UPDATE records SET body = replace(body, 'try it', 'my bad')", |at| at < count);
+    damage(deck, &format!("DELETE FROM records WHERE seq = {count}"), |at| at == count);
+}
+
+/// Changes a copy of the journal; `expected` judges the record that `verify` names.
+fn damage(deck: &Deck, sql: &str, expected: impl Fn(usize) -> bool) {
+    let copy = Deck::new("");
+    std::fs::create_dir(copy.state()).expect("makes");
+    for file in std::fs::read_dir(deck.state()).expect("lists").flatten() {
+        if file.file_type().expect("a type").is_file() {
+            std::fs::copy(file.path(), copy.state().join(file.file_name())).expect("copies");
+        }
+    }
+    let conn = Connection::open(copy.state().join("journal.sqlite3")).expect("opens");
+    conn.execute_batch("DROP TRIGGER records_stay; DROP TRIGGER records_remain").expect("drops");
+    conn.execute_batch(sql).expect("the change itself works");
+    drop(conn);
+    let said = copy.run(&["journal", "verify"]).ends(1, "BROKEN at record ");
+    let place = said.out.split(' ').nth(3).expect("a number").trim_end_matches(':');
+    let place: usize = place.parse().expect("a number");
+    assert!(place > 0 && expected(place), "{sql}: {said:?}");
+}
+
+fn link(deck: &Deck) -> Link {
+    let options = Options { state_dir: deck.state(), config: deck.config(), read_only: false };
+    Link::connect(&options).expect("an engine answers")
+}
+
+/// Submits and waits for the end; the time between is what an operator waits.
+fn fire(link: &mut Link, id: &str, command: Ask) -> (Duration, OperationView) {
+    let route = until("a reading of every router", || {
+        let route = link.snapshot()?.services[0].route.clone()?;
+        route.routers.iter().all(|router| router.read.is_some()).then_some(route)
+    });
+    let expected = Some(Expected { set: route.set, fence: route.fence });
+    let submission = Submission {
+        id: id.to_owned(),
+        command,
+        expected,
+        seen: Untrusted::default(),
+        actor: Actor::engine(),
+        read_only: false,
+    };
+    let begin = Instant::now();
+    let reply = link.submit(&submission).expect("an answer");
+    let Reply::Accepted { fence: Some(fence), .. } = reply else { panic!("{reply:?}") };
+    loop {
+        let operation = link.snapshot().and_then(|snapshot| snapshot.services[0].operation.clone());
+        if let Some(operation) = operation
+            && operation.fence == fence
+            && matches!(operation.phase, Phase::Ended(_))
+        {
+            return (begin.elapsed(), operation);
+        }
+        assert!(begin.elapsed() < product::PATIENCE, "no end");
+        link.wait(Duration::from_secs(1));
+    }
+}
+
+fn median_rollback(name: &str, config: &str, limit: Duration) {
+    let deck = Deck::new(&format!("{HEAD}{config}"));
+    let _engine = deck.start_engine();
+    let mut link = link(&deck);
+    let mut times = Vec::new();
+    for turn in 0..20 {
+        let (service, reason) = (name.to_owned(), Untrusted::new("timing"));
+        let canary = Percent::new(50).expect("a percent");
+        let split = Ask::Split { service: service.clone(), canary, reason: reason.clone() };
+        for (id, command) in [("split", split), ("back", Ask::Rollback { service, reason })] {
+            let (spent, ended) = fire(&mut link, &format!("{id}-{turn}"), command);
+            assert_eq!(ended.phase, Phase::Ended(OperationResult::Verified), "{ended:#?}");
+            if id == "back" {
+                times.push(spent);
+            }
+        }
+    }
+    times.sort();
+    println!("{name}: Enter to VERIFIED: median {:?}, worst {:?}", times[10], times[19]);
+    assert!(times[10] < limit, "{times:?}");
+}
+
+#[test]
+fn a_rollback_is_verified_within_its_time() {
+    let edge = servers::haproxy(servers::free_port(), servers::free_port());
+    median_rollback("haproxy", &haproxy_service("haproxy", &edge), Duration::from_millis(50));
+    let (stable, canary) = (servers::free_port(), servers::free_port());
+    let front = nginx(stable, canary);
+    let config = nginx_service("nginx", &front, stable, canary);
+    median_rollback("nginx", &config, Duration::from_millis(400));
+}
+
+#[test]
+fn a_killed_engine_leaves_no_rollback_without_a_result() {
+    let router = Fake::serve("router");
+    let deck = Deck::new(&format!("{HEAD}{}", http_service("mail", &router)));
+    deck.run(&["split", "mail", "50", "--confirm", "mai", "--reason", "x"]).ends(0, "VERIFIED");
+    assert_eq!(router.split(), (50, 50));
+    router.delay(Duration::from_mins(1));
+    let before = router.puts();
+    let words = ["rollback", "mail", "--confirm", "mai", "--reason", "errors", "--no-wait"];
+    deck.run(&words).ends(0, "ACCEPTED");
+    until("the write", || (router.puts() > before).then_some(()));
+    kill_process(deck.engine().expect("the engine runs"), Signal::KILL).expect("it is ours");
+    until("the end of the engine", || deck.engine().is_none().then_some(()));
+    router.delay(Duration::ZERO);
+    // The next client starts another engine, which finishes what was begun.
+    deck.run(&["status"]);
+    let link = link(&deck);
+    let ended = until("a result", || {
+        let operation = link.snapshot()?.services[0].operation.clone()?;
+        matches!(operation.phase, Phase::Ended(_)).then_some(operation)
+    });
+    assert_eq!((ended.verb.as_str(), ended.to), ("rollback", Percent::ZERO), "{ended:#?}");
+    deck.run(&["journal", "list"]).ends(0, "errors");
+    // Whatever the result word says, asking again ends well.
+    let words = ["rollback", "mail", "--confirm", "mai", "--reason", "again"];
+    deck.run(&words).ends(0, "VERIFIED");
+    assert_eq!(router.split(), (100, 0));
+}
+
+#[test]
+fn a_stopped_client_stops_nobody_else() {
+    let router = Fake::serve("router");
+    let deck = Deck::new(&format!("{HEAD}{}", http_service("mail", &router)));
+    router.delay(Duration::from_secs(1));
+    let words = ["split", "mail", "50", "--confirm", "mai", "--reason", "x"];
+    let mut client =
+        deck.command(&words).stdout(Stdio::piped()).spawn().expect("the program starts");
+    until("the write", || (router.puts() > 0).then_some(()));
+    let pid = rustix::process::Pid::from_child(&client);
+    kill_process(pid, Signal::STOP).expect("it is ours");
+    router.delay(Duration::ZERO);
+    let words = ["rollback", "mail", "--confirm", "mai", "--reason", "y"];
+    deck.run(&words).ends(0, "VERIFIED");
+    assert_eq!(router.split(), (100, 0));
+    kill_process(pid, Signal::CONT).expect("it is ours");
+    let code = client.wait().expect("it ends").code();
+    assert!(matches!(code, Some(0 | 4)), "verified before, or superseded: {code:?}");
+}
+
+#[test]
+fn a_router_that_hangs_ends_in_unknown_with_a_way_by_hand() {
+    let router = Fake::serve("router");
+    let deck = Deck::new(&format!("{HEAD}{}", http_service("mail", &router)));
+    deck.run(&["split", "mail", "50", "--confirm", "mai", "--reason", "x"]).ends(0, "VERIFIED");
+    router.delay(Duration::from_mins(2));
+    let begin = Instant::now();
+    let words = ["rollback", "mail", "--confirm", "mai", "--reason", "errors"];
+    let said = deck.run(&words).ends(3, "UNKNOWN");
+    assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
+    let (_, manual) = said.out.split_once("by hand:").expect("a manual command");
+    assert!(manual.contains(&format!("127.0.0.1:{}", router.port)), "{manual}");
+    router.delay(Duration::ZERO);
+}
+
+#[test]
+fn wrong_calls_and_wrong_files_say_what_to_do() {
+    bare(&["status"]).ends(65, "quarterdeck config example");
+    bare(&["--nonsense"]).ends(64, "--nonsense");
+    bare(&["split", "web", "101"]).ends(64, "101");
+    bare(&["--version"]).ends(0, env!("CARGO_PKG_VERSION"));
+    bare(&["--help"]).ends(0, "Exit codes");
+    bare(&["completions", "bash"]).ends(0, "complete");
+    bare(&["man"]).ends(0, ".TH");
+    let schema = bare(&["config", "schema"]).ends(0, "$schema");
+    let _: Value = serde_json::from_str(&schema.out).expect("valid JSON");
+    let example = bare(&["config", "example"]).ends(0, "version = 1");
+    Deck::new(&example.out).run(&["check"]).ends(0, "ok: environment staging");
+    let deck = Deck::new("version = 1\n[environment]\nname = 5\n");
+    let place = format!("{}:3:8", deck.config().display());
+    deck.run(&["check"]).ends(65, &place);
+    deck.run(&["status"]).ends(65, &place);
+    std::fs::remove_file(deck.config()).expect("removes");
+    deck.run(&["check"]).ends(65, "config.toml");
+}
+
+#[test]
+fn one_state_directory_has_one_engine_and_one_owner() {
+    let deck = Deck::new(HEAD);
+    let _engine = deck.start_engine();
+    deck.run(&["engine"]).ends(1, "already runs");
+    let mode = |path: &Path| std::fs::metadata(path).expect("exists").permissions().mode() & 0o777;
+    assert_eq!(mode(&deck.state()), 0o700);
+    assert_eq!(mode(&deck.state().join("engine.sock")), 0o600);
+    assert_eq!(mode(&deck.state().join("journal.sqlite3")), 0o600);
+}
+
+#[test]
+fn secrets_stay_where_they_are() {
+    let secrets = ["sEcReT-from-env", "sEcReT-from-file"];
+    let router = Fake::serve("router");
+    let token = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(token.path(), secrets[1]).expect("writes");
+    let url = format!("http://127.0.0.1:{}/split", router.port);
+    let service = http_service("mail", &router).replace(
+        &format!("{{ url = \"{url}\" }}"),
+        &format!("{{ url = \"{url}\", token = {{ env = \"QD_TEST_TOKEN\" }} }}"),
+    );
+    let deck = Deck::new(&format!(
+        "{HEAD}{service}{}token = {{ file = \"{}\" }}\n",
+        probe(router.port),
+        token.path().display()
+    ));
+    let run = |words: &[&str]| {
+        let mut command = deck.command(words);
+        let output = command.env("QD_TEST_TOKEN", secrets[0]).output().expect("starts");
+        assert!(output.status.success(), "{words:?}: {output:?}");
+        [output.stdout, output.stderr].concat()
+    };
+    let mut seen = run(&["split", "mail", "50", "--confirm", "mai", "--reason", "x"]);
+    router.down(true);
+    // Reading fails now, and every failure is told.
+    let mut failed = deck.command(&["status", "--json"]);
+    let failed = failed.env("QD_TEST_TOKEN", secrets[0]).output().expect("starts");
+    seen.extend([failed.stdout, failed.stderr].concat());
+    seen.extend(run(&["journal", "export", "--json"]));
+    seen.extend(run(&["check"]));
+    let pid = deck.engine().expect("the engine runs").as_raw_nonzero();
+    seen.extend(std::fs::read(format!("/proc/{pid}/cmdline")).expect("reads"));
+    seen.extend(std::fs::read(deck.state().join("engine.log")).expect("reads"));
+    let seen = String::from_utf8_lossy(&seen);
+    for secret in secrets {
+        assert!(!seen.contains(secret), "{seen}");
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_a_promotion_and_lets_a_rollback_through() {
+    let router = Fake::serve("router");
+    let deck = Deck::new(&format!("{HEAD}{}", http_service("mail", &router)));
+    let mut wrapped = Command::new("/bin/sh");
+    // A file that may not grow answers with an error instead of a signal.
+    wrapped.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", product::PROGRAM]);
+    wrapped.args(deck.command(&["engine"]).get_args());
+    let engine = deck.start_engine_by(wrapped);
+    deck.run(&["split", "mail", "50", "--confirm", "mai", "--reason", "x"]).ends(0, "VERIFIED");
+    let limit = |bytes: Option<u64>| {
+        let limits = Rlimit { current: bytes, maximum: None };
+        rustix::process::prlimit(Some(engine.pid()), Resource::Fsize, limits).expect("it is ours");
+    };
+    limit(Some(4096));
+    let promote = ["promote", "mail", "--confirm", "mai", "--reason", "x"];
+    let said = deck.run(&promote);
+    assert!(said.code == 1 && said.out.contains("journal"), "{said:?}");
+    assert_eq!(router.split(), (50, 50), "nothing moved");
+    let rollback = ["rollback", "mail", "--confirm", "mai", "--reason", "no room left"];
+    deck.run(&rollback).ends(0, "VERIFIED");
+    assert_eq!(router.split(), (100, 0));
+    let banners = link(&deck);
+    until("a banner", || {
+        let head = banners.snapshot()?.head;
+        (head.journal != engine::snapshot::JournalState::Writable).then_some(())
+    });
+    limit(None);
+    // The refusal of the first try is what finds out that the journal takes records again.
+    until("a promotion", || (deck.run(&promote).code == 0).then_some(()));
+    assert_eq!(router.split(), (0, 100));
+    deck.run(&["journal", "list"]).ends(0, "no room left");
+    deck.run(&["journal", "verify"]).ends(0, "chain whole");
+}
