@@ -85,7 +85,8 @@ impl Console {
         let text = format!(
             "[environment]\nname = \"test\"\n\n[[service]]\nname = \"shop\"\nalias = \"shp\"\n\n\
              [[service.probe]]\nname = \"port\"\ntcp = \"127.0.0.1:9\"\n\n\
-             [[feed]]\nname = \"file\"\njson = {{ file = {file:?} }}\n"
+             [[feed]]\nname = \"file\"\njson = {{ file = '{}' }}\n",
+            file.display()
         );
         fs::write(&config, text).expect("the configuration");
         let state: PathBuf = dir.path().join("state");

@@ -1,7 +1,7 @@
 //! The tree keeps its own rules: who may name whom, how long a line or a file is, what is banned.
 //!
 //! Decides by reading the sources as text. Never builds or changes anything. Contract: one test
-//! for each rule; an offence is named as file:line.
+//! for each rule; an offence is named by file and line.
 
 use std::fs;
 use std::path::{Path, PathBuf};
