@@ -171,7 +171,7 @@ pub const BINDINGS: &[Binding] = table![
         "End the release in flight: all traffic to stable";
     Promote [Key::Char('P')], Service, Exposure, "promote", "All traffic to the canary";
     Shift [Key::Char('S')], Service, Exposure, "shift", "Give the canary a percent of the traffic";
-    Verify [Key::Char('v')], Service, Light, "verify", "Read every router of the service again, now";
+    Verify [Key::Char('v')], Service, Light, "verify", "Read all routers of the service, now";
     Acknowledge [Key::Char('a')], Incident, Light, "acknowledge", "Say that you have the incident";
     Escalate [Key::Char('e')], Incident, Confirmed, "escalate",
         "Hand the incident to the next level";
@@ -188,8 +188,8 @@ pub const BINDINGS: &[Binding] = table![
     Back [Key::Esc], Everywhere, None, "back", "Close, clear the filter, or leave the zoom";
     Filter [Key::Char('/')], Everywhere, None, "filter",
         "Show matching rows: words, !word, field:value";
-    Stop [Key::Char(' ')], Everywhere, None, "stop view", "Stop the view and go on; nothing else stops";
-    Timezone [Key::Char('t')], Everywhere, None, "time zone", "Next time zone for the times in panels";
+    Stop [Key::Char(' ')], Everywhere, None, "stop view", "Stop the view, or go on; only the view";
+    Timezone [Key::Char('t')], Everywhere, None, "time zone", "Next time zone for times in panels";
     Palette [Key::Char(':')], Everywhere, None, "palette", "Find a command by its name";
     Help [Key::Char('?')], Everywhere, None, "help", "This page";
     Faults [Key::Char('F')], Demo, None, "faults", "Break something in the sandbox";
