@@ -86,9 +86,7 @@ impl Console {
         let config = dir.path().join("config.toml");
         let text = "[environment]\nname = \"test\"\n\n[[service]]\nname = \"shop\"\nalias = \"shp\"\n\n\
              [[service.probe]]\nname = \"port\"\ntcp = \"127.0.0.1:9\"\n\n\
-             [[feed]]\nname = \"file\"\njson = {{ file = '{}' }}\n",
-            file.display()
-        );
+             [[feed]]\nname = \"file\"\njson = { file = \"feed.json\" }\n";
         fs::write(&config, text).expect("the configuration");
         let state: PathBuf = dir.path().join("state");
         let of = |path: &Path| path.to_str().expect("a plain path").to_owned();
