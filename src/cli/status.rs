@@ -148,7 +148,8 @@ fn plain(snapshot: &Snapshot, now: Now) -> String {
     let score = engine::score::score(&snapshot.services, &snapshot.hosts, &snapshot.incidents, now);
     let score = score.map_or_else(|| "unknown".to_owned(), |score| score.to_string());
     let environment = &snapshot.head.environment.name;
-    out += &format!("{environment}  health {score}  {}\n", now.wall.format("%Y-%m-%d %H:%M:%SZ"));
+    let at = now.wall.format("%Y-%m-%d %H:%M:%SZ");
+    out += &format!("{environment}  health {score}  {at}\n");
     for service in snapshot.services.iter() {
         out += &format!("{:<9} {}\n", service.status_at(now).word(), service.name);
         for probe in &service.probes {
