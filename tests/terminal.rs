@@ -84,7 +84,8 @@ impl Console {
         fs::write(dir.path().join("feed.json"), format!(r#"{{"incidents":[{incidents}]}}"#))
             .expect("the feed");
         let config = dir.path().join("config.toml");
-        let text = "[environment]\nname = \"test\"\n\n[[service]]\nname = \"shop\"\nalias = \"shp\"\n\n\
+        let text = "[environment]\nname = \"test\"\n\n\
+             [[service]]\nname = \"shop\"\nalias = \"shp\"\n\n\
              [[service.probe]]\nname = \"port\"\ntcp = \"127.0.0.1:9\"\n\n\
              [[feed]]\nname = \"file\"\njson = { file = \"feed.json\" }\n";
         fs::write(&config, text).expect("the configuration");
