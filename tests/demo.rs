@@ -13,7 +13,7 @@ use engine::types::{FailureKind, Group, Percent, Weights};
 use quarterdeck::demo::{Fault, Fleet, TOKEN_FILE};
 use quarterdeck::io::http::Client;
 use quarterdeck::io::router::http;
-use quarterdeck::io::settings::{HttpTarget, Secret};
+use quarterdeck::io::settings::{HttpTarget, RouterTarget, Secret};
 use serde_json::Value;
 
 /// A fault must show within this time.
@@ -436,4 +436,23 @@ fn the_adapter_tells_rejected_from_unknown() {
         assert!(start.elapsed() < budget * 4, "both calls keep to their budget");
     });
     assert_eq!(sandbox.fleet.split("checkout"), (90, 10));
+}
+
+#[test]
+fn the_sandbox_configures_itself_without_a_warning() {
+    let fleet = Fleet::start_with_load(0).expect("the sandbox starts");
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = fleet.write_config(dir.path()).expect("the configuration is written");
+    let text = std::fs::read_to_string(path).expect("it is there");
+    let loaded = quarterdeck::config::load(&text, dir.path(), &|_| None)
+        .unwrap_or_else(|problems| panic!("{problems:?}\n{text}"));
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    assert_eq!(loaded.engine.services.len(), 3);
+    assert_eq!(loaded.engine.probes.len(), 10);
+    assert_eq!(loaded.io.signals.iter().flatten().count(), 3);
+    for router in &loaded.io.routers {
+        let RouterTarget::Http(target) = router else { panic!("not an HTTP router") };
+        let Some(Secret::Known(token)) = &target.token else { panic!("the token is missing") };
+        assert_eq!(token, fleet.token());
+    }
 }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use engine::snapshot::{ServiceView, Snapshot};
+use engine::snapshot::{ProbeView, ServiceView, Snapshot};
 use engine::types::{Freshness, Status};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -28,12 +28,53 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot)
     }
     let chosen = shown.iter().position(|service| Some(&service.name) == scene.ui.service.as_ref());
     let range = window(shown.len(), chosen.unwrap_or_default(), inside.height - head);
+    let mut next = head;
     for (row, place) in (head..).zip(range) {
         put(buffer, inside, row, line(shown[place], inside.width, scene));
         if Some(place) == chosen {
             mark(buffer, inside, row, scene.theme.style(Role::Selection));
         }
+        next = row + 1;
     }
+    if let Some(service) = chosen.map(|place| shown[place]) {
+        probes(buffer, inside, next, service, scene);
+    }
+}
+
+/// The probes of the selected service, where the list leaves room.
+fn probes(buffer: &mut Buffer, inside: Rect, from: u16, service: &ServiceView, scene: Scene<'_>) {
+    let dim = scene.theme.style(Role::Dim);
+    if from + 1 >= inside.height || service.probes.is_empty() {
+        return;
+    }
+    put(buffer, inside, from, Line::from(Span::styled(format!("probes of {}", service.name), dim)));
+    for (row, probe) in (from + 1..inside.height).zip(&service.probes) {
+        let status = probe.status_at(scene.now);
+        let style = scene.theme.style(Role::of_status(status));
+        let word = format!("{} {}", scene.theme.status_symbol(status), status.word());
+        let columns = Columns::of(inside.width, scene.theme);
+        let mut spans = vec![
+            cell(&word, columns.status, style),
+            cell(&probe.name, columns.name, dim),
+            number(&words::latency(probe.latency), 7, dim),
+            number(&words::percent(probe.uptime_percent), 7, dim),
+            number(&words::age_of(probe.observed, scene.now), 6, dim),
+        ];
+        spans.extend(certificate(probe, scene));
+        spans.push(Span::styled(probe.message.display().to_owned(), dim));
+        put(buffer, inside, row, Line::from(spans));
+    }
+}
+
+/// Days until a certificate expires: time to renew at two weeks, trouble at three days.
+fn certificate(probe: &ProbeView, scene: Scene<'_>) -> Option<Span<'static>> {
+    let days = (probe.certificate_expires? - scene.now.wall).num_days();
+    let role = match days {
+        ..3 => Role::Down,
+        3..14 => Role::Degraded,
+        14.. => Role::Dim,
+    };
+    Some(Span::styled(format!("cert {days}d "), scene.theme.style(role)))
 }
 
 /// Widths by what fits: name, status, split, latency, spark, uptime, age; the rest is the error.
