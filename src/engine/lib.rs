@@ -9,6 +9,7 @@ pub mod analysis;
 pub mod command;
 pub mod counts;
 mod engine;
+mod expression;
 pub mod health;
 pub mod incident;
 mod ledger;
