@@ -24,8 +24,10 @@ pub mod score;
 pub mod settings;
 pub mod snapshot;
 pub mod text;
+pub mod trigger;
 pub mod types;
 mod watch;
+pub mod words;
 
 pub use crate::engine::Engine;
 pub use crate::ledger::line;

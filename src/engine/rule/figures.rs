@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use super::Values;
 use crate::reading::HostReading;
-use crate::snapshot::ArmView;
+use crate::snapshot::{ArmView, SignalsView};
+use crate::types::{Freshness, Now};
 
 macro_rules! names {
     ($($arm:literal)*) => {
@@ -73,6 +74,21 @@ pub fn values(
         }
     }
     values
+}
+
+/// The same of a service's section, where its newest look is fresh; nothing of an old one, so that
+/// every rule on it is no data.
+#[must_use]
+pub fn fresh(
+    signals: &SignalsView,
+    traffic: Option<f64>,
+    baseline: Option<&Values>,
+    now: Now,
+) -> Values {
+    let fresh = signals
+        .observed
+        .is_some_and(|at| Freshness::of(at.age(now), signals.interval) != Freshness::Stale);
+    if fresh { values(&signals.stable, &signals.canary, traffic, baseline) } else { Values::new() }
 }
 
 /// What stable shows now, under the names that a release keeps it by: `baseline.*`.
@@ -170,9 +186,13 @@ fn together(stable: &ArmView, canary: &ArmView) -> ArmView {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use chrono::DateTime;
+
     use super::*;
     use crate::reading::Disk;
-    use crate::types::Untrusted;
+    use crate::types::{Time, Untrusted};
 
     fn arm(requests: f64, errors: f64, latency: f64) -> ArmView {
         let busy = requests > 0.0;
@@ -233,6 +253,28 @@ mod tests {
         check(&values, "stable.error_rate", Some(1.0));
         assert!(!values.keys().any(|name| name.starts_with("service.")), "{values:?}");
         assert!(!values.keys().any(|name| name.starts_with("canary.")), "{values:?}");
+    }
+
+    #[test]
+    fn an_old_look_has_no_figures() {
+        let at = |seconds: u64| Now {
+            mono: Time(0) + Duration::from_secs(seconds),
+            wall: DateTime::UNIX_EPOCH,
+        };
+        let signals = SignalsView {
+            interval: Duration::from_secs(10),
+            window: Duration::from_secs(60),
+            stable: arm(600.0, 6.0, 100.0),
+            canary: arm(60.0, 6.0, 100.0),
+            at: None,
+            observed: Some(at(100)),
+            error: Untrusted::default(),
+        };
+        let now = |seconds| fresh(&signals, Some(10.0), None, at(seconds));
+        check(&now(130), "canary.error_rate", Some(10.0));
+        assert!(now(131).is_empty());
+        let never = SignalsView { observed: None, ..signals.clone() };
+        assert!(fresh(&never, None, None, at(100)).is_empty());
     }
 
     #[test]
