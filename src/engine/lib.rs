@@ -13,6 +13,7 @@ mod expression;
 pub mod health;
 pub mod incident;
 mod ledger;
+pub mod readiness;
 pub mod reading;
 pub mod record;
 mod recovery;

@@ -263,7 +263,7 @@ mod tests {
         };
         let signals = SignalsView {
             interval: Duration::from_secs(10),
-            window: Duration::from_secs(60),
+            window: Duration::from_mins(1),
             stable: arm(600.0, 6.0, 100.0),
             canary: arm(60.0, 6.0, 100.0),
             at: None,
