@@ -10,6 +10,7 @@ pub mod command;
 pub mod counts;
 mod engine;
 mod expression;
+pub mod freeze;
 pub mod health;
 pub mod incident;
 mod ledger;
