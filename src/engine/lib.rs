@@ -12,6 +12,7 @@ mod engine;
 mod expression;
 pub mod freeze;
 pub mod health;
+pub mod history;
 pub mod incident;
 mod ledger;
 pub mod readiness;
