@@ -5,6 +5,7 @@
 //! every outcome come in as [`Input`], everything to be done goes out as [`Effect`]. Contract:
 //! `handle` cannot fail, because failures are inputs; the same inputs give the same effects.
 
+pub mod analysis;
 pub mod command;
 pub mod counts;
 mod engine;
