@@ -12,8 +12,8 @@
 //! L(r) += x_c ln p(r) + x_s ln(1 - p(r)) = x_c ln r - (x_c + x_s) ln(1 + w (r - 1)) + const
 //! ```
 //!
-//! which is kept on a grid of ratios, less its value at the null `r_0`. The e-value against "at most
-//! `r_0`" is `mean_j exp(L(r_0 exp(0.15 j)) - L(r_0))`, j = 1..24, that against "at least" has
+//! which is kept on a grid of ratios, less its value at the null `r_0`. The e-value against "at
+//! most `r_0`" is `mean_j exp(L(r_0 exp(0.15 j)) - L(r_0))`, j = 1..24, that against "at least" has
 //! `exp(-0.15 j)`, j = 1..16: likelihood ratios of a monotone family, valid at every look and under
 //! every sequence of shares that does not look ahead. The nulls above `r_0` are tested likewise.
 //! Events that are not rare split less widely than this (hypergeometric below binomial in convex
@@ -241,8 +241,8 @@ impl Comparison {
             Some(rate) if rate > 0.0 => rate,
             Some(_) | None => events / all,
         };
-        // The odds of the canary to those at equal rates, each with a quarter of an event more, so that no
-        // event says little instead of everything.
+        // The odds of the canary to those at equal rates, each with a quarter of an event more, so
+        // that no event says little instead of everything.
         let ratio = (self.canary.events + 0.25) * (events - self.expected + 0.25)
             / ((self.stable.events + 0.25) * (self.expected + 0.25));
         let canary = stable_rate * ratio;

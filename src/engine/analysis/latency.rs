@@ -1,8 +1,9 @@
 //! Whole latency distributions, where a histogram exists.
 //!
-//! Decides whether the canary is slower at any bucket border. Never says PASS: a band that does not
-//! part is no proof of equality. Contract: pure; at most [`BORDERS_MAX`] borders; one state for each
-//! step, because the mixture over time is the same in both arms only while the split stands.
+//! Decides whether the canary is slower at any bucket border. Never says PASS: a band that
+//! does not part is no proof of equality. Contract: pure; at most [`BORDERS_MAX`] borders; one
+//! state for each step, because the mixture over time is the same in both arms only while the
+//! split stands.
 //!
 //! Time-uniform band around an empirical distribution (Howard & Ramdas 2022, "Sequential estimation
 //! of quantiles with applications to A/B testing and best-arm identification", theorem 2): with a
@@ -20,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::evidence::settled;
 
-/// Borders of a histogram that are used: more than any shipped default, and a scan of them is short.
+/// Borders of a histogram that are used: more than any shipped default, soon scanned.
 pub const BORDERS_MAX: usize = 64;
 /// The band holds from so many requests on; with fewer it is wider than 0.27 anyway.
 const REQUESTS_MIN: f64 = 100.0;

@@ -9,8 +9,8 @@
 //!
 //! ```text
 //! E_abs = mean_j (p1_j/p0)^x ((1-p1_j)/(1-p0))^(n-x)    p1_j = p0 exp(-0.3 j), j = 1..16   PASS
-//! and, where the objective is the control, of p0' = (1 + tol) p0
-//! E_up  = mean_j (p1_j/p0')^x ((1-p1_j)/(1-p0'))^(n-x)  odds(p1_j) = odds(p0') exp(0.15 j), j = 1..24
+//! and, where the objective is the control, above p0' = (1 + tol) p0, with p1_j in odds:
+//! E_up  = mean_j (p1_j/p0')^x ((1-p1_j)/(1-p0'))^(n-x)  o1_j = o0' exp(0.15 j), j = 1..24  FAIL
 //! ```
 
 use serde::{Deserialize, Serialize};

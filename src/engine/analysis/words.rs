@@ -233,7 +233,8 @@ mod tests {
             [0.0, 0.0],
             [0.0, 0.0],
             stable,
-            "NEED MORE DATA: no request was seen; about 340 more requests, some 3 min at this rate.",
+            "NEED MORE DATA: no request was seen; about 340 more requests, \
+             some 3 min at this rate.",
         );
     }
 
