@@ -284,6 +284,15 @@ impl Signal {
         Verdict::NeedMoreData { requests, at_rate }
     }
 
+    /// Canary requests until PASS is expected of a healthy canary, before it has any: at this share
+    /// of the traffic and stable's rate of events (each in 0 to 1). `None`: by evidence, never.
+    #[must_use]
+    pub fn foresee(&self, policy: &Policy, share: f64, rate: f64) -> Option<f64> {
+        let beside = self.comparison.foresee_pass(policy.beta, share, rate);
+        let alone = self.objective.as_ref().and_then(|o| o.foresee_pass(policy.beta, rate));
+        beside.into_iter().chain(alone).min_by(f64::total_cmp)
+    }
+
     /// Further canary requests until the nearest end.
     fn more(&self, policy: &Policy, control: Control) -> Option<f64> {
         let against_stable = || {
@@ -312,6 +321,40 @@ impl Signal {
     pub fn sentence(&self, verdict: &Verdict, policy: &Policy, control: Control) -> String {
         words::sentence(self, verdict, policy, control)
     }
+}
+
+/// What a self-test found: how often two equal halves were told apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SelfTest {
+    pub runs: u32,
+    /// More than α of the runs (twice, as each half is held against the other) says that the
+    /// events depend on one another: retries pinned to a backend, one client, one bad host.
+    pub alarms: u32,
+}
+
+/// Runs the policy on two halves of stable, so many looks for each run, each half as the canary of
+/// the other. A last run that is not full does not count, unless it alarms.
+#[must_use]
+pub fn self_test(
+    policy: &Policy,
+    looks: impl IntoIterator<Item = (Counts, Counts)>,
+    looks_per_run: u32,
+) -> SelfTest {
+    let fresh = || [0, 1].map(|_| Comparison::new(policy.tol, policy.harm_errors));
+    let mut found = SelfTest::default();
+    let (mut sides, mut taken) = (fresh(), 0);
+    for (a, b) in looks {
+        sides[0].observe(a, b);
+        sides[1].observe(b, a);
+        taken += 1;
+        let alarm = sides.iter().any(|side| side.fails(policy.alpha));
+        if alarm || taken >= looks_per_run {
+            found.runs += 1;
+            found.alarms += u32::from(alarm);
+            (sides, taken) = (fresh(), 0);
+        }
+    }
+    found
 }
 
 #[cfg(test)]
@@ -378,6 +421,28 @@ mod tests {
         assert_eq!(judge(&signal, Control::Stable), Verdict::Pass { road: Road::Objective });
         assert!(!signal.observe(None, counts(f64::NAN, 0.0)));
         assert!(!signal.observe(Some(counts(1.0, -1.0)), counts(1.0, 0.0)));
+    }
+
+    #[test]
+    fn a_step_without_enough_traffic_is_foreseen() {
+        let policy = Policy::default();
+        let both = Signal::new(Kind::Errors, &policy, Some(0.01));
+        let beside = Signal::new(Kind::Errors, &policy, None);
+        let few = |signal: &Signal, rate| signal.foresee(&policy, 0.05, rate);
+        assert_eq!(few(&beside, 0.0), None, "no error will ever come");
+        assert!(few(&both, 0.0).is_some_and(|requests| requests < 380.0));
+        assert!(few(&both, 0.002) < few(&beside, 0.002));
+        assert_eq!(few(&both, 0.02), few(&beside, 0.02), "an objective that stable breaks");
+    }
+
+    #[test]
+    fn dependent_events_alarm_in_the_self_test() {
+        let policy = Policy::default();
+        let half = |events| counts(50.0, events);
+        let calm = (0..600).map(|i| (half(f64::from(i % 2)), half(f64::from((i + 1) % 2))));
+        assert_eq!(self_test(&policy, calm, 60), SelfTest { runs: 10, alarms: 0 });
+        let storms = (0..600).map(|i| (half(0.0), half(if i % 60 < 3 { 40.0 } else { 0.0 })));
+        assert_eq!(self_test(&policy, storms, 57).alarms, 10);
     }
 
     #[test]

@@ -228,6 +228,20 @@ impl Comparison {
         until(&all, threshold(beta))
     }
 
+    /// Canary requests until PASS is expected of a canary that equals stable, with no look taken
+    /// yet: at this share of the canary and rate of events (each in 0 to 1).
+    #[must_use]
+    pub fn foresee_pass(&self, beta: f64, share: f64, rate: f64) -> Option<f64> {
+        if !(share > 0.0 && share < 1.0 && rate > 0.0 && rate <= 1.0) {
+            return None;
+        }
+        let mut gains = vec![0.0; self.below.len()];
+        let each = Split { share, canary: rate, total: rate / share };
+        each.add_to(&mut gains, self.null_pass, downwards);
+        let all: Vec<(f64, f64)> = gains.into_iter().skip(1).map(|gain| (0.0, gain)).collect();
+        until(&all, threshold(beta))
+    }
+
     /// What one canary request is expected to bring.
     fn outlook(&self) -> Option<Split> {
         let [stable, canary] = self.recent;
@@ -264,7 +278,7 @@ impl Split {
     /// Adds `L(r_i) - L(r_0)` for each ratio of the grid that starts at `null`, in such steps.
     fn add_to(&self, grid: &mut [f64], null: f64, step: impl Fn(usize) -> f64) {
         // The logarithm of what all probabilities of the ratio are divided by.
-        let whole = |ratio: f64| (self.share * (ratio - 1.0)).ln_1p();
+        let whole = |ratio: f64| (1.0 + self.share * (ratio - 1.0)).ln();
         let at_null = whole(null);
         let (mut last, mut factor) = (0.0, 1.0);
         let (mut ratio, mut ln_ratio) = (null, 0.0);
@@ -430,6 +444,16 @@ mod tests {
         let text = serde_json::to_string(&state).expect("plain data");
         let back: Comparison = serde_json::from_str(&text).expect("its own text");
         assert_eq!(back, state);
+    }
+
+    #[test]
+    fn a_pass_is_foreseen() {
+        let told = Comparison::new(0.1, 2.0).foresee_pass(BETA, 0.1, 0.01).expect("it passes");
+        let needed = (1..1000).find(|n| after(*n, look(90.0, 0.9), look(10.0, 0.1)).passes(BETA));
+        assert!((told - 10.0 * f64::from(needed.expect("it passes"))).abs() <= 10.0, "{told}");
+        for odd in [0.0, 1.0, f64::NAN] {
+            assert_eq!(Comparison::new(0.1, 2.0).foresee_pass(BETA, odd, 0.01), None);
+        }
     }
 
     #[test]

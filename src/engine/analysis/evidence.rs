@@ -4,15 +4,17 @@
 //! an *e-value* is a number whose mean is at most 1 while the null hypothesis holds, at every look;
 //! by Ville's inequality it ever reaches 1/α with a chance of at most α.
 
-/// Finest step kept of a log-likelihood or a sum. A multiple of it below a million has at most 15
-/// digits, so that it comes back from its JSON as the very same number.
-const STEP: f64 = 1e-9;
+/// Finest steps kept of a log-likelihood or a sum, in one. A multiple of such a step below a million
+/// has at most 15 digits, so that it comes back from its JSON as the very same number.
+const STEPS: f64 = 1e9;
+/// Added and taken away, it leaves a number below 2^51 rounded: 1.5 · 2^52.
+const ROUND: f64 = 6_755_399_441_055_744.0;
 
-/// To the nearest multiple of [`STEP`].
+/// To the nearest step.
 pub fn settled(value: f64) -> f64 {
-    let steps = (value / STEP).round();
+    let steps = value * STEPS;
     // Beyond that the spacing of the numbers is wider than the step.
-    if steps.abs() < 1e15 { steps / 1e9 } else { value }
+    if steps.abs() < 1e15 { ((steps + ROUND) - ROUND) / STEPS } else { value }
 }
 
 /// `ln(mean(exp(x)))`, by the greatest of them (log-sum-exp); of nothing, minus infinity.

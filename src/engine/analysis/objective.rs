@@ -97,6 +97,18 @@ impl Objective {
         least(|more| self.ln_e_below(self.after(more, 0.0)) >= threshold(beta))
     }
 
+    /// Requests until PASS of a canary with this rate of events, with none seen yet.
+    #[must_use]
+    pub fn foresee_pass(&self, beta: f64, rate: f64) -> Option<f64> {
+        if !(0.0..=1.0).contains(&rate) {
+            return None;
+        }
+        least(|more| {
+            let seen = Counts { requests: more, events: more * rate };
+            self.ln_e_below(seen) >= threshold(beta)
+        })
+    }
+
     /// Further requests until PASS when events go on at the observed rate; `None` when they never
     /// would be enough, or nothing was seen.
     #[must_use]

@@ -81,7 +81,8 @@ fn beside(signal: &Signal, with: &str) -> String {
     };
     let all = figure(stable.events + canary.events);
     let Some(share) = signal.comparison().share() else {
-        return "no request was seen".into();
+        let alone = |objective| alone(signal.kind(), objective).0;
+        return signal.objective().map_or_else(|| "no request was seen".into(), alone);
     };
     let share = percent(share);
     format!(
@@ -147,7 +148,20 @@ fn percent(part: f64) -> String {
 
 /// Counts are whole but for sources that count otherwise.
 fn figure(value: f64) -> String {
-    if (value - value.round()).abs() < 0.05 { format!("{value:.0}") } else { format!("{value:.1}") }
+    let whole = (value - value.round()).abs() < 0.05;
+    if whole { grouped(&format!("{value:.0}")) } else { format!("{value:.1}") }
+}
+
+/// "1,200"
+fn grouped(digits: &str) -> String {
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
 }
 
 /// "4.1", "12": never above the value.
@@ -164,7 +178,7 @@ fn rounded_up(value: f64) -> String {
     while value / unit > 100.0 {
         unit *= 10.0;
     }
-    format!("{:.0}", (value / unit).ceil() * unit)
+    grouped(&format!("{:.0}", (value / unit).ceil() * unit))
 }
 
 fn span(seconds: f64) -> String {
@@ -209,7 +223,7 @@ mod tests {
             [90.0, 18.0],
             [10.0, 2.0],
             stable,
-            "PASS: the canary had 120 of 1200 errors with 10 % of the traffic; \
+            "PASS: the canary had 120 of 1,200 errors with 10 % of the traffic; \
              less than 2.0× stable; by luck less than 1 in 20.",
         );
         check(
@@ -233,7 +247,7 @@ mod tests {
             [0.0, 0.0],
             [0.0, 0.0],
             stable,
-            "NEED MORE DATA: no request was seen; about 340 more requests, \
+            "NEED MORE DATA: 0 errors in 0 canary requests; about 340 more requests, \
              some 3 min at this rate.",
         );
     }
@@ -288,7 +302,7 @@ mod tests {
         assert_eq!(rounded_down(4.19), "4.1");
         assert_eq!(rounded_down(4.0), "4.0");
         assert_eq!(rounded_down(12.9), "12");
-        assert_eq!(rounded_up(1234.0), "1300");
+        assert_eq!(rounded_up(1234.0), "1,300");
         assert_eq!(one_in(0.005), "1 in 200");
     }
 }
