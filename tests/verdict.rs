@@ -10,7 +10,7 @@ mod streams;
 use engine::analysis::Policy;
 use streams::{Fails, Judge, Rng, STEPS, Traffic, median, release};
 
-const EQUAL: Traffic = Traffic { requests: 500.0, errors: 0.01, ratio: 1.0 };
+const EQUAL: Traffic = Traffic { requests: 500.0, errors: 0.01, ratio: 1.0, outage: 1.0 };
 
 fn policy(tol: f64) -> Policy {
     Policy { tol, ..Policy::default() }
@@ -35,7 +35,9 @@ fn equal_releases_do_not_fail() {
     let mut failed = 0;
     for seed in 0..300 {
         let mut judge = Fails::new(&policy(0.0));
-        let endings = release(EQUAL, &STEPS, seed, &mut [&mut judge]);
+        // Every fourth has an outage of both arms in each step.
+        let outage = if seed % 4 == 0 { 20.0 } else { 1.0 };
+        let endings = release(Traffic { outage, ..EQUAL }, &STEPS, seed, &mut [&mut judge]);
         failed += u32::from(endings[0].second.is_some());
     }
     assert!(failed <= 3, "{failed} of 300 equal releases failed");

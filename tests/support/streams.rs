@@ -105,18 +105,21 @@ pub struct Traffic {
     pub errors: f64,
     /// The canary's error rate over that of stable.
     pub ratio: f64,
+    /// In the third minute of each ten, both arms fail so many times as often.
+    pub outage: f64,
 }
 
 impl Traffic {
     /// One second of both arms. Errors and successes are drawn apart, so that requests are Poisson
     /// and errors binomial among them.
-    fn second(&self, percent: f64, rng: &mut Rng) -> (Counts, Counts) {
+    fn second(&self, second: u32, percent: f64, rng: &mut Rng) -> (Counts, Counts) {
         let mut arm = |requests: f64, rate: f64| {
             let events = rng.poisson(requests * rate);
             Counts { requests: events + rng.poisson(requests * (1.0 - rate)), events }
         };
         let canary = self.requests * percent / 100.0;
-        (arm(self.requests - canary, self.errors), arm(canary, self.errors * self.ratio))
+        let errors = if second % 600 / 60 == 2 { self.errors * self.outage } else { self.errors };
+        (arm(self.requests - canary, errors), arm(canary, errors * self.ratio))
     }
 }
 
@@ -146,7 +149,7 @@ pub fn release(
     for (percent, seconds) in steps {
         for _ in 0..*seconds {
             second += 1;
-            let (stable, canary) = traffic.second(*percent, &mut rng);
+            let (stable, canary) = traffic.second(second, *percent, &mut rng);
             let mut open = false;
             for (judge, ending) in judges.iter_mut().zip(&mut endings) {
                 if ending.second.is_some() {

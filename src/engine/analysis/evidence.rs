@@ -4,8 +4,8 @@
 //! an *e-value* is a number whose mean is at most 1 while the null hypothesis holds, at every look;
 //! by Ville's inequality it ever reaches 1/α with a chance of at most α.
 
-/// Finest steps kept of a log-likelihood or a sum, in one. A multiple of such a step below a million
-/// has at most 15 digits, so that it comes back from its JSON as the very same number.
+/// Finest steps kept of a log-likelihood or a sum, in one. A multiple of such a step below a
+/// million has at most 15 digits, so that it comes back from its JSON as the very same number.
 const STEPS: f64 = 1e9;
 /// Added and taken away, it leaves a number below 2^51 rounded: 1.5 · 2^52.
 const ROUND: f64 = 6_755_399_441_055_744.0;
