@@ -107,3 +107,6 @@ pub fn fold(entries: &[Entry]) -> Fold {
     fold.submissions.drain(..extra);
     fold
 }
+
+#[cfg(test)]
+mod tests;

@@ -940,3 +940,4 @@ fn same(split: Percent, canary: f64) -> bool {
         difference <= 1.0
     }
 }
+

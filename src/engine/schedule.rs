@@ -57,3 +57,6 @@ impl Schedule {
         Some(timer)
     }
 }
+
+#[cfg(test)]
+mod tests;
