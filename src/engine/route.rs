@@ -941,3 +941,5 @@ fn same(split: Percent, canary: f64) -> bool {
     }
 }
 
+#[cfg(test)]
+mod tests;
