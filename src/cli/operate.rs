@@ -82,7 +82,12 @@ fn run(
     // A rollback waits for nothing; anything else is decided on what the routers show.
     let patience = match command {
         Command::Rollback { .. } => Duration::ZERO,
-        _ => Duration::from_secs(5),
+        Command::Split { .. }
+        | Command::Promote { .. }
+        | Command::Abort { .. }
+        | Command::Verify { .. }
+        | Command::Acknowledge { .. }
+        | Command::Escalate { .. } => Duration::from_secs(5),
     };
     let first = wait_for(&mut link, Duration::from_secs(10), |snapshot| Some(snapshot.clone()))
         .ok_or_else(|| Exit::new(UNAVAILABLE, "the engine shows nothing"))?;
