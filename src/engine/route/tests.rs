@@ -332,3 +332,68 @@ fn exposure_is_the_most_that_any_router_shows() {
     check([Edge::Shows(10.0), Edge::Silent], None);
     assert_eq!(Rig::new().route.exposure(), None, "never read");
 }
+
+#[test]
+fn a_hold_corrects_toward_safety_only() {
+    let check = |other: u8, expected: [u8; 2]| {
+        let mut rig = Rig::new();
+        let mut written = [50; 2];
+        rig.begin(1, "rollback", 50, 0);
+        rig.play(Duration::from_secs(1), [Edge::Obeys; 2], &mut written);
+        rig.begin(2, "split", 0, 20);
+        rig.play(Duration::from_secs(1), [Edge::Obeys; 2], &mut written);
+        written[1] = other;
+        rig.play(Duration::from_secs(30), [Edge::Obeys; 2], &mut written);
+        assert_eq!(written, expected, "{other}");
+        assert_eq!(rig.raised.len(), usize::from(written[1] != 20), "{other}: {:?}", rig.raised);
+    };
+    check(40, [20, 20]);
+    check(10, [20, 10]);
+}
+
+#[test]
+fn a_correction_that_cannot_be_recorded_waits_unless_it_is_held() {
+    let check = |verb: &str, from: u8, to: u8, writes: usize| {
+        let mut rig = Rig::new();
+        rig.begin(1, verb, from, to);
+        let mut written = [from; 2];
+        rig.play(Duration::from_secs(1), [Edge::Obeys; 2], &mut written);
+        rig.with(|route, ctx| route.correction_appended(EDGES[0], true, ctx));
+        assert_eq!(rig.writes(), writes, "{verb}");
+    };
+    check("split", 0, 20, 0);
+    check("abort", 20, 0, 0);
+    check("rollback", 20, 0, 1);
+}
+
+#[test]
+fn the_same_wish_again_joins_the_operation_in_flight() {
+    let mut rig = Rig::new();
+    rig.begin(1, "rollback", 50, 0);
+    assert_eq!(rig.route.join("again"), Ok(None), "it waits for the journal too");
+    rig.durable(1);
+    let answered = |effects: &[Effect]| -> Vec<String> {
+        let told = effects.iter().filter_map(|effect| match effect {
+            Effect::Answer(Reply::Accepted { submission, fence: Some(Fence(1)) }) => {
+                Some(submission.clone())
+            }
+            Effect::Answer(reply) => panic!("{reply:?}"),
+            Effect::Probe { .. }
+            | Effect::ReadHost { .. }
+            | Effect::ReadFeed { .. }
+            | Effect::Measure { .. }
+            | Effect::SetSplit { .. }
+            | Effect::ReadSplit { .. }
+            | Effect::Append { .. }
+            | Effect::Acknowledge { .. }
+            | Effect::Escalate { .. } => None,
+        });
+        told.collect()
+    };
+    assert_eq!(answered(&rig.effects), ["s1", "again"]);
+    assert_eq!(rig.route.join("later"), Ok(Some(Fence(1))), "it is on record: at once");
+    rig.begin(2, "rollback", 50, 0);
+    let waits: Vec<bool> =
+        (0..=WAITING_MAX).map(|n| rig.route.join(&n.to_string()).is_ok()).collect();
+    assert_eq!(waits.iter().filter(|took| **took).count(), WAITING_MAX - 1, "its own is one");
+}
