@@ -52,6 +52,11 @@ fn settings(probes: u32, feeds: u32) -> Settings {
             .collect(),
         routers: Vec::new(),
         signals: None,
+        canary: None,
+        triggers: Vec::new(),
+        deploy: None,
+        recovery: None,
+        maintenance: None,
     });
     let probes = (0..probes).map(|place| Probe {
         service: ServiceId(place / PROBES_PER_SERVICE),
@@ -132,6 +137,7 @@ impl Bench {
                 | Effect::ReadSplit { .. }
                 | Effect::Acknowledge { .. }
                 | Effect::Escalate { .. }
+                | Effect::Task { .. }
                 | Effect::Answer(_) => panic!("nobody asks for this here: {effect:?}"),
             }
         }

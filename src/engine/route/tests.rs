@@ -54,6 +54,11 @@ impl Rig {
             probes: Vec::new(),
             routers: EDGES.to_vec(),
             signals: None,
+            canary: None,
+            triggers: Vec::new(),
+            deploy: None,
+            recovery: None,
+            maintenance: None,
         };
         let wall = chrono::DateTime::UNIX_EPOCH;
         Rig {
@@ -145,7 +150,8 @@ impl Rig {
                     | Effect::ReadFeed { .. }
                     | Effect::Measure { .. }
                     | Effect::Acknowledge { .. }
-                    | Effect::Escalate { .. } => panic!("no route asks for {effect:?}"),
+                    | Effect::Escalate { .. }
+                    | Effect::Task { .. } => panic!("no route asks for {effect:?}"),
                 }
             }
         }
@@ -386,7 +392,8 @@ fn the_same_wish_again_joins_the_operation_in_flight() {
             | Effect::ReadSplit { .. }
             | Effect::Append { .. }
             | Effect::Acknowledge { .. }
-            | Effect::Escalate { .. } => None,
+            | Effect::Escalate { .. }
+            | Effect::Task { .. } => None,
         });
         told.collect()
     };
