@@ -617,9 +617,10 @@ impl Ui {
         if burst && key.is_text() {
             return Vec::new();
         }
-        let chosen = match key {
-            Key::Char(c) => self.faults.iter().position(|fault| fault.key == c),
-            _ => None,
+        let chosen = if let Key::Char(c) = key {
+            self.faults.iter().position(|fault| fault.key == c)
+        } else {
+            None
         };
         if let Some(index) = chosen {
             return vec![Action::Fault(index), Action::Redraw];

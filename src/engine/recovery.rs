@@ -221,3 +221,6 @@ impl Fold {
         (open.facts.release == release).then_some(open)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -970,3 +970,6 @@ fn same(split: Percent, canary: f64) -> bool {
         difference <= 1.0
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,3 +59,6 @@ impl Schedule {
         Some(timer)
     }
 }
+
+#[cfg(test)]
+mod tests;
