@@ -60,8 +60,8 @@ async fn serve(options: &Options) -> Result<(), String> {
         return Ok(());
     };
     let loaded = crate::config::read(&options.config)?;
-    let (journal, entries) =
-        Journal::open(&options.state_dir).map_err(|failure| failure.text.to_string())?;
+    // A journal that cannot be written keeps nobody from a rollback.
+    let (journal, entries) = Journal::open_or_spool(&options.state_dir);
     let (inputs_in, inputs) = mpsc::unbounded_channel();
     let world = World::new(&loaded.engine, loaded.io, journal, &options.state_dir, inputs_in)
         .map_err(|failure| failure.text.to_string())?;
