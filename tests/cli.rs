@@ -1,5 +1,8 @@
 //! The whole program as an operator or a script drives it, against real servers on loopback.
 
+#[path = "support/nobody.rs"]
+#[expect(dead_code, reason = "shared with tests that need more of it")]
+mod nobody;
 #[path = "support/product.rs"]
 mod product;
 #[path = "support/servers.rs"]
@@ -17,7 +20,7 @@ use engine::command::{Command as Ask, Expected, Reply, Submission};
 use engine::record::OperationResult;
 use engine::snapshot::{OperationView, Phase};
 use engine::types::{Actor, Percent, Untrusted};
-use product::{Deck, Fake, bare, server_of, until};
+use product::{Deck, Fake, Said, bare, server_of, until};
 use quarterdeck::link::{Link, Options};
 use rusqlite::Connection;
 use rustix::process::{Resource, Rlimit, Signal, kill_process};
@@ -466,37 +469,220 @@ fn secrets_stay_where_they_are() {
     }
 }
 
-#[test]
-fn a_full_disk_refuses_a_promotion_and_lets_a_rollback_through() {
+/// A service behind an HTTP router, half on each version.
+fn half_and_half() -> (Fake, Deck) {
     let router = Fake::serve("router");
     let deck = Deck::new(&format!("{HEAD}{}", http_service("mail", &router)));
+    (router, deck)
+}
+
+const HALF: [&str; 7] = ["split", "mail", "50", "--confirm", "mai", "--reason", "x"];
+const PROMOTE: [&str; 6] = ["promote", "mail", "--confirm", "mai", "--reason", "x"];
+const ROLLBACK: [&str; 6] = ["rollback", "mail", "--confirm", "mai", "--reason", "no room left"];
+
+/// More exposure is refused, naming the place and what helps; a rollback goes on by the spool.
+fn only_safety_goes_on(router: &Fake, deck: &Deck, part: &str, run: &dyn Fn(&[&str]) -> Said) {
+    let said = run(&PROMOTE);
+    let place = deck.state().display().to_string();
+    assert!(said.code == 1 && said.out.contains(part) && said.out.contains(&place), "{said:#?}");
+    assert_ne!(router.split(), (0, 100), "nothing moved");
+    run(&ROLLBACK).ends(0, "VERIFIED");
+    assert_eq!(router.split(), (100, 0));
+    let said = run(&["journal", "verify"]);
+    assert!(said.out.contains("in the spool"), "{said:#?}");
+    let banners = link(deck);
+    until("a banner", || {
+        let head = banners.snapshot()?.head;
+        (head.journal != engine::snapshot::JournalState::Writable).then_some(())
+    });
+}
+
+/// The journal takes records again: the first promotion goes on, and the rollback is on record.
+fn all_goes_on(router: &Fake, run: &dyn Fn(&[&str]) -> Said) {
+    run(&PROMOTE).ends(0, "VERIFIED");
+    assert_eq!(router.split(), (0, 100));
+    run(&["journal", "list"]).ends(0, "no room left");
+    let said = run(&["journal", "verify"]).ends(0, "chain whole");
+    assert!(!said.out.contains("spool"), "{said:#?}");
+}
+
+fn end_engine(deck: &Deck) {
+    kill_process(deck.engine().expect("the engine runs"), Signal::KILL).expect("it is ours");
+    until("the end of the engine", || deck.engine().is_none().then_some(()));
+}
+
+#[test]
+fn a_full_disk_refuses_a_promotion_and_lets_a_rollback_through() {
+    let (router, deck) = half_and_half();
     let mut wrapped = Command::new("/bin/sh");
     // A file that may not grow answers with an error instead of a signal.
     wrapped.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", product::PROGRAM]);
     wrapped.args(deck.command(&["engine"]).get_args());
     let engine = deck.start_engine_by(wrapped);
-    deck.run(&["split", "mail", "50", "--confirm", "mai", "--reason", "x"]).ends(0, "VERIFIED");
+    let run = |words: &[&str]| deck.run(words);
+    run(&HALF).ends(0, "VERIFIED");
     let limit = |bytes: Option<u64>| {
         let limits = Rlimit { current: bytes, maximum: None };
         rustix::process::prlimit(Some(engine.pid()), Resource::Fsize, limits).expect("it is ours");
     };
     limit(Some(4096));
-    let promote = ["promote", "mail", "--confirm", "mai", "--reason", "x"];
-    let said = deck.run(&promote);
-    assert!(said.code == 1 && said.out.contains("journal"), "{said:?}");
-    assert_eq!(router.split(), (50, 50), "nothing moved");
-    let rollback = ["rollback", "mail", "--confirm", "mai", "--reason", "no room left"];
-    deck.run(&rollback).ends(0, "VERIFIED");
-    assert_eq!(router.split(), (100, 0));
-    let banners = link(&deck);
-    until("a banner", || {
-        let head = banners.snapshot()?.head;
-        (head.journal != engine::snapshot::JournalState::Writable).then_some(())
-    });
+    only_safety_goes_on(&router, &deck, "journal", &run);
     limit(None);
-    // The refusal of the first try is what finds out that the journal takes records again.
-    until("a promotion", || (deck.run(&promote).code == 0).then_some(()));
-    assert_eq!(router.split(), (0, 100));
-    deck.run(&["journal", "list"]).ends(0, "no room left");
-    deck.run(&["journal", "verify"]).ends(0, "chain whole");
+    all_goes_on(&router, &run);
+}
+
+/// A file system of its own, as small as asked for; unmounted with the test.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    /// `None` where this user may not mount; a limit of file sizes stands in for it then.
+    fn mount(place: &Path) -> Option<SmallDisk> {
+        std::fs::create_dir(place).expect("makes");
+        let mut command = Command::new("/bin/mount");
+        command.args(["-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs"]).arg(place);
+        let done = command.output().is_ok_and(|output| output.status.success());
+        done.then(|| SmallDisk(place.to_owned()))
+    }
+
+    fn remount(&self, option: &str) {
+        let mut command = Command::new("/bin/mount");
+        command.args(["-o", &format!("remount,{option}")]).arg(&self.0);
+        let output = command.output().expect("it starts");
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    fn fill(&self) {
+        let mut file = std::fs::File::create(self.0.join("filler")).expect("makes");
+        while file.write_all(&[7; 512]).is_ok() {}
+    }
+
+    fn free(&self) {
+        std::fs::remove_file(self.0.join("filler")).expect("removes");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // An engine that was just killed may hold it for a moment: lazily.
+        let _ = Command::new("/bin/umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_disk_that_is_really_full_lets_a_rollback_through() {
+    let (router, deck) = half_and_half();
+    let run = |words: &[&str]| deck.run(words);
+    let Some(disk) = SmallDisk::mount(&deck.state()) else {
+        println!("no mount: a_full_disk_refuses_a_promotion_and_lets_a_rollback_through stands");
+        return;
+    };
+    run(&HALF).ends(0, "VERIFIED");
+    disk.fill();
+    only_safety_goes_on(&router, &deck, "disk is full: make room", &run);
+    disk.free();
+    all_goes_on(&router, &run);
+    // An engine that starts on a full disk reads what is there and moves traffic to safety.
+    run(&HALF).ends(0, "VERIFIED");
+    disk.fill();
+    end_engine(&deck);
+    only_safety_goes_on(&router, &deck, "make room", &run);
+    disk.free();
+    end_engine(&deck);
+    all_goes_on(&router, &run);
+}
+
+#[test]
+fn a_corrupt_journal_lets_a_rollback_through() {
+    let (router, deck) = half_and_half();
+    let run = |words: &[&str]| deck.run(words);
+    run(&HALF).ends(0, "VERIFIED");
+    end_engine(&deck);
+    let path = deck.state().join("journal.sqlite3");
+    let conn = Connection::open(&path).expect("opens");
+    conn.execute_batch("DROP TRIGGER records_stay; UPDATE records SET hash = 'x' WHERE seq = 2")
+        .expect("the change itself works");
+    drop(conn);
+    only_safety_goes_on(&router, &deck, "is broken at record 2", &run);
+    run(&["journal", "verify"]).ends(1, "BROKEN at record 2");
+    // What the text asks for.
+    for name in ["journal.sqlite3", "journal.sqlite3-wal", "journal.sqlite3-shm", "journal.head"] {
+        let _ = std::fs::rename(deck.state().join(name), deck.dir.path().join(name));
+    }
+    all_goes_on(&router, &run);
+}
+
+#[test]
+fn a_journal_that_another_process_locks_lets_a_rollback_through() {
+    let (router, deck) = half_and_half();
+    let run = |words: &[&str]| deck.run(words);
+    run(&HALF).ends(0, "VERIFIED");
+    let other = Connection::open(deck.state().join("journal.sqlite3")).expect("opens");
+    let lock = || other.execute_batch("BEGIN IMMEDIATE").expect("takes the lock");
+    lock();
+    only_safety_goes_on(&router, &deck, "another process holds its lock", &run);
+    other.execute_batch("ROLLBACK").expect("lets go");
+    all_goes_on(&router, &run);
+    // The same for an engine that starts while it is locked.
+    run(&HALF).ends(0, "VERIFIED");
+    end_engine(&deck);
+    lock();
+    only_safety_goes_on(&router, &deck, "another process holds its lock", &run);
+    other.execute_batch("ROLLBACK").expect("lets go");
+    all_goes_on(&router, &run);
+}
+
+#[test]
+fn a_journal_that_may_not_be_written_lets_a_rollback_through() {
+    let (router, deck) = half_and_half();
+    let program = deck.dir.path().join("quarterdeck");
+    // The original may stand where nobody else may look.
+    std::fs::copy(product::PROGRAM, &program).expect("copies");
+    for path in [deck.dir.path(), &program, &deck.config()] {
+        nobody::give(path);
+    }
+    let run = |words: &[&str]| {
+        let mut command = Command::new(&program);
+        command.args(deck.command(words).get_args()).current_dir(deck.dir.path());
+        nobody::become_nobody(command.stdin(Stdio::null()));
+        let output = command.output().expect("the program starts");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let code = output.status.code().unwrap_or(-1);
+        Said { code, out: text(&output.stdout), err: text(&output.stderr) }
+    };
+    run(&HALF).ends(0, "VERIFIED");
+    let path = deck.state().join("journal.sqlite3");
+    let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&path).expect("exists"));
+    assert!(owner != 0, "the engine runs without privileges");
+    let pid = deck.engine().expect("the engine runs");
+    kill_process(pid, Signal::TERM).expect("it can be ended");
+    until("the end of the engine", || deck.engine().is_none().then_some(()));
+    nobody::mode(&path, 0o400);
+    only_safety_goes_on(&router, &deck, "give the engine's user", &run);
+    nobody::mode(&path, 0o600);
+    all_goes_on(&router, &run);
+    // A directory that lost its owner's right to write gets it back.
+    end_engine(&deck);
+    nobody::mode(&deck.state(), 0o500);
+    run(&ROLLBACK).ends(0, "VERIFIED");
+    assert_eq!(router.split(), (100, 0));
+}
+
+#[test]
+fn a_read_only_state_directory_says_what_to_do() {
+    let (router, deck) = half_and_half();
+    let Some(disk) = SmallDisk::mount(&deck.state()) else {
+        println!("no mount: a_journal_that_may_not_be_written_lets_a_rollback_through stands");
+        return;
+    };
+    deck.run(&HALF).ends(0, "VERIFIED");
+    end_engine(&deck);
+    disk.remount("ro");
+    let said = deck.run(&ROLLBACK);
+    let place = deck.state().display().to_string();
+    assert!(said.code != 0 && said.err.contains(&place), "{said:#?}");
+    assert!(said.err.contains("--state-dir"), "{said:#?}");
+    // What the text asks for.
+    let other = Deck::new(&std::fs::read_to_string(deck.config()).expect("reads"));
+    other.run(&ROLLBACK).ends(0, "VERIFIED");
+    assert_eq!(router.split(), (100, 0));
 }
