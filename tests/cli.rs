@@ -8,6 +8,8 @@ mod product;
 #[path = "support/servers.rs"]
 #[expect(dead_code, reason = "shared with tests that need more of it")]
 mod servers;
+#[path = "support/small_disk.rs"]
+mod small_disk;
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -26,6 +28,7 @@ use rusqlite::Connection;
 use rustix::process::{Resource, Rlimit, Signal, kill_process};
 use serde_json::Value;
 use servers::Server;
+use small_disk::SmallDisk;
 
 const HEAD: &str = "version = 1\n[environment]\nname = \"test\"\n";
 
@@ -529,43 +532,6 @@ fn a_full_disk_refuses_a_promotion_and_lets_a_rollback_through() {
     only_safety_goes_on(&router, &deck, "journal", &run);
     limit(None);
     all_goes_on(&router, &run);
-}
-
-/// A file system of its own, as small as asked for; unmounted with the test.
-struct SmallDisk(std::path::PathBuf);
-
-impl SmallDisk {
-    /// `None` where this user may not mount; a limit of file sizes stands in for it then.
-    fn mount(place: &Path) -> Option<SmallDisk> {
-        std::fs::create_dir(place).expect("makes");
-        let mut command = Command::new("/bin/mount");
-        command.args(["-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs"]).arg(place);
-        let done = command.output().is_ok_and(|output| output.status.success());
-        done.then(|| SmallDisk(place.to_owned()))
-    }
-
-    fn remount(&self, option: &str) {
-        let mut command = Command::new("/bin/mount");
-        command.args(["-o", &format!("remount,{option}")]).arg(&self.0);
-        let output = command.output().expect("it starts");
-        assert!(output.status.success(), "{output:?}");
-    }
-
-    fn fill(&self) {
-        let mut file = std::fs::File::create(self.0.join("filler")).expect("makes");
-        while file.write_all(&[7; 512]).is_ok() {}
-    }
-
-    fn free(&self) {
-        std::fs::remove_file(self.0.join("filler")).expect("removes");
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // An engine that was just killed may hold it for a moment: lazily.
-        let _ = Command::new("/bin/umount").arg("-l").arg(&self.0).status();
-    }
 }
 
 #[test]
