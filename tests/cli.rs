@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use engine::command::{Command as Ask, Expected, Reply, Submission};
 use engine::record::OperationResult;
-use engine::snapshot::{OperationView, Phase};
+use engine::snapshot::{OperationView, Phase, RouteState};
 use engine::types::{Actor, Percent, Untrusted};
 use product::{Deck, Fake, Said, bare, server_of, until};
 use quarterdeck::link::{Link, Options};
@@ -97,14 +97,66 @@ fn canary_of_100(port: u16) -> usize {
 
 /// HAProxy's own word for the two weights.
 fn weights(server: &Server) -> [String; 2] {
-    ["stable", "canary"].map(|name| {
-        let socket = server.directory.path().join("admin.sock");
-        let mut stream = UnixStream::connect(socket).expect("connects");
-        writeln!(stream, "get weight app/{name}").expect("writes");
+    told_weights(server).expect("HAProxy answers")
+}
+
+/// `None` while its socket changes hands in a reload.
+fn told_weights(server: &Server) -> Option<[String; 2]> {
+    let ask = |name: &str| {
+        let mut stream = UnixStream::connect(server.directory.path().join("admin.sock")).ok()?;
+        writeln!(stream, "get weight app/{name}").ok()?;
         let mut text = String::new();
-        stream.read_to_string(&mut text).expect("reads");
-        text.split(' ').next().unwrap_or("").trim().to_owned()
-    })
+        stream.read_to_string(&mut text).ok()?;
+        Some(text.split(' ').next().unwrap_or("").trim().to_owned())
+    };
+    Some([ask("stable")?, ask("canary")?])
+}
+
+/// With a master that can be told to reload, and that its guard ends with its workers.
+struct Reloadable {
+    server: Server,
+    master: rustix::process::Pid,
+}
+
+impl Reloadable {
+    fn start() -> Reloadable {
+        let arguments = |port: u16, path: &Path| {
+            let dir = path.display();
+            let text = format!(
+                "global\n stats socket {dir}/admin.sock mode 600 level admin\n\
+                 defaults\n mode http\n timeout connect 2s\n timeout client 5s\n \
+                 timeout server 5s\n\
+                 frontend fe\n bind 127.0.0.1:{port}\n default_backend app\n\
+                 backend app\n balance roundrobin\n server stable 127.0.0.1:1 weight 100\n \
+                 server canary 127.0.0.1:2 weight 100\n"
+            );
+            std::fs::write(path.join("haproxy.cfg"), text).expect("a config file");
+            let words = [format!("{dir}/pid"), format!("{dir}/haproxy.cfg")];
+            ["-W", "-db", "-p", &words[0], "-f", &words[1]].map(str::to_owned).to_vec()
+        };
+        let ready = |_, path: &Path| path.join("admin.sock").exists() && path.join("pid").exists();
+        let server = servers::start("/usr/sbin/haproxy", arguments, ready);
+        let pid = until("its process id", || {
+            let text = std::fs::read_to_string(server.directory.path().join("pid")).ok()?;
+            rustix::process::Pid::from_raw(text.lines().next()?.trim().parse().ok()?)
+        });
+        Reloadable { server, master: pid }
+    }
+
+    /// Returns when the new worker answers with the weights of its configuration.
+    fn reload(&self) {
+        kill_process(self.master, Signal::USR2).expect("it is ours");
+        let lost = ["100", "100"].map(str::to_owned);
+        until("the reload", || (told_weights(&self.server)? == lost).then_some(()));
+    }
+}
+
+impl Drop for Reloadable {
+    fn drop(&mut self) {
+        // The master takes its workers along, which a kill would not.
+        let _ = kill_process(self.master, Signal::TERM);
+        until("the end of HAProxy", || told_weights(&self.server).is_none().then_some(()));
+    }
 }
 
 fn status(deck: &Deck) -> (i32, Value) {
@@ -651,4 +703,39 @@ fn a_read_only_state_directory_says_what_to_do() {
     let other = Deck::new(&std::fs::read_to_string(deck.config()).expect("reads"));
     other.run(&ROLLBACK).ends(0, "VERIFIED");
     assert_eq!(router.split(), (100, 0));
+}
+
+#[test]
+fn a_reload_that_loses_the_weights_is_seen_within_two_reads() {
+    let edge = Reloadable::start();
+    let config = haproxy_service("web", &edge.server) + "reread = \"1s\"\n";
+    let deck = Deck::new(&format!("{HEAD}{config}"));
+    deck.run(&["split", "web", "25", "--confirm", "web", "--reason", "x"]).ends(0, "VERIFIED");
+    let link = link(&deck);
+    let route = || link.snapshot().and_then(|snapshot| snapshot.services[0].route.clone());
+    until("a settled route", || (route()?.state == RouteState::Verified).then_some(()));
+    edge.reload();
+    let since = quarterdeck::io::clock::now().mono;
+    let mut reads = std::collections::BTreeSet::new();
+    let seen = until("the drift", || {
+        let route = route()?;
+        let read = route.routers[0].read?.mono;
+        if read > since {
+            reads.insert(read);
+        }
+        (route.state == RouteState::Drifted).then_some(route)
+    });
+    assert!(reads.len() <= 2, "{reads:?}");
+    assert_eq!(seen.routers[0].canary, Some(50.0), "what is shown is what was read");
+    assert_eq!(seen.set.map(Percent::get), Some(25), "what is wanted has not changed");
+    let said = deck.run(&["status"]);
+    assert!(said.out.contains("DRIFTED"), "{said:#?}");
+    deck.run(&["journal", "list"]).ends(0, "set is 25 %");
+
+    // After an emergency rollback the same reload is undone.
+    deck.run(&["rollback", "web", "--confirm", "web", "--reason", "y"]).ends(0, "VERIFIED");
+    edge.reload();
+    until("the correction", || (told_weights(&edge.server)?[1] == "0").then_some(()));
+    until("a settled route", || (route()?.state == RouteState::Verified).then_some(()));
+    deck.run(&["journal", "list"]).ends(0, "set again");
 }
