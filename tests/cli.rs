@@ -14,7 +14,7 @@ mod small_disk;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -649,24 +649,31 @@ fn a_journal_that_another_process_locks_lets_a_rollback_through() {
     all_goes_on(&router, &run);
 }
 
-#[test]
-fn a_journal_that_may_not_be_written_lets_a_rollback_through() {
-    let (router, deck) = half_and_half();
+/// Gives the deck away, with a copy of the program: the original may stand where nobody may look.
+fn program_of_nobody(deck: &Deck) -> PathBuf {
     let program = deck.dir.path().join("quarterdeck");
-    // The original may stand where nobody else may look.
     std::fs::copy(product::PROGRAM, &program).expect("copies");
     for path in [deck.dir.path(), &program, &deck.config()] {
         nobody::give(path);
     }
-    let run = |words: &[&str]| {
-        let mut command = Command::new(&program);
-        command.args(deck.command(words).get_args()).current_dir(deck.dir.path());
-        nobody::become_nobody(command.stdin(Stdio::null()));
-        let output = command.output().expect("the program starts");
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let code = output.status.code().unwrap_or(-1);
-        Said { code, out: text(&output.stdout), err: text(&output.stderr) }
-    };
+    program
+}
+
+fn run_as_nobody(deck: &Deck, program: &Path, words: &[&str]) -> Said {
+    let mut command = Command::new(program);
+    command.args(deck.command(words).get_args()).current_dir(deck.dir.path());
+    nobody::become_nobody(command.stdin(Stdio::null()));
+    let output = command.output().expect("the program starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let code = output.status.code().unwrap_or(-1);
+    Said { code, out: text(&output.stdout), err: text(&output.stderr) }
+}
+
+#[test]
+fn a_journal_that_may_not_be_written_lets_a_rollback_through() {
+    let (router, deck) = half_and_half();
+    let program = program_of_nobody(&deck);
+    let run = |words: &[&str]| run_as_nobody(&deck, &program, words);
     run(&HALF).ends(0, "VERIFIED");
     let path = deck.state().join("journal.sqlite3");
     let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&path).expect("exists"));
@@ -738,4 +745,29 @@ fn a_reload_that_loses_the_weights_is_seen_within_two_reads() {
     until("the correction", || (told_weights(&edge.server)?[1] == "0").then_some(()));
     until("a settled route", || (route()?.state == RouteState::Verified).then_some(()));
     deck.run(&["journal", "list"]).ends(0, "set again");
+}
+
+#[test]
+fn an_engine_that_may_not_signal_nginx_says_so() {
+    if !nobody::is_root() {
+        println!("only root can start an nginx that this user may not signal");
+        return;
+    }
+    let (stable, canary) = (servers::free_port(), servers::free_port());
+    let front = nginx(stable, canary);
+    let file = front.directory.path().join("split.conf");
+    for path in [front.directory.path(), &file] {
+        nobody::give(path);
+    }
+    let config = nginx_service("shop", &front, stable, canary);
+    let (head, tail) = config.split_once("test = [").expect("a test");
+    let (_, tail) = tail.split_once(']').expect("its end");
+    let deck = Deck::new(&format!("{HEAD}{head}test = [\"/bin/true\"]{tail}"));
+    let program = program_of_nobody(&deck);
+    let before = std::fs::read_to_string(&file).expect("reads");
+    let words = ["split", "shop", "25", "--confirm", "sho", "--reason", "x"];
+    let said = run_as_nobody(&deck, &program, &words);
+    assert!(said.code != 0 && said.out.contains("must run as nginx's user"), "{said:#?}");
+    assert!(said.out.contains("the previous file is put back"), "{said:#?}");
+    assert_eq!(std::fs::read_to_string(&file).expect("reads"), before);
 }
