@@ -50,7 +50,10 @@ pub fn run(options: &Options) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("starting the runtime: {error}"))?;
-    tokio::task::LocalSet::new().block_on(&runtime, serve(options))
+    let result = tokio::task::LocalSet::new().block_on(&runtime, serve(options));
+    // A disk that does not answer must not keep the process.
+    runtime.shutdown_background();
+    result
 }
 
 async fn serve(options: &Options) -> Result<(), String> {
