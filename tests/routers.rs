@@ -519,6 +519,40 @@ fn a_full_disk_leaves_the_old_file_and_says_so() {
 }
 
 #[test]
+fn a_disk_that_hangs_holds_up_nobody() {
+    let nginx = Nginx::start();
+    let mut writer = nginx.writer("/__generation", None);
+    assert_eq!(set(&mut writer, 10, 1), WriteAnswer::Applied);
+    // A pipe without a reader stands where the temporary file belongs: opening it does not return.
+    let pipe = nginx.dir.path().join(".split.conf.new");
+    let made = Command::new("/usr/bin/mkfifo").arg(&pipe).status().expect("mkfifo starts");
+    assert!(made.success());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let answer = runtime.block_on(async {
+        let started = Instant::now();
+        let budget = Duration::from_millis(500);
+        let client = client();
+        let change = writer.set(&client, weights(50), Fence(2), budget);
+        let (answer, tick) = tokio::join!(change, async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            started.elapsed()
+        });
+        assert!(tick < Duration::from_millis(300), "others went on meanwhile: {tick:?}");
+        assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+        answer
+    });
+    runtime.shutdown_background();
+    assert!(why(&answer).contains("unknown") && why(&answer).contains("the disk did not answer"));
+    assert!((read(&writer).expect("reads").0 - 10.0).abs() < f64::EPSILON);
+    // The disk answers again, with an error: a pipe cannot be made durable.
+    let mut text = String::new();
+    fs::File::open(&pipe).and_then(|mut pipe| pipe.read_to_string(&mut text)).expect("reads");
+    assert_eq!(set(&mut writer, 50, 3), WriteAnswer::Applied);
+    assert!((read(&writer).expect("reads").0 - 50.0).abs() < f64::EPSILON);
+}
+
+#[test]
 fn missing_permission_says_what_the_operator_must_do() {
     const TEST: &str = "missing_permission_says_what_the_operator_must_do";
     if nobody::ran_as_nobody(&[TEST]) {

@@ -377,3 +377,43 @@ fn hang_up(place: &Place<'_>) -> Result<(Pid, Vec<Pid>), Failure> {
     })?;
     Ok((master, old))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_change_that_the_disk_held_up_never_lands_after_a_newer_one() {
+        let disk = Arc::<Disk>::default();
+        let landed = Arc::<Mutex<Vec<u64>>>::default();
+        let work = |fence: u64, held: Option<std::sync::mpsc::Receiver<()>>| {
+            let landed = Arc::clone(&landed);
+            move || {
+                if let Some(held) = held {
+                    held.recv().expect("is let go");
+                }
+                landed.lock().expect("no thread panicked").push(fence);
+                Ok(())
+            }
+        };
+        let change = |fence: u64, budget: u64, held| {
+            let deadline = Deadline::after(Duration::from_millis(budget));
+            Arc::clone(&disk).change(Fence(fence), deadline, work(fence, held))
+        };
+        let (go, held) = std::sync::mpsc::channel();
+        let first = change(1, 50, Some(held)).await.expect_err("held up");
+        assert_eq!(first.kind, FailureKind::Timeout, "{}", first.text);
+        // The second waits behind the first and is given up too; the third is the newest.
+        let second = change(2, 50, None).await.expect_err("held up");
+        assert_eq!(second.kind, FailureKind::Timeout, "{}", second.text);
+        let third = change(3, 10_000, None);
+        let (third, ()) = tokio::join!(third, async {
+            tokio::task::yield_now().await;
+            go.send(()).expect("the first waits");
+        });
+        third.expect("lands");
+        let late = change(2, 10_000, None).await.expect_err("superseded");
+        assert_eq!(late.kind, FailureKind::Refused, "{}", late.text);
+        assert_eq!(*landed.lock().expect("no thread panicked"), [1, 3]);
+    }
+}
