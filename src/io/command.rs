@@ -1,10 +1,10 @@
 //! Runs a program by its argument list.
 //!
-//! Decides what such a program gets and how it ends: no shell, a cleared environment, limits of the
-//! kernel's, a process group of its own that is killed as a whole. Never passes a secret on a command line by itself,
-//! and never shows an argument in an error, since a user may have put one there. Contract: `run`
-//! returns within its timeout plus `REAP_TIMEOUT` and keeps at most [`OUTPUT_BYTES_MAX`] of each
-//! stream; whatever the program leaves behind in its group is killed.
+//! Decides what such a program gets and how it ends: no shell, a cleared environment, limits on
+//! what it uses, a process group of its own that is killed as a whole. Never passes a secret on a
+//! command line by itself, and never shows an argument in an error, since a user may have put one
+//! there. Contract: `run` returns within its timeout plus `REAP_TIMEOUT` and keeps at most
+//! [`OUTPUT_BYTES_MAX`] of each stream; whatever the program leaves behind in its group is killed.
 
 use std::io;
 use std::process::{ExitStatus, Stdio};

@@ -2,9 +2,10 @@
 //!
 //! Decides how long, how large and how far an exchange may go: one deadline over everything, a
 //! body limit held while it streams, redirects only by hand and to the same origin, compression
-//! only where asked for, no name of a link-local address. Never uses a proxy of the environment, never sends a secret to another
-//! origin than the target's, never puts a header's value, a user or a query into an error text.
-//! Contract: `send` returns within the target's timeout and keeps at most `body_bytes_max` bytes.
+//! only where asked for, no name of a link-local address. Never uses a proxy of the environment,
+//! never sends a secret to another origin than the target's, never puts a header's value, a user or
+//! a query into an error text. Contract: `send` returns within the target's timeout and keeps at
+//! most `body_bytes_max` bytes.
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
