@@ -25,6 +25,9 @@ pub(super) const NAME: &str = "journal.sqlite3";
 /// engine's patience, so that a rollback is in the spool before it is sent.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// Records that the head may be behind: more than one operation writes, however busy it is.
+const HEAD_LAG_MAX: u64 = 64;
+
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS records (
     seq INTEGER PRIMARY KEY, body TEXT NOT NULL, prev TEXT NOT NULL, hash TEXT NOT NULL);
@@ -37,6 +40,8 @@ pub struct Journal {
     /// Or why there is none; every append tries again.
     conn: Result<Connection, Failure>,
     chain: Chain,
+    /// Records that the head was told of.
+    settled: u64,
     dir: PathBuf,
     /// Device and inode of the file that is open: a file moved away is written to no more.
     file: Option<(u64, u64)>,
@@ -57,17 +62,24 @@ impl Journal {
         let Loaded { conn, chain, records, headless } = load(dir)?;
         let mut entries = entries_of(&records)?;
         let file = identity(dir);
-        let mut journal =
-            Journal { conn: Ok(conn), chain, dir: dir.to_owned(), file, spool: open_spool(dir) };
-        let known = journal.chain.clone();
+        let known = chain.clone();
+        let mut journal = Journal {
+            conn: Ok(conn),
+            settled: chain.seq,
+            chain,
+            dir: dir.to_owned(),
+            file,
+            spool: open_spool(dir),
+        };
         let notes: Vec<Entry> = headless.then(|| headless_note(dir, &known)).into_iter().collect();
         if journal.spooled() > 0 || headless {
             // What cannot be merged now stays in the spool for the next append.
             let all: Vec<(&Entry, bool)> = notes.iter().map(|entry| (entry, false)).collect();
             let _ = journal.append_all(&all);
-        } else if known.seq == 0 {
+        }
+        if journal.lags() || known.seq == 0 {
             // From now on a head that is missing was taken away.
-            let _ = head::store(dir, &known);
+            journal.settle();
         }
         let mut merged = known;
         let mut rest = Vec::new();
@@ -98,7 +110,8 @@ impl Journal {
                 entries.push(entry.clone());
             }
         }
-        let journal = Journal { conn: Err(failure), chain, dir: dir.to_owned(), file: None, spool };
+        let (conn, settled, dir) = (Err(failure), chain.seq, dir.to_owned());
+        let journal = Journal { conn, chain, settled, dir, file: None, spool };
         (journal, entries)
     }
 
@@ -169,12 +182,26 @@ impl Journal {
             }
         }
         self.chain = chain;
-        // The head may lag; the next append writes it again.
-        let _ = head::store(&self.dir, &self.chain);
+        if self.chain.seq - self.settled >= HEAD_LAG_MAX {
+            self.settle();
+        }
         if let Ok(spool) = &mut self.spool {
             let _ = spool.clear();
         }
         Ok(())
+    }
+
+    /// Whether the head waits to be written.
+    #[must_use]
+    pub fn lags(&self) -> bool {
+        self.settled != self.chain.seq
+    }
+
+    /// Writes the head; for when nobody waits for an append. It may stay behind, where it cannot be
+    /// written: the next one says more.
+    pub fn settle(&mut self) {
+        let _ = head::store(&self.dir, &self.chain);
+        self.settled = self.chain.seq;
     }
 
     /// Opens the journal anew where it could not be opened or its file was moved. It must end where
@@ -210,6 +237,14 @@ impl Journal {
         self.conn = opened;
         if self.spool.is_err() {
             self.spool = open_spool(&self.dir);
+        }
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        if self.lags() {
+            self.settle();
         }
     }
 }
