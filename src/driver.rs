@@ -246,6 +246,7 @@ impl Driver {
                 | Effect::Measure { .. }
                 | Effect::SetSplit { .. }
                 | Effect::ReadSplit { .. }
+                | Effect::Task { .. }
                 | Effect::Append { .. }
                 | Effect::Acknowledge { .. }
                 | Effect::Escalate { .. } => self.world.perform(effect),
@@ -277,7 +278,7 @@ const URGENT: u8 = 2;
 fn rank(input: &Input) -> u8 {
     match input {
         Input::Submitted(_) => 0,
-        Input::SplitSet { .. } | Input::SplitRead { .. } => 1,
+        Input::SplitSet { .. } | Input::SplitRead { .. } | Input::TaskEnded { .. } => 1,
         Input::Appended { .. } | Input::Responded { .. } => 2,
         Input::Probed { .. } | Input::HostRead { .. } | Input::Measured { .. } => 3,
         Input::FeedRead { .. } => 4,

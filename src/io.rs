@@ -24,7 +24,7 @@ use std::rc::Rc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
-use engine::reading::{SplitReading, WriteAnswer};
+use engine::reading::{SplitReading, TaskAnswer, WriteAnswer};
 use engine::types::{Failure, FailureKind, Fence, Untrusted, Weights};
 use engine::{Effect, Input};
 use tokio::sync::{Mutex, mpsc};
@@ -172,6 +172,10 @@ impl World {
                     Input::SplitRead { id, router, result }
                 });
             }
+            Effect::Task { id, .. } => self.spawn(async move {
+                let why = Untrusted::new("no task is configured");
+                Input::TaskEnded { id, answer: TaskAnswer::Failed { output: why } }
+            }),
             Effect::Append { id, entry, safety } => {
                 // The journal's thread lives as long as this world does.
                 let _ = self.journal.send(Append { id, entry, safety });

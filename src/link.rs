@@ -269,6 +269,7 @@ fn empty() -> Snapshot {
             started: epoch,
             journal: engine::snapshot::JournalState::Writable,
             banners: Vec::new(),
+            freezes: Vec::new(),
         }),
         services: Arc::new(Vec::<ServiceView>::new()),
         hosts: Arc::new(Vec::<HostView>::new()),

@@ -689,7 +689,18 @@ impl Ui {
                     self.acking.remove(key);
                 }
             }
-            Command::Verify { .. } | Command::Escalate { .. } => {}
+            Command::Deploy { .. }
+            | Command::Run { .. }
+            | Command::Pause { .. }
+            | Command::Resume { .. }
+            | Command::Reply { .. }
+            | Command::Freeze { .. }
+            | Command::Thaw { .. }
+            | Command::StopTheLine { .. }
+            | Command::Trigger { .. }
+            | Command::Mark { .. }
+            | Command::Verify { .. }
+            | Command::Escalate { .. } => {}
         }
         // The end may be in the snapshot before the answer is here.
         self.tell_ended(live, now);

@@ -332,7 +332,7 @@ fn fire(link: &mut Link, id: &str, command: Ask) -> (Duration, OperationView) {
         let route = link.snapshot()?.services[0].route.clone()?;
         route.routers.iter().all(|router| router.read.is_some()).then_some(route)
     });
-    let expected = Some(Expected { set: route.set, fence: route.fence });
+    let expected = Some(Expected { set: route.set, fence: route.fence, release: None });
     let submission = Submission {
         id: id.to_owned(),
         command,

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use engine::command::{Command, Expected, Reply, Submission};
+use engine::command::{Command, Reply, Submission};
 use engine::record::OperationResult;
 use engine::snapshot::{OperationView, Phase, ServiceView, Snapshot};
 use engine::types::{Actor, Fence, Percent, Untrusted};
@@ -113,10 +113,7 @@ fn run(
     let submission = Submission {
         id: submission_id(),
         seen: Untrusted::new(&stands(service)),
-        expected: service
-            .route
-            .as_ref()
-            .map(|route| Expected { set: route.set, fence: route.fence }),
+        expected: service.expected(),
         command,
         // The engine replaces it by what the kernel says.
         actor: Actor::engine(),

@@ -18,7 +18,7 @@ use crate::rng::Rng;
 use crate::route::{Context, HOLD, Operation, Route};
 use crate::schedule::{Schedule, Timer};
 use crate::settings::Settings;
-use crate::snapshot::{Head, Phase, ServiceView, Snapshot, SourceView};
+use crate::snapshot::{Head, Phase, Readiness, ServiceView, Snapshot, SourceView};
 use crate::types::{
     Actor, EffectId, Failure, FeedId, Fence, Group, HostId, Now, Percent, ProbeId, RouterId,
     ServiceId, Severity, Time, Untrusted,
@@ -287,6 +287,8 @@ impl Engine {
                 });
                 self.dirty.sources = true;
             }
+            // Nothing asks for a task yet.
+            Input::TaskEnded { .. } => {}
             Input::Appended { id, result } => self.appended(id, &result, now, effects),
             Input::Responded { id, key, result } => {
                 self.responded(id, &key, result, now, effects);
@@ -525,20 +527,12 @@ impl Engine {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        let (service, reason) = match &submission.command {
-            Command::Split { service, reason, .. }
-            | Command::Promote { service, reason }
-            | Command::Abort { service, reason }
-            | Command::Rollback { service, reason } => (Some(service), reason.clone()),
-            Command::Verify { service } => (Some(service), Untrusted::default()),
-            Command::Acknowledge { .. } | Command::Escalate { .. } => (None, Untrusted::default()),
-        };
         let event = Event::Refused {
             submission: submission.id.clone(),
             verb: submission.command.verb().to_owned(),
-            service: service.cloned(),
+            service: submission.command.service().map(str::to_owned),
             why: why.clone(),
-            reason,
+            reason: submission.command.reason().cloned().unwrap_or_default(),
             seen: submission.seen.clone(),
         };
         let id = self.id();
@@ -565,6 +559,16 @@ impl Engine {
             Command::Abort { service, reason } | Command::Rollback { service, reason } => {
                 self.change(submission, service, Percent::ZERO, reason, now, effects)
             }
+            Command::Deploy { .. }
+            | Command::Run { .. }
+            | Command::Pause { .. }
+            | Command::Resume { .. }
+            | Command::Reply { .. }
+            | Command::Freeze { .. }
+            | Command::Thaw { .. }
+            | Command::StopTheLine { .. }
+            | Command::Trigger { .. }
+            | Command::Mark { .. } => Err("nothing carries releases yet".to_owned()),
             Command::Verify { service } => {
                 let service = self.known(service)?;
                 for router in self.settings.service(service).routers.clone() {
@@ -751,6 +755,7 @@ impl Engine {
             started: self.started,
             journal: self.ledger.state.clone(),
             banners: self.banners.clone(),
+            freezes: Vec::new(),
         }
     }
 
@@ -781,6 +786,10 @@ impl Engine {
                         .then(|| route.view(&self.settings, traffic)),
                     signals,
                     operation: route.operation_view(&self.settings),
+                    release: None,
+                    readiness: Readiness::default(),
+                    triggers: Vec::new(),
+                    history: Vec::new(),
                 }
             })
             .collect()

@@ -100,7 +100,20 @@ pub fn fold(entries: &[Entry]) -> Fold {
             | Event::Escalated { .. }
             | Event::IncidentOpened { .. }
             | Event::IncidentResolved { .. }
-            | Event::IncidentsChanged { .. } => {}
+            | Event::IncidentsChanged { .. }
+            | Event::ReleaseStarted(_)
+            | Event::StepStarted { .. }
+            | Event::StepEnded { .. }
+            | Event::CanaryStep { .. }
+            | Event::Look(_)
+            | Event::Answered { .. }
+            | Event::ReleaseChanged { .. }
+            | Event::ReleaseEnded { .. }
+            | Event::TriggerFired { .. }
+            | Event::TriggerSet { .. }
+            | Event::Frozen { .. }
+            | Event::Thawed { .. }
+            | Event::Marked { .. } => {}
         }
     }
     let extra = fold.submissions.len().saturating_sub(SUBMISSIONS_MAX);

@@ -119,7 +119,7 @@ pub enum Step {
 impl Guard {
     /// Arms `verb` for a service; why not, when the service has nothing to move.
     pub fn open(verb: Verb, service: &ServiceView, now: Now) -> Result<Guard, String> {
-        let Some(route) = &service.route else {
+        let (Some(route), Some(expected)) = (&service.route, service.expected()) else {
             return Err(format!("{} has no router: it is only watched", service.name));
         };
         let mut fields = vec![(Field::Alias, String::new())];
@@ -133,7 +133,7 @@ impl Guard {
             verb,
             service: service.name.clone(),
             alias: service.alias.clone(),
-            expected: Expected { set: route.set, fence: route.fence },
+            expected,
             opened: now,
             last_key: now.mono,
             fields,
