@@ -21,7 +21,7 @@ use crate::rng::Rng;
 use crate::route::{Context, HOLD, Operation, Route};
 use crate::schedule::{Schedule, Timer};
 use crate::settings::Settings;
-use crate::snapshot::{Head, JournalState, Phase, Readiness, ServiceView, Snapshot, SourceView};
+use crate::snapshot::{Head, Phase, Readiness, ServiceView, Snapshot, SourceView};
 use crate::types::{
     Actor, EffectId, Failure, FeedId, Fence, Group, HostId, Now, Percent, ProbeId, RouterId,
     ServiceId, Severity, Time, Untrusted,
@@ -688,10 +688,6 @@ impl Engine {
             if !unreadable.is_empty() {
                 let names = unreadable.join(", ");
                 return Err(format!("{names} cannot be read: no more exposure until it can"));
-            }
-            if let JournalState::Spooling { why } | JournalState::Lost { why } = &self.ledger.state
-            {
-                return Err(format!("the journal cannot be written: {why}"));
             }
         }
         self.fence.0 += 1;
