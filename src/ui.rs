@@ -816,6 +816,9 @@ impl Ui {
     /// The incidents that the filter lets through, in the engine's order.
     #[must_use]
     pub fn incidents<'a>(&self, picture: &'a Snapshot) -> Vec<&'a IncidentView> {
+        if self.filter.is_empty() {
+            return picture.incidents.open.iter().collect();
+        }
         let shown = picture.incidents.open.iter().filter(|incident| {
             let mut fields = vec![
                 ("name", incident.name.display()),

@@ -84,8 +84,17 @@ pub fn draw_in(
     let scene = Scene { live, ui, theme, now: shown_at, clock: now };
     if area.width < WIDTH_MIN || area.height < HEIGHT_MIN {
         one_line(buffer, area, scene);
-        return;
+    } else {
+        whole(buffer, area, scene);
     }
+    match theme.symbols {
+        Symbols::Unicode => {}
+        Symbols::Ascii => only_ascii(buffer, area),
+    }
+}
+
+fn whole(buffer: &mut Buffer, area: Rect, scene: Scene<'_>) {
+    let Scene { live, ui, theme, clock: now, .. } = scene;
     let areas = areas(area, live, ui);
     header::draw(buffer, areas.header, scene);
     if let Some(picture) = ui.shown(live) {
@@ -119,6 +128,22 @@ fn draw_panel(buffer: &mut Buffer, at: Rect, panel: Panel, scene: Scene<'_>, pic
         Panel::Hosts => hosts::draw(buffer, at, scene, picture),
         Panel::Journal => journal::draw(buffer, at, scene, picture),
         Panel::Sources => sources::draw(buffer, at, scene, picture),
+    }
+}
+
+/// Replaces what a terminal without Unicode cannot show, whoever wrote it.
+fn only_ascii(buffer: &mut Buffer, area: Rect) {
+    let area = area.intersection(buffer.area);
+    for place in area.positions() {
+        let Some(cell) = buffer.cell_mut(place) else { continue };
+        let plain = match cell.symbol() {
+            symbol if symbol.is_ascii() => continue,
+            "–" | "·" => "-",
+            "…" => "~",
+            "│" => "|",
+            _ => "?",
+        };
+        cell.set_symbol(plain);
     }
 }
 
@@ -290,13 +315,19 @@ fn overlay(
     boxed(buffer, at, theme, title, Role::Focus)
 }
 
-/// One line at a row of an area; rows outside are not drawn.
+/// One line at a row of an area; rows outside are not drawn. What does not fit is cut, and an
+/// ellipsis says so.
 fn put(buffer: &mut Buffer, at: Rect, row: u16, line: impl Into<Line<'static>>) {
     let at = at.intersection(buffer.area);
     if row >= at.height || at.width == 0 {
         return;
     }
-    line.into().render(Rect { y: at.y + row, height: 1, ..at }, buffer);
+    let line = line.into();
+    let cut = words::width(line.to_string().trim_end()) > usize::from(at.width);
+    line.render(Rect { y: at.y + row, height: 1, ..at }, buffer);
+    if cut && let Some(last) = buffer.cell_mut((at.right() - 1, at.y + row)) {
+        last.set_symbol("…");
+    }
 }
 
 /// Puts the row's own background, or reverse, over a whole line.
