@@ -1,5 +1,7 @@
 //! The sandbox fleet from outside: its ports are read from the configuration it generates.
 
+#[path = "demo/place.rs"]
+mod place;
 #[path = "demo/visible.rs"]
 mod visible;
 

@@ -19,7 +19,7 @@ use engine::types::{Actor, Now, Untrusted};
 use ratatui::crossterm::event::{self, KeyCode, KeyEventKind, KeyModifiers};
 
 use crate::io::clock;
-use crate::io::terminal::{self, Screen};
+use crate::io::terminal::{self, Screen, Told};
 use crate::link::{Link, Wake};
 use crate::ui::keymap::Key;
 use crate::ui::theme::{Depth, Symbols, Theme};
@@ -87,6 +87,18 @@ impl ColorChoice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitKind {
     Quit,
+    /// By a signal, or a terminal that hung up.
+    Signal(i32),
+}
+
+impl ExitKind {
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            ExitKind::Quit => 0,
+            ExitKind::Signal(signal) => terminal::exit_code(signal),
+        }
+    }
 }
 
 enum Message {
@@ -94,7 +106,7 @@ enum Message {
     InputEnded,
     Engine(Wake),
     Replied(Command, Result<Reply, String>),
-    Continued,
+    Told(Told),
 }
 
 /// Runs the console until the operator leaves.
@@ -109,8 +121,7 @@ pub fn run(link: Link, mut options: Options) -> Result<ExitKind, String> {
     let (sender, messages) = mpsc::channel();
     let text = |error: io::Error| format!("terminal: {error}");
     forward_wakes(link.clone(), sender.clone()).map_err(text)?;
-    terminal::watch_hang_up().map_err(text)?;
-    forward_signals(&sender).map_err(text)?;
+    forward_told(&sender).map_err(text)?;
     let screen = Screen::enter().map_err(text)?;
     read_input(sender.clone()).map_err(text)?;
     let snapshot = link.snapshot();
@@ -163,7 +174,7 @@ impl Console {
             // Everything that is ready is taken before one frame is drawn.
             while let Some(message) = next {
                 match self.take(message)? {
-                    After::Quit => return Ok(ExitKind::Quit),
+                    After::End(kind) => return Ok(kind),
                     After::Draw => dirty = true,
                     After::Nothing => {}
                 }
@@ -187,7 +198,7 @@ impl Console {
                 Some(event) => self.handle(event),
                 None => Ok(After::Nothing),
             },
-            Message::InputEnded => Ok(After::Quit),
+            Message::InputEnded => Ok(After::End(ExitKind::Quit)),
             Message::Engine(Wake::Changed) => {
                 self.fetch();
                 self.handle(Event::Changed)
@@ -198,10 +209,11 @@ impl Console {
                 self.fetch();
                 self.handle(Event::Replied(command, answer))
             }
-            Message::Continued => {
+            Message::Told(Told::Continued) => {
                 self.screen.again()?;
                 Ok(After::Draw)
             }
+            Message::Told(Told::End(signal)) => Ok(After::End(ExitKind::Signal(signal))),
         }
     }
 
@@ -228,7 +240,7 @@ impl Console {
         let mut after = After::Nothing;
         for action in actions {
             match action {
-                Action::Quit => return Ok(After::Quit),
+                Action::Quit => return Ok(After::End(ExitKind::Quit)),
                 Action::Redraw => after = After::Draw,
                 Action::Suspend => {
                     self.screen.suspend()?;
@@ -281,7 +293,7 @@ impl Console {
 enum After {
     Nothing,
     Draw,
-    Quit,
+    End(ExitKind),
 }
 
 /// The longest wait for the engine; only bounds the call, a change wakes it at once.
@@ -294,13 +306,14 @@ fn forward_wakes(mut link: Link, sender: Sender<Message>) -> io::Result<()> {
     Ok(())
 }
 
-fn forward_signals(sender: &Sender<Message>) -> io::Result<()> {
-    let (continued, told) = mpsc::channel();
-    terminal::watch_signals(continued)?;
+fn forward_told(sender: &Sender<Message>) -> io::Result<()> {
+    let (teller, told) = mpsc::channel();
+    terminal::watch_hang_up(teller.clone())?;
+    terminal::watch_signals(teller)?;
     let sender = sender.clone();
-    thread::Builder::new().name("continued".to_owned()).spawn(move || {
-        for () in told {
-            if sender.send(Message::Continued).is_err() {
+    thread::Builder::new().name("told".to_owned()).spawn(move || {
+        for told in told {
+            if sender.send(Message::Told(told)).is_err() {
                 return;
             }
         }
