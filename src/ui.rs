@@ -15,6 +15,7 @@ use engine::snapshot::{IncidentView, Phase, ServiceView, Snapshot};
 use engine::types::{Fence, Now, Time, Untrusted};
 
 pub mod filter;
+pub mod gate;
 pub mod guard;
 pub mod keymap;
 pub mod svg;
@@ -390,13 +391,13 @@ impl Ui {
     }
 
     fn arm(&mut self, verb: Verb, live: Option<&Snapshot>, now: Now) {
-        let Some(service) = self.selected_service(live) else {
+        let (Some(service), Some(picture)) = (self.selected_service(live), live) else {
             return self.say("no service is selected", now);
         };
         if self.lost.is_some() && verb.danger() == Danger::Exposure {
             return self.alarm("the engine is lost: no more exposure on old data", now);
         }
-        match Guard::open(verb, service, now) {
+        match Guard::open(verb, service, picture, now) {
             Ok(guard) => self.mode = Mode::Guard(Box::new(guard)),
             Err(why) => self.say(&why, now),
         }

@@ -264,19 +264,25 @@ fn a_bad_canary_is_seen_and_rolled_back_by_keys() {
         screen.lines().any(|line| line.contains("UP ") && line.contains("checkout"))
     });
     console.until_in(PATIENCE, "counts", |screen| canary(screen, "errors"));
-    console.keys("F");
-    console.shows("break something");
-    console.keys("e");
-    console.shows("e  ON");
-    console.keys("\x1b");
-    console.until("the menu closed", |screen| !screen.contains("break something"));
     console.arm("S", "SHIFT checkout");
     console.keys("chk\r50\rlook at it\r");
     console.shows("SHIFT in");
     console.shows("set 50 % to canary");
+    console.keys("F");
+    console.shows("break something");
+    console.keys("e");
+    console.shows("e  ON");
     let errors = |screen: &vt100::Screen| canary(screen, "errors").filter(|it| *it >= 1.0);
     console.until_in(VISIBLE_WITHIN, "the canary's errors", errors);
+    console.keys("\x1b");
+    console.until("the menu closed", |screen| !screen.contains("break something"));
     console.shows("HighErrorRate");
+    console.arm("S", "SHIFT checkout");
+    console.shows("AGAINST");
+    console.keys("chk\r60\r");
+    console.shows("type override");
+    console.keys("\x1b");
+    console.shows("nothing was sent");
     console.arm("R", "ROLLBACK checkout");
     console.keys("chk\r");
     console.until("the rollback VERIFIED", |screen| {
