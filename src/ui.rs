@@ -51,7 +51,16 @@ pub enum Event {
     /// The engine is gone; the last snapshot stays.
     Lost,
     /// The answer to a submission: which command it was, and what was said.
-    Replied(Command, Result<Reply, String>),
+    Replied(Command, Result<Reply, Unanswered>),
+}
+
+/// Why there is no answer to a submission.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unanswered {
+    /// Nothing left this console.
+    NotSent(String),
+    /// It may or may not have been taken.
+    Unknown(String),
 }
 
 /// Everything the screen can ask of its loop.
@@ -659,7 +668,7 @@ impl Ui {
     fn replied(
         &mut self,
         command: &Command,
-        answer: Result<Reply, String>,
+        answer: Result<Reply, Unanswered>,
         live: Option<&Snapshot>,
         now: Now,
     ) -> Vec<Action> {
@@ -667,7 +676,8 @@ impl Ui {
         let outcome = match answer {
             Ok(Reply::Accepted { fence, .. }) => Ok(fence),
             Ok(Reply::Refused { why, .. }) => Err(format!("REFUSED: {}", why.display())),
-            Err(why) => Err(format!("UNKNOWN: do not retry; v verifies ({why})")),
+            Err(Unanswered::NotSent(why)) => Err(format!("NOT SENT: {why}")),
+            Err(Unanswered::Unknown(why)) => Err(format!("UNKNOWN: v verifies ({why})")),
         };
         match &outcome {
             Ok(_) => self.say(&format!("{verb}: ACCEPTED"), now),

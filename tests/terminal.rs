@@ -287,7 +287,7 @@ fn a_bad_canary_is_seen_and_rolled_back_by_keys() {
     console.keys("chk\r");
     console.until("the rollback VERIFIED", |screen| {
         screen.contains("rollback 50 % → 0 %")
-            && screen.lines().any(|line| line.contains("→ VERIFIED"))
+            && screen.contains("→ VERIFIED")
             && screen.contains("set 0 % to canary")
     });
     let at_zero = |screen: &vt100::Screen| canary(screen, "router").filter(|it| *it == 0.0);
@@ -297,6 +297,29 @@ fn a_bad_canary_is_seen_and_rolled_back_by_keys() {
     let after = console.master.as_ref().expect("a terminal").get_termios();
     assert_eq!(format!("{before:?}"), format!("{after:?}"), "the line settings are as before");
     console.is_restored();
+}
+
+#[test]
+fn an_engine_that_answers_late_does_a_thing_once() {
+    let mut console = Console::demo((120, 40), &[]);
+    console.until("checkout UP", |screen| {
+        screen.lines().any(|line| line.contains("UP ") && line.contains("checkout"))
+    });
+    let own = console.child.process_id().and_then(|pid| i32::try_from(pid).ok());
+    let all = processes_of(console.dir.path());
+    let engine = all.into_iter().find(|pid| Some(pid.as_raw_nonzero().get()) != own);
+    let engine = engine.expect("an engine");
+    kill_process(engine, Signal::STOP).expect("the engine is there");
+    console.arm("R", "ROLLBACK checkout");
+    console.keys("chk\r");
+    console.shows("rollback REQUESTED");
+    // Longer than one question waits: it is asked once more while the engine is still stopped.
+    console.until("a second question", |screen| screen.contains("rollback REQUESTED 6s ago"));
+    kill_process(engine, Signal::CONT).expect("the engine is there");
+    console.shows("→ VERIFIED");
+    console.shows("checkout VERIFIED: 1 of 1");
+    let text = console.text();
+    assert_eq!(text.matches("intent ").count(), 1, "{text}");
 }
 
 #[test]

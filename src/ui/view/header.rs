@@ -132,13 +132,17 @@ fn clocks(room: usize, scene: Scene<'_>) -> String {
         .ui
         .zones
         .iter()
+        .filter(|zone| **zone != chrono_tz::UTC)
         .map(|zone| wall.with_timezone(zone).format("%H:%M:%S %Z").to_string())
         .collect();
     let dated = format!("{}  {}", wall.format("%Y-%m-%d"), utc);
     let mut choices = vec![wall.format("%H:%MZ").to_string(), utc.clone()];
-    if let Some(local) = local.first() {
-        choices.push(format!("{utc}  {local}"));
-        choices.push(format!("{dated}  {local}"));
+    match local.first() {
+        Some(local) => {
+            choices.push(format!("{utc}  {local}"));
+            choices.push(format!("{dated}  {local}"));
+        }
+        None => choices.push(dated),
     }
     choices.into_iter().rev().find(|text| words::width(text) <= room).unwrap_or_default()
 }

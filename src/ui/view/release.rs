@@ -452,8 +452,9 @@ fn steps(operation: &OperationView, width: u16, scene: Scene<'_>) -> Line<'stati
     let theme = scene.theme;
     let proven = operation.routers.iter().filter(|router| router.proven.is_some()).count();
     let (reached, end, end_role) = match operation.phase {
-        Phase::Accepted => (1, "VERIFIED", Role::Dim),
-        Phase::Applying | Phase::Recording => (2, "VERIFIED", Role::Dim),
+        // A result is not named before it is one.
+        Phase::Accepted => (1, "…", Role::Dim),
+        Phase::Applying | Phase::Recording => (2, "…", Role::Dim),
         Phase::Ended(result) => {
             let role = match result {
                 OperationResult::Verified => Role::Up,
