@@ -171,8 +171,11 @@ pub fn areas(area: Rect, live: Option<&Snapshot>, ui: &Ui) -> Areas {
 fn wide(body: Rect, picture: Option<&Snapshot>) -> Vec<(Panel, Rect)> {
     let left = body.width * 3 / 5;
     let count = picture.map_or(0, |picture| picture.services.len());
-    let count = u16::try_from(count).unwrap_or(u16::MAX);
-    let services = count.saturating_add(3).clamp(6, body.height / 3);
+    // The probes of the selected service, whichever it is, and their heading.
+    let probes = picture.and_then(|it| it.services.iter().map(|one| one.probes.len()).max());
+    let rows = count + probes.map_or(0, |probes| probes + 1);
+    let rows = u16::try_from(rows).unwrap_or(u16::MAX);
+    let services = rows.saturating_add(3).clamp(6, body.height / 3);
     let journal = (body.height - services) / 4;
     let release = body.height - services - journal.max(4);
     let third = body.height / 3;

@@ -67,10 +67,15 @@ fn facts(service: &ServiceView, guard: &Guard, scene: Scene<'_>) -> Vec<Line<'st
     let arrow = theme.pick("→", "->");
     let gutter = theme.pick("│", "|");
     let to = guard.target().map_or("?".to_owned(), |to| to.to_string());
-    let from = guard.expected.set.map_or("nothing set".to_owned(), |from| from.to_string());
-    let read = read_share(route).map_or("routers disagree or were not read".to_owned(), |read| {
+    let read = read_share(route);
+    let shown = read.map_or("routers disagree or were not read".to_owned(), |read| {
         format!("routers show {read:.0} %")
     });
+    let change = match (guard.expected.set, read) {
+        (Some(from), _) => format!("{from} {arrow} {to}, {shown}"),
+        (None, Some(read)) => format!("{read:.0} % (as read) {arrow} {to}"),
+        (None, None) => format!("? {arrow} {to}, {shown}"),
+    };
     let now = scene.clock;
     let share = match (route.traffic, guard.target()) {
         (None, _) => "not counted: the traffic is unknown".to_owned(),
@@ -93,7 +98,7 @@ fn facts(service: &ServiceView, guard: &Guard, scene: Scene<'_>) -> Vec<Line<'st
     if let Some(moved) = scene.live.and_then(|live| guard.moved(live)) {
         lines.push(Line::styled(moved, theme.style(Role::Banner)));
     }
-    lines.push(fact("canary", format!("{from} {arrow} {to}, {read}"), scene));
+    lines.push(fact("canary", change, scene));
     lines.extend(against(guard, scene));
     lines.extend([fact("affects", share, scene), fact("data", data, scene)]);
     if let Some(last) = &service.operation {

@@ -26,17 +26,21 @@ pub fn rows(area: Rect, live: Option<&Snapshot>, ui: &Ui) -> u16 {
 pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>) {
     let theme = scene.theme;
     let mut row = 0;
+    let own = scene.live.map_or(0, |live| banners(live, scene.ui).len());
+    let above = (own + usize::from(scene.ui.lost.is_some())).min(BANNERS_MAX);
+    // Without a row of their own the sources stand in the first one.
+    let alone = usize::from(at.height) <= 1 + above;
     if let Some(lost) = scene.ui.lost {
         let text = format!(
             " STALE: the engine is lost since {}; this is the last known state",
             words::age(lost.age(scene.clock))
         );
         put(buffer, at, 1, Line::raw(""));
-        put(buffer, at, row, first_line(at.width, scene));
+        put(buffer, at, row, first_line(at.width, alone, scene));
         row += 1;
         banner(buffer, at, row, &text, scene);
     } else {
-        put(buffer, at, row, first_line(at.width, scene));
+        put(buffer, at, row, first_line(at.width, alone, scene));
     }
     let Some(live) = scene.live else { return };
     let all = banners(live, scene.ui);
@@ -70,7 +74,7 @@ fn banners(live: &Snapshot, _ui: &Ui) -> Vec<String> {
     journal.into_iter().chain(others).collect()
 }
 
-fn first_line(width: u16, scene: Scene<'_>) -> Line<'static> {
+fn first_line(width: u16, alone: bool, scene: Scene<'_>) -> Line<'static> {
     let theme = scene.theme;
     let (name, band) = scene.live.map_or(("–".to_owned(), Role::BandDanger), |live| {
         let environment = &live.head.environment;
@@ -79,6 +83,7 @@ fn first_line(width: u16, scene: Scene<'_>) -> Line<'static> {
     let mut spans = vec![Span::styled(format!(" {name} "), theme.style(band)), Span::raw(" ")];
     spans.extend(score_spans(width, scene));
     spans.push(mode(scene));
+    spans.extend(trouble(alone, scene));
     if let Some((at, _)) = &scene.ui.stopped {
         let text = format!("  view stopped {}", words::age(at.age(scene.clock)));
         spans.push(Span::styled(text, theme.style(Role::Degraded)));
@@ -122,6 +127,29 @@ fn mode(scene: Scene<'_>) -> Span<'static> {
     } else {
         Span::styled("LIVE", theme.style(Role::Text))
     }
+}
+
+/// What is open and what is silent, in as few words as a small screen has.
+fn trouble(alone: bool, scene: Scene<'_>) -> Vec<Span<'static>> {
+    let Some(live) = scene.live else { return Vec::new() };
+    let mut spans = Vec::new();
+    let open = &live.incidents.open;
+    if live.incidents.total > 0 {
+        let worst = open.iter().map(|incident| incident.severity).max();
+        let role = worst.map_or(Role::Strong, Role::of_severity);
+        let text = format!("  {} open", live.incidents.total);
+        spans.push(Span::styled(text, scene.theme.style(role)));
+    }
+    let silent = |state| match state {
+        SourceState::Failing | SourceState::Stale => true,
+        SourceState::Ok | SourceState::Waiting => false,
+    };
+    let silent = live.sources.iter().filter(|one| silent(one.state_at(scene.clock))).count();
+    if alone && silent > 0 {
+        let text = format!("  {silent} silent");
+        spans.push(Span::styled(text, scene.theme.style(Role::Down)));
+    }
+    spans
 }
 
 /// As many clocks as fit: UTC always last to go.

@@ -38,7 +38,7 @@ const REST_MIN: usize = 24;
 impl Columns {
     fn of(width: u16) -> Columns {
         let width = usize::from(width);
-        let name = if width < 36 { 8 } else { 12 };
+        let name = if width < 44 { 8 } else { 12 };
         // Name, processor and memory are what a row is for.
         let mut left = width.saturating_sub(name + 1 + 2 * FIGURE);
         let mut fits = |wide: usize| {
@@ -170,8 +170,8 @@ mod tests {
     fn columns_go_one_by_one() {
         check(100, [true; 4]);
         check(53, [true, true, true, false]);
-        check(41, [true, true, false, false]);
-        check(38, [true, false, false, false]);
+        check(38, [true, true, false, false]);
+        check(34, [true, false, false, false]);
         check(1, [false; 4]);
     }
 }

@@ -168,14 +168,17 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot)
 
 fn route_line(route: &RouteView, width: u16, scene: Scene<'_>) -> Line<'static> {
     let theme = scene.theme;
-    let set = route.set.map_or("nothing set".to_owned(), |set| format!("set {set} to canary"));
+    let set = match route.set {
+        Some(set) => format!("set {set} to canary"),
+        None => "nothing was set yet".to_owned(),
+    };
     let mut line = Line::from(vec![
         Span::styled("route ", theme.style(Role::Dim)),
         Span::styled(route.state.word(), theme.style(Role::of_route(route.state))),
         Span::styled(format!("  {set}"), theme.style(Role::Text)),
     ]);
     let fence = Span::styled(format!("  fence {}", route.fence), theme.style(Role::Dim));
-    if line.width() + fence.width() <= usize::from(width) {
+    if route.fence.0 > 0 && line.width() + fence.width() <= usize::from(width) {
         line.push_span(fence);
     }
     line
@@ -384,7 +387,8 @@ fn progress(service: &ServiceView, width: u16, scene: Scene<'_>) -> Vec<Line<'st
         let (answer, role) = told(router, operation, service);
         let word = match (&proven, router.sent) {
             (Some(age), _) => format!("proven {age} ago"),
-            (None, Some(_)) => format!("sent, {} tries", router.tries),
+            (None, Some(_)) if router.tries == 1 => "sent once".to_owned(),
+            (None, Some(_)) => format!("sent {} times", router.tries),
             (None, None) => "waiting".to_owned(),
         };
         lines.push(Line::from(vec![
@@ -432,12 +436,13 @@ fn told(
 
 fn operation_line(operation: &OperationView, scene: Scene<'_>) -> Line<'static> {
     let theme = scene.theme;
-    let from = operation.from.map_or("?".to_owned(), |from| from.to_string());
-    let arrow = theme.pick("→", "->");
+    let way = match operation.from {
+        Some(from) => format!("{from} {} {}", theme.pick("→", "->"), operation.to),
+        None => format!("to {}", operation.to),
+    };
     let mut text = format!(
-        "{} {from} {arrow} {} by {}, {} ago",
+        "{} {way} by {}, {} ago",
         operation.verb,
-        operation.to,
         operation.user,
         words::age(operation.requested.age(scene.now))
     );
