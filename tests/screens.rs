@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use engine::command::{Command, Expected};
 use engine::record::OperationResult;
-use engine::snapshot::{Incidents, JournalState, Phase, Snapshot};
+use engine::snapshot::{
+    INCIDENTS_SHOWN_MAX, IncidentView, Incidents, JournalState, Phase, Snapshot,
+};
 use engine::types::{Fence, Now, Percent, Status, Untrusted};
 use quarterdeck::ui::keymap::{self, Key};
 use quarterdeck::ui::theme::{Depth, Symbols, Theme};
@@ -144,6 +146,48 @@ fn an_operation_and_banners() {
     let mut ui = ui(&picture);
     ui.lost = Some(sample::ago(12));
     insta::assert_snapshot!("partial", printed(&ui, &picture, 120, 30, Symbols::Unicode));
+}
+
+#[test]
+fn a_storm_is_counted_and_its_worst_are_listed() {
+    let mut picture = sample();
+    let mut storm = (*picture.incidents).clone();
+    let one = storm.open[0].clone();
+    storm.open = (0..INCIDENTS_SHOWN_MAX)
+        .map(|number| IncidentView { key: format!("a/{number}"), ..one.clone() })
+        .collect();
+    storm.total = 10_000;
+    storm.dropped = 2_500;
+    picture.incidents = Arc::new(storm);
+    let mut ui = ui(&picture);
+    ui.focus = Panel::Incidents;
+    ui.zoomed = true;
+    let screen = printed(&ui, &picture, 120, 30, Symbols::Unicode);
+    let title = "10000 open, the worst 500 listed, 2500 more left out by their feed's limit";
+    assert!(screen.contains(title), "{screen}");
+    press(&mut ui, &picture, &[Key::Char('G')], 0);
+    assert_eq!(ui.incident.as_deref(), Some("a/499"));
+}
+
+#[test]
+fn a_silent_feed_is_said_where_its_incidents_stand() {
+    let mut picture = sample();
+    let mut sources = (*picture.sources).clone();
+    sources[0].success = Some(sample::ago(40));
+    sources[0].error = Untrusted::new("connection refused");
+    picture.sources = Arc::new(sources.clone());
+    let check = |picture: &Snapshot, text: &str| {
+        let mut ui = ui(picture);
+        ui.focus = Panel::Incidents;
+        let screen = printed(&ui, picture, 80, 24, Symbols::Unicode);
+        assert!(screen.contains(text), "{text}: {screen}");
+    };
+    check(&picture, "alerts: silent for 40s connection refused");
+    let none = Snapshot { incidents: Arc::new(Incidents::default()), ..picture.clone() };
+    check(&none, "none was open when it was last heard");
+    sources[0].success = None;
+    picture.sources = Arc::new(sources);
+    check(&picture, "alerts: silent since the start connection refused");
 }
 
 #[test]
