@@ -357,9 +357,7 @@ const PANIC: &str = "QUARTERDECK_TEST_PANIC";
 fn panic_on_the_terminal(place: &str) {
     let mut screen = Screen::enter().expect("a terminal");
     screen.draw(|frame| frame.render_widget("drawn", frame.area())).expect("a frame");
-    if place == "here" {
-        panic!("on purpose");
-    }
+    assert_ne!(place, "here", "on purpose");
     let elsewhere = std::thread::spawn(|| panic!("on purpose"));
     assert!(elsewhere.join().is_err());
     let after = screen.draw(|frame| frame.render_widget("garbage", frame.area()));

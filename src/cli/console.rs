@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use chrono_tz::Tz;
 use engine::command::{Command, Expected, Reply, Submission};
 use engine::snapshot::Snapshot;
-use engine::types::{Actor, Now, Untrusted};
+use engine::types::{Actor, FailureKind, Now, Untrusted};
 use ratatui::crossterm::event::{self, KeyCode, KeyEventKind, KeyModifiers};
 
 use crate::io::clock;
@@ -285,10 +285,14 @@ impl Console {
         let (own, asked) = (id.clone(), command.clone());
         let started = thread::Builder::new().name("submit".to_owned()).spawn(move || {
             let answer = ask(&submission, Instant::now() + ASK_MAX, |submission| {
-                let up = link.is_up();
-                link.submit(submission).map_err(|failure| match up {
-                    true => Unanswered::Unknown(failure.text.to_string()),
-                    false => Unanswered::NotSent(failure.text.to_string()),
+                let gone = !link.is_up();
+                link.submit(submission).map_err(|failure| {
+                    let text = failure.text.to_string();
+                    if gone && failure.kind == FailureKind::Unreachable {
+                        Unanswered::NotSent(text)
+                    } else {
+                        Unanswered::Unknown(text)
+                    }
                 })
             });
             // The console may have left meanwhile; the operation goes on without it.
@@ -504,8 +508,8 @@ mod tests {
         Command::Promote { service: "shop".to_owned(), reason: Untrusted::default() }
     }
 
-    fn seen(fence: u64) -> Option<Expected> {
-        Some(Expected { set: Percent::new(50), fence: Fence(fence) })
+    fn seen(fence: u64) -> Expected {
+        Expected { set: Percent::new(50), fence: Fence(fence) }
     }
 
     #[test]
@@ -513,22 +517,22 @@ mod tests {
         let unknown = Err(Unanswered::Unknown("no answer".to_owned()));
         let given_up = || {
             let mut ids = Ids::default();
-            let id = ids.of(&rollback(), seen(1), at(0));
+            let id = ids.of(&rollback(), Some(seen(1)), at(0));
             ids.answered(&id, &unknown, at(5));
             (ids, id)
         };
         let (mut ids, id) = given_up();
-        assert_eq!(ids.of(&rollback(), seen(1), at(20)), id, "the same");
-        assert_ne!(ids.of(&rollback(), seen(1), at(21)), id, "twice at once are two");
+        assert_eq!(ids.of(&rollback(), Some(seen(1)), at(20)), id, "the same");
+        assert_ne!(ids.of(&rollback(), Some(seen(1)), at(21)), id, "twice at once are two");
         let (mut ids, id) = given_up();
-        assert_ne!(ids.of(&promote(), seen(1), at(20)), id, "another command");
-        assert_ne!(ids.of(&rollback(), seen(2), at(20)), id, "something moved meanwhile");
+        assert_ne!(ids.of(&promote(), Some(seen(1)), at(20)), id, "another command");
+        assert_ne!(ids.of(&rollback(), Some(seen(2)), at(20)), id, "something moved meanwhile");
         let (mut ids, id) = given_up();
-        assert_ne!(ids.of(&rollback(), seen(1), at(66)), id, "much later");
+        assert_ne!(ids.of(&rollback(), Some(seen(1)), at(66)), id, "much later");
         let (mut ids, id) = given_up();
         let answer = Ok(Reply::Accepted { submission: id.clone(), fence: None });
         ids.answered(&id, &answer, at(6));
-        assert_ne!(ids.of(&rollback(), seen(1), at(20)), id, "it was answered");
+        assert_ne!(ids.of(&rollback(), Some(seen(1)), at(20)), id, "it was answered");
     }
 
     /// What is asked, and what comes of it, when the engine behaves like `answers`.

@@ -176,12 +176,12 @@ impl Guard {
         let mut news = false;
         self.against.iter_mut().for_each(|gate| gate.holds = false);
         for gate in gate::against(picture, service, measured, now) {
-            match self.against.iter_mut().find(|known| known.key == gate.key) {
-                Some(known) => *known = gate,
-                None => {
-                    news = true;
-                    self.against.push(gate);
-                }
+            let known = self.against.iter_mut().find(|known| known.key == gate.key);
+            if let Some(known) = known {
+                *known = gate;
+            } else {
+                news = true;
+                self.against.push(gate);
             }
         }
         if news {

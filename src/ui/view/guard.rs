@@ -138,9 +138,12 @@ fn against(guard: &Guard, scene: Scene<'_>) -> Vec<Line<'static>> {
     let name = |place: usize| if place == 0 { "AGAINST" } else { "" };
     let mut lines: Vec<Line<'static>> = (0..)
         .zip(guard.against.iter().take(GATES_MAX))
-        .map(|(place, gate)| match gate.holds {
-            true => row(name(place), gate.text.clone(), Role::Degraded),
-            false => row(name(place), format!("no longer: {}", gate.text), Role::Dim),
+        .map(|(place, gate)| {
+            if gate.holds {
+                row(name(place), gate.text.clone(), Role::Degraded)
+            } else {
+                row(name(place), format!("no longer: {}", gate.text), Role::Dim)
+            }
         })
         .collect();
     let more = guard.against.len().saturating_sub(GATES_MAX);

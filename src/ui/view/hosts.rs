@@ -19,6 +19,7 @@ const BUSY_PERCENT: f64 = 90.0;
 
 /// The columns that fit; a figure is shown whole or not at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "one flag for each column")]
 struct Columns {
     name: usize,
     history: bool,
