@@ -270,7 +270,7 @@ fn show(link: Link, global: &Global, faults: Option<Box<dyn console::Faults>>) -
         actor: Actor::engine(),
         faults,
     };
-    console::run(link, options).map(|_| 0).map_err(|why| Exit::new(1, why))
+    console::run(link, options).map(console::ExitKind::code).map_err(|why| Exit::new(1, why))
 }
 
 fn check(global: &Global) -> Result<u8, Exit> {
