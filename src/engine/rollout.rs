@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::analysis::{Control, Counts, Histogram, Kind, Latency, Policy, Signal, Slower, Verdict};
 use crate::record::ArmCount;
-use crate::rule::{Answer, Rule, Values};
+use crate::rule::{self, Answer, Rule, Tally, Values, Weighed};
 use crate::settings::{Canary, Pass};
 use crate::snapshot::{ArmTotals, CanaryView, Evidence};
 use crate::types::{Now, Percent, Untrusted};
@@ -64,10 +64,7 @@ pub struct Rollout {
     totals: [ArmTotals; 2],
     /// Both arms over the whole release, for the question whether stable is sick, too.
     stable_all: ArmTotals,
-    failures: u32,
-    failures_in_row: u32,
-    undecided: u32,
-    blind: u32,
+    tally: Tally,
     rules_pass: bool,
     canary_per_s: Option<f64>,
     next: Next,
@@ -109,10 +106,7 @@ impl Rollout {
             slower: None,
             totals: [ArmTotals::default(); 2],
             stable_all: ArmTotals::default(),
-            failures: 0,
-            failures_in_row: 0,
-            undecided: 0,
-            blind: 0,
+            tally: Tally::default(),
             rules_pass: false,
             canary_per_s: None,
             next: Next::Stay,
@@ -171,6 +165,7 @@ impl Rollout {
         self.pending = Delta::default();
         self.totals = [ArmTotals::default(); 2];
         self.latency = None;
+        self.tally = Tally::default();
         self.rules_pass = false;
         self.next = Next::Stay;
         self.verdict = Verdict::NeedMoreData { requests: None, at_rate: None };
@@ -341,53 +336,26 @@ impl Rollout {
 
     /// The user's rules: what they demand, if anything.
     fn rules(&mut self, values: &Values) -> Option<Next> {
-        let mut failed = None;
-        let mut blind = None;
-        for rule in &self.settings.fail_when {
-            match rule.judge(values) {
-                Answer::True => failed = failed.or(Some(rule)),
-                Answer::NoData(name) => blind = blind.or(Some(name)),
-                Answer::False => {}
-            }
-        }
-        self.rules_pass = true;
-        for rule in &self.settings.pass_when {
-            match rule.judge(values) {
-                Answer::True => {}
-                Answer::False => self.rules_pass = false,
-                Answer::NoData(name) => {
-                    self.rules_pass = false;
-                    blind = blind.or(Some(name));
-                }
-            }
-        }
-        let limits = self.settings.limits;
-        if let Some(rule) = failed {
-            self.failures += 1;
-            self.failures_in_row += 1;
-            let often = limits.consecutive_failure.is_some_and(|max| self.failures_in_row > max);
-            if often || self.failures > limits.failure {
-                let why = format!("FAIL: {} ({})", rule.source, figures(rule, values));
-                return match self.common_cause().filter(|_| !is_guard(rule)) {
+        let (fail_when, pass_when) = (&self.settings.fail_when, &self.settings.pass_when);
+        let (weighed, sentence) = rule::weigh(fail_when, pass_when, values);
+        let guard =
+            fail_when.iter().any(|rule| is_guard(rule) && rule.judge(values) == Answer::True);
+        self.tally.count(weighed);
+        self.rules_pass = weighed == Weighed::Passed;
+        let (look, often) = self.tally.reached(&self.settings.limits)?;
+        match look {
+            Weighed::Failed if weighed == Weighed::Failed => {
+                let why = format!("FAIL: {sentence}; {often}");
+                match self.common_cause().filter(|_| !guard) {
                     Some(both) => Some(Next::Hold(format!("{both}; {why}"))),
                     None => Some(Next::Fail(why)),
-                };
+                }
             }
-        } else {
-            self.failures_in_row = 0;
+            Weighed::NoData | Weighed::Inconclusive => {
+                Some(Next::Hold(format!("HOLD: {sentence}; {often}")))
+            }
+            Weighed::Failed | Weighed::Passed => None,
         }
-        let Some(name) = blind else {
-            self.blind = 0;
-            return None;
-        };
-        self.blind += 1;
-        self.undecided += 1;
-        if limits.error.is_some_and(|max| self.blind > max)
-            || limits.inconclusive.is_some_and(|max| self.undecided > max)
-        {
-            return Some(Next::Hold(format!("NO DATA: {name} has none for {} looks", self.blind)));
-        }
-        None
     }
 
     /// Is stable sick, too? Then it is not the canary.
@@ -509,17 +477,7 @@ impl Rollout {
 
 /// A rule about the canary alone is an absolute guard: it stands even when stable is sick, too.
 fn is_guard(rule: &Rule) -> bool {
-    !["stable.", "baseline.", "service."].iter().any(|other| rule.source.contains(other))
-}
-
-/// The figures that a rule was judged on.
-fn figures(rule: &Rule, values: &Values) -> String {
-    let named: Vec<String> = values
-        .iter()
-        .filter(|(name, _)| rule.source.contains(name.as_str()))
-        .map(|(name, value)| format!("{name} {value:.1}"))
-        .collect();
-    named.join(", ")
+    rule.operands().iter().all(|name| name.starts_with("canary."))
 }
 
 fn shifted(from: Now, span: Duration) -> Now {

@@ -16,10 +16,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use self::compile::Truth;
-pub use self::figures::{CANARY_NAMES, HOST_NAMES, TRIGGER_NAMES, values};
+pub use self::figures::{CANARY_NAMES, HOST_NAMES, TRIGGER_NAMES, baseline, fresh, read, written};
 pub use self::tally::{Tally, Weighed, weigh};
-
-use crate::snapshot::ArmView;
 
 /// Figures by what a rule calls them: `canary.error_rate`. What has no data is not in it.
 pub type Values = BTreeMap<String, f64>;
@@ -289,11 +287,4 @@ mod tests {
             }
         }
     }
-}
-
-/// The figures of both arms, by what rules call them.
-#[must_use]
-pub fn values(stable: &ArmView, canary: &ArmView, traffic: Option<f64>) -> Values {
-    let _ = (stable, canary, traffic);
-    Values::new()
 }

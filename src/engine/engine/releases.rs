@@ -13,7 +13,7 @@ use crate::record::{
 use crate::release::{Facts, Move, Release};
 use crate::rollout::{Delta, Rollout};
 use crate::route::Operation;
-use crate::rule::Values;
+use crate::rule::{self, Values};
 use crate::schedule::Timer;
 use crate::settings::{Action, AfterCrash, Step};
 use crate::snapshot::JournalState;
@@ -259,7 +259,7 @@ impl Engine {
         effects: &mut Vec<Effect>,
     ) {
         let stable = self.routes[service.index()].stable;
-        let values = self.values(service);
+        let values = self.values(service, now);
         let [a, b] = delta;
         let (stable, canary) = match stable {
             Group::A => (a, b),
@@ -289,14 +289,14 @@ impl Engine {
         self.touched.insert(service);
     }
 
-    /// The figures that rules may name, without a baseline.
-    fn values(&self, service: ServiceId) -> Values {
+    /// The figures that rules may name, as fresh as they are, without a baseline.
+    pub(super) fn values(&self, service: ServiceId, now: Now) -> Values {
         let settings = self.settings.service(service);
         let route = &self.routes[service.index()];
         match (&self.signals[service.index()], &settings.signals) {
             (Some(signals), Some(own)) => {
                 let (view, traffic) = signals.view(own, route.stable);
-                crate::rule::values(&view.stable, &view.canary, traffic)
+                rule::fresh(&view, traffic, None, now)
             }
             (Some(_) | None, Some(_) | None) => Values::new(),
         }
@@ -340,7 +340,7 @@ impl Engine {
             return Err(format!("{name} has nothing to do: the plan has no steps"));
         }
         self.last_release += 1;
-        let baseline = self.baseline(service);
+        let baseline = rule::baseline(&self.values(service, now));
         let facts = ReleaseStarted {
             release: self.last_release,
             submission: submission.id.clone(),
@@ -447,28 +447,13 @@ impl Engine {
         steps
     }
 
-    /// What stable shows now, under the names of a baseline.
-    fn baseline(&self, service: ServiceId) -> Values {
-        let values = self.values(service).into_iter();
-        values
-            .filter_map(|(name, value)| {
-                let field = name.strip_prefix("stable.")?;
-                Some((format!("baseline.{field}"), value))
-            })
-            .collect()
-    }
-
     pub(super) fn rollout(&self, service: ServiceId, facts: &ReleaseStarted) -> Option<Rollout> {
         let settings = self.settings.service(service);
         let canary = settings.canary.clone()?;
         let signals = settings.signals.as_ref();
         let slow = signals.is_some_and(|signals| signals.slow_above.is_some());
         let interval = signals.map_or(canary.every, |signals| signals.interval);
-        let baseline = facts
-            .baseline
-            .iter()
-            .filter_map(|(name, value)| Some((name.clone(), value.parse().ok()?)))
-            .collect();
+        let baseline = rule::read(&facts.baseline);
         Some(Rollout::new(canary, facts.hotfix, slow, baseline, interval))
     }
 

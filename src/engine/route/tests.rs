@@ -166,7 +166,7 @@ impl Rig {
             Some(Purpose::Correction(router)) => {
                 self.with(|route, ctx| route.correction_appended(router, false, ctx));
             }
-            Some(Purpose::Note) | None => {}
+            Some(Purpose::Release(_) | Purpose::Note) | None => {}
         }
     }
 
@@ -181,7 +181,11 @@ impl Rig {
                 Timer::Decide(_) => route.decide(ctx),
                 Timer::Journal(_) => route.journal_late(ctx),
                 Timer::Router(router) => route.act(router, ctx),
-                Timer::Probe(_) | Timer::Measure(_) | Timer::Host(_) | Timer::Feed(_) => {
+                Timer::Release(_)
+                | Timer::Probe(_)
+                | Timer::Measure(_)
+                | Timer::Host(_)
+                | Timer::Feed(_) => {
                     panic!("no route sets {timer:?}")
                 }
             });
