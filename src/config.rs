@@ -4,9 +4,11 @@
 //! never stops at the first problem. Contract: both settings have the same things in the same
 //! order, so that an id finds both halves; the same text gives the same hash.
 
+mod canary;
 mod later;
 mod reader;
 mod route;
+mod rule;
 mod secret;
 mod signals;
 mod value;
@@ -280,6 +282,19 @@ fn read_service(
             io.routers.push(target);
         }
     }
+    read_judgement(&mut table, &mut service, sources, io, first_router);
+    table.finish();
+    engine.services.push(service);
+}
+
+/// What the service counts, and what decides by it.
+fn read_judgement(
+    table: &mut Table<'_>,
+    service: &mut Service,
+    sources: &watch::Sources,
+    io: &mut IoSettings,
+    first_router: usize,
+) {
     let signals = table
         .table("signals", "signals")
         .and_then(|inner| signals::signals(inner, sources, &io.routers[first_router..]));
@@ -287,14 +302,18 @@ fn read_service(
         service.signals = Some(signals);
         target
     });
-    if let Some(canary) = table.table("canary", "canary") {
-        later::canary(canary);
+    let figures = match &target {
+        Some(target) => Some(rule::Figures::of(target)),
+        None if table.has("signals") => Some(rule::Figures::ALL),
+        None => None,
+    };
+    let around = canary::Around { figures: figures.as_ref(), routed: table.has("router") };
+    if let Some(inner) = table.table("canary", "canary") {
+        service.canary = Some(canary::canary(inner, around));
     }
     for trigger in table.tables("rollback_when", "rollback_when") {
-        later::rollback_when(trigger);
+        service.triggers.extend(canary::trigger(trigger, around));
     }
-    table.finish();
-    engine.services.push(service);
     io.signals.push(target);
 }
 

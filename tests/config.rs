@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use engine::analysis::Policy;
+use engine::settings::{Limits, OnFail, Pass};
 use quarterdeck::config::{EXAMPLE, Loaded, load, read};
 use quarterdeck::io::settings::{
     FeedTarget, HostTarget, ProbeTarget, RouterTarget, Secret, SignalsTarget,
@@ -429,24 +431,136 @@ fn signals_tell_the_groups_apart() {
     );
 }
 
+/// A service with a router and signals; line 10 is the first of `text`.
+fn check_canary(signals: &str, text: &str, expected: &[&str]) {
+    let head = "[[metrics]]\nname = \"prom\"\nprometheus = \"http://x/\"\n\
+                [[service]]\nname = \"web\"\nrouter = { command = { read = [\"r\"], set = [\"{b}\"] } }\n";
+    check(&format!("{head}signals = {{ {signals} }}\n{text}"), expected);
+}
+
+const COUNTED: &str = "requests = 'r{v=\"{arm}\"}', errors = 'e{v=\"{arm}\"}'";
+
 #[test]
-fn the_later_parts_are_checked_for_shape() {
-    check_service(
-        "[service.canary]\nsteps = [5, 101]\npass = \"tim\"\nsoak = \"1h\"\nwait = \"1m\"\n",
+fn a_canary_is_read_with_its_defaults() {
+    let service = full().engine.services.remove(0);
+    let canary = service.canary.expect("the service has a canary");
+    let steps: Vec<u8> = canary.steps.iter().map(|step| step.get()).collect();
+    assert_eq!(steps, [1, 5, 25, 50, 100]);
+    assert_eq!((canary.pass, canary.on_fail), (Pass::Evidence, OnFail::RollBack));
+    assert_eq!(canary.objective, Some(1.0));
+    assert_eq!((canary.soak, canary.wait), (Duration::from_mins(1), Duration::from_mins(30)));
+    assert_eq!((canary.every, canary.bake), (Duration::from_secs(10), Duration::from_mins(10)));
+    assert_eq!((canary.requests_min, canary.limits), (0, Limits::default()));
+    assert_eq!(canary.policy, Policy::default());
+    let sources: Vec<&str> = canary.fail_when.iter().map(|rule| rule.source.as_str()).collect();
+    assert_eq!(
+        sources,
+        ["canary.error_rate > 10.0", "canary.latency_p95 > stable.latency_p95 + 3000.0"]
+    );
+    assert_eq!(service.triggers.len(), 1);
+    assert_eq!(service.triggers[0].span, Duration::from_mins(5));
+    let engine = loaded(&example_switched_on()).engine;
+    let timed = engine.services[2].canary.as_ref().expect("mail has a canary");
+    assert_eq!((timed.pass, timed.requests_min), (Pass::Time, 100));
+}
+
+#[test]
+fn the_rules_of_the_fleets_are_accepted() {
+    let rules = [
+        "canary.error_rate > stable.error_rate + 2.0",
+        "canary.latency_avg > stable.latency_avg + 3000.0",
+        "canary.error_rate > 10.0",
+        "canary.latency_p95 > 10000.0",
+        "canary.availability < 99.0 || canary.error_rate > 1.0",
+        "canary.latency_avg > baseline.latency_avg * 1.2",
+        "service.latency_p95 > 1.5 * baseline.latency_p95",
+        "service.throughput < 0.8 * baseline.throughput",
+        "service.availability < 99.5 && canary.share > 0.0",
+    ];
+    let all = format!("{COUNTED}, latency = 'b{{v=\"{{arm}}\"}}', sum = 's', count = 'c'");
+    for rule in rules {
+        let canary = "steps = [100]\nobjective = { error_rate = 1 }\nfail_when";
+        check_canary(&all, &format!("[service.canary]\n{canary} = [\"{rule}\"]\n"), &[]);
+        check_canary(&all, &format!("[[service.rollback_when]]\nwhen = \"{rule}\"\n"), &[]);
+    }
+}
+
+#[test]
+fn a_canary_that_could_never_work_is_refused() {
+    let canary = |text: &str| format!("[service.canary]\n{text}");
+    let check = |text: &str, expected: &[&str]| check_canary(COUNTED, &canary(text), expected);
+    check(
+        "steps = [5, 101]\npass = \"tim\"\nsoak = \"1h\"\nwait = \"1m\"\n",
         &[
-            "6:13: `steps` is a percent, from 0 to 100",
-            "7:8: `pass` is one of `evidence` or `time`; did you mean `time`?",
-            "9:8: `wait` is shorter than `soak`",
+            "11:13: `steps` is a whole percent, from 1 to 100",
+            "12:8: `pass` is one of `evidence` or `time`; did you mean `time`?",
+            "14:8: `wait` is shorter than `soak`",
         ],
     );
-    check_service(
-        "[service.canary]\nsteps = [5, 5]\nobjective = { error_rate = 100.5 }\n",
-        &["6:9: `steps` rise", "7:28: `error_rate` is a percent"],
+    check(
+        "steps = [5, 5]\nobjective = { error_rate = 100.5 }\n",
+        &["11:9: `steps` rise", "12:28: `error_rate` is from 0.001 to 99"],
+    );
+    check("steps = [0.5, 100]\n", &["11:10: `steps` is a whole percent, not a float"]);
+    check("steps = [5, 50]\n", &["11:9: the last of `steps` is 100"]);
+    check("steps = []\n", &["11:9: the last of `steps` is 100"]);
+    check("soak = \"1m\"\n", &["10:1: `canary` needs `steps`"]);
+    check("steps = [100]\nevery = \"1h\"\n", &["12:9: `every` is longer than `wait`"]);
+    check(
+        "steps = [100]\nrequests_min = 5\ntol = 1.5\nalpha = 1\n",
+        &[
+            "12:16: `requests_min` belongs to `pass = \"time\"`",
+            "13:7: `tol` tolerates 1.5 more, but `harm` begins at 1.5 times",
+            "14:9: `alpha` is from 0.00001 to 0.5",
+        ],
+    );
+    check_canary(
+        "requests = 'r{v=\"{arm}\"}'",
+        &canary("steps = [100]\n"),
+        &["10:1: `canary` judges errors, and [service.signals] has no `errors`"],
     );
     check_service(
-        "[[service.rollback_when]]\nwhen = \"(a\"\n",
-        &["6:8: `when` is no expression: `)` is missing"],
+        "[service.canary]\nsteps = [100]\n",
+        &["5:1: `canary` needs [service.signals]", "5:1: `canary` needs a [[service.router]]"],
     );
+    let router = "[service.router]\ncommand = { read = [\"r\"], set = [\"{b}\"] }\n";
+    check_service(&format!("{router}[service.canary]\nsteps = [50, 100]\npass = \"time\"\n"), &[]);
+    check_service(
+        &format!(
+            "{router}[service.canary]\nsteps = [50, 100]\npass = \"time\"\n\
+             fail_when = [\"canary.error_rate > 1.0\"]\n"
+        ),
+        &["10:14: `fail_when` needs [service.signals]"],
+    );
+}
+
+#[test]
+fn rules_name_only_what_is_counted() {
+    let trigger = |rule: &str| format!("[[service.rollback_when]]\nwhen = \"{rule}\"\n");
+    let check = |rule: &str, expected: &[&str]| check_canary(COUNTED, &trigger(rule), expected);
+    check("service.error_rate > 1.0", &[]);
+    check("(a", &["11:8: `when` is no expression: `)` is missing"]);
+    check(
+        "canary.errro_rate > 1.0",
+        &["11:8: `when` names `canary.errro_rate`, which nothing counts; \
+           did you mean `canary.error_rate`?"],
+    );
+    check("host.cpu > 1.0", &["11:8: `when` names `host.cpu`, which nothing counts; known: "]);
+    check("service.latency_p95 > 1.0", &["11:8: `when` names `service.latency_p95`, which needs"]);
+    check_canary(
+        COUNTED,
+        "[[service.rollback_when]]\nfor = \"1m\"\n",
+        &["10:1: `rollback_when` needs `when`"],
+    );
+    check_canary(
+        COUNTED,
+        "[service.canary]\nsteps = [100]\nfail_when = [\n\"true\",\n\"canary.eror > 1.0\"]\n",
+        &["14:1: `fail_when` names `canary.eror`"],
+    );
+}
+
+#[test]
+fn the_later_parts_are_checked_for_shape() {
     check(
         "[[incident]]\nname = \"i\"\nseverity = \"urgent\"\n\
          when = \"a > 1.0\"\n\
