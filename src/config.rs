@@ -6,11 +6,13 @@
 
 mod canary;
 mod later;
+mod plan;
 mod reader;
 mod route;
 mod rule;
 mod secret;
 mod signals;
+mod task;
 mod value;
 mod watch;
 
@@ -193,7 +195,9 @@ fn root(mut table: Table<'_>, text: &str) -> (engine::settings::Settings, IoSett
         read_service(service, &sources, &mut seen, &mut engine, &mut io);
     }
     derive_aliases(&mut engine.services);
-    read_later(&mut table);
+    let mut references = later::Named::default();
+    read_plans(&mut table, &sources, seen, &mut references, &mut engine, &mut io);
+    read_later(&mut table, references);
     if ["service", "host", "feed"].iter().all(|key| !table.has(key)) {
         table.warn("", "nothing is watched: there is no [[service]], [[host]] or [[feed]]");
     }
@@ -201,18 +205,33 @@ fn root(mut table: Table<'_>, text: &str) -> (engine::settings::Settings, IoSett
     (engine, io)
 }
 
-fn read_later(table: &mut Table<'_>) {
+fn read_plans(
+    table: &mut Table<'_>,
+    sources: &watch::Sources,
+    seen: Seen,
+    named: &mut later::Named,
+    engine: &mut engine::settings::Settings,
+    io: &mut IoSettings,
+) {
+    let Seen { uses, mut tasks, .. } = seen;
+    if let Some(inner) = table.table("plan", "plans") {
+        let (services, probes) = (&engine.services, &engine.probes);
+        let world = plan::World { services, probes, targets: &io.probes, sources };
+        engine.plans = plan::plans(&inner, &world, &uses, &mut tasks, named);
+    }
+    plan::assign(table, &mut engine.services, &engine.plans, &uses, named);
+    engine.tasks = tasks.engine;
+    io.tasks = tasks.io;
+}
+
+fn read_later(table: &mut Table<'_>, mut named: later::Named) {
     let reader = table.reader;
-    let mut named = later::Named::default();
     let mut seen = BTreeSet::new();
     for incident in table.tables("incident", "incident") {
         later::incident(incident, &mut seen, &mut named);
     }
     if let Some(channels) = table.table("notify", "notify") {
         later::channels(&channels, &mut named);
-    }
-    if let Some(plans) = table.table("plan", "plans") {
-        later::plans(&plans, &mut named);
     }
     named.finish(reader);
 }
@@ -234,11 +253,13 @@ fn read_environment(mut table: Table<'_>) -> Environment {
     Environment { name: name.unwrap_or_default(), timezone, band }
 }
 
-/// What services must not share.
+/// What services must not share, and what they need of plans that come later.
 #[derive(Default)]
 struct Seen {
     names: BTreeSet<String>,
     aliases: BTreeSet<String>,
+    uses: Vec<plan::Use>,
+    tasks: task::Tasks,
 }
 
 fn read_service(
@@ -283,6 +304,8 @@ fn read_service(
         }
     }
     read_judgement(&mut table, &mut service, sources, io, first_router);
+    seen.uses.extend(plan::uses(&mut table, id));
+    service.maintenance = plan::maintenance(&mut table, &mut seen.tasks);
     table.finish();
     engine.services.push(service);
 }

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use engine::analysis::Policy;
-use engine::settings::{Limits, OnFail, Pass};
+use engine::settings::{Action, AfterCrash, Limits, OnFail, Pass, Step};
 use quarterdeck::config::{EXAMPLE, Loaded, load, read};
 use quarterdeck::io::settings::{
-    FeedTarget, HostTarget, ProbeTarget, RouterTarget, Secret, SignalsTarget,
+    FeedTarget, HostTarget, ProbeTarget, RouterTarget, Secret, SignalsTarget, Stdin, TaskTarget,
 };
 
 const HEAD: &str = "[environment]\nname = \"test\"\n";
@@ -434,7 +434,8 @@ fn signals_tell_the_groups_apart() {
 /// A service with a router and signals; line 10 is the first of `text`.
 fn check_canary(signals: &str, text: &str, expected: &[&str]) {
     let head = "[[metrics]]\nname = \"prom\"\nprometheus = \"http://x/\"\n\
-                [[service]]\nname = \"web\"\nrouter = { command = { read = [\"r\"], set = [\"{b}\"] } }\n";
+                [[service]]\nname = \"web\"\n\
+                router = { command = { read = [\"r\"], set = [\"{b}\"] } }\n";
     check(&format!("{head}signals = {{ {signals} }}\n{text}"), expected);
 }
 
@@ -572,7 +573,227 @@ fn the_later_parts_are_checked_for_shape() {
             "8:10: there is no [notify.slak]; did you mean `slack`?",
         ],
     );
-    check("[plan.p]\nsteps = [{ run = \"rm -rf /\" }]\n", &["4:18: `run` is a list of a program"]);
+}
+
+/// A plan of the service `web`, which has a probe, a router and no canary; line 18 is the first
+/// step of `steps`.
+fn check_steps(steps: &str, expected: &[&str]) {
+    let text = format!(
+        "[[metrics]]\nname = \"prom\"\nprometheus = \"http://x/\"\n\
+         [[service]]\nname = \"web\"\nmaintenance = {{ on = [\"on\"], off = [\"off\"] }}\n\
+         [service.probe]\nname = \"api\"\ntcp = \"127.0.0.1:1\"\n\
+         [service.router]\ncommand = {{ read = [\"r\"], set = [\"{{b}}\"] }}\n\n\
+         [plan.p]\nservice = \"web\"\nsteps = [\n{steps}\n]\n"
+    );
+    check(&text, expected);
+}
+
+#[test]
+fn a_plan_is_read_in_the_engines_words() {
+    let Loaded { engine, io, .. } = loaded(&example_switched_on());
+    assert_eq!(engine.tasks.len(), io.tasks.len());
+    let search = &engine.services[1];
+    let deploy = engine.plan(search.deploy.expect("search is deployed by a plan"));
+    assert_eq!(deploy.service, engine.service_named("search"));
+    let names: Vec<&str> = deploy.steps.iter().map(|step| step.name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "backup is there",
+            "run deploy",
+            "check query up{job=\"search\"}",
+            "call https://ci.example/hooks/{service}",
+            "ask",
+        ]
+    );
+    let run = &deploy.steps[1];
+    assert_eq!(run.timeout, Duration::from_mins(10));
+    assert_eq!(run.after_crash, AfterCrash::Check);
+    let kinds = [run.verify, run.undo].map(|id| {
+        let task = engine.task(id.expect("the step has both"));
+        (task.kind.as_str(), task.label.as_str())
+    });
+    assert_eq!(kinds, [("check command", "running"), ("run", "deploy")]);
+    let Action::Task(id) = run.action else { panic!("{run:?}") };
+    let TaskTarget::Run(program) = &io.tasks[id.index()] else { panic!("{:?}", io.tasks) };
+    assert_eq!(Path::new(&program.argv[0]), fixtures().join("deploy"));
+    assert_eq!(program.argv[1..], ["{group}", "{version}"]);
+    assert!(matches!(program.env["DEPLOY_TOKEN"], Secret::Missing(_)));
+    assert!(matches!(&program.stdin, Some(Stdin::Text(text)) if text.contains("{reason}")));
+    let TaskTarget::Call { http, status, .. } = &io.tasks[task_of(&deploy.steps[3])] else {
+        panic!("{:?}", io.tasks)
+    };
+    assert_eq!(
+        (http.url.as_str(), &status[..]),
+        ("https://ci.example/hooks/{service}", &[204][..])
+    );
+    assert_eq!(
+        deploy.steps[4].action,
+        Action::Ask { question: "Smoke tests are green. Go on?".to_owned(), default: Some(false) }
+    );
+    // The recovery plan names no service: the one that uses it is meant.
+    let recovery = engine.plan(search.recovery.expect("search is recovered by a plan"));
+    assert_eq!(recovery.service, deploy.service);
+    let actions: Vec<&Action> = recovery.steps.iter().map(|step| &step.action).collect();
+    assert_eq!(actions[0], &Action::Maintenance(true));
+    assert_eq!(actions[1], &Action::Switch);
+    assert_eq!(actions[2], &Action::Probe("api".to_owned()));
+    assert_eq!(actions[3], &Action::Wait { span: Duration::from_secs(30), watch: true });
+    assert_eq!(recovery.steps[2].after_crash, AfterCrash::Repeat);
+    let by_hand = engine.plans.iter().find(|plan| plan.name == "by-hand").expect("the third plan");
+    assert_eq!(by_hand.steps[1].timeout, Duration::from_mins(30) * 5);
+    let page = search.maintenance.expect("search has a page").map(|id| engine.task(id).clone());
+    assert_eq!(page.map(|task| task.label), ["page", "page"]);
+}
+
+fn task_of(step: &Step) -> usize {
+    let Action::Task(id) = step.action else { panic!("{step:?}") };
+    id.index()
+}
+
+#[test]
+fn steps_without_a_deadline_are_refused() {
+    check_steps("{ run = [\"x\"] },", &["18:1: a step that has `run` needs `timeout`"]);
+    check_steps("{ ask = \"ok?\" },", &["18:1: a step that has `ask` needs `timeout`"]);
+    check_steps(
+        "{ call = { url = \"http://x/\" } },",
+        &["18:1: a step that has `call` needs `timeout`"],
+    );
+    check_steps(
+        "{ wait = \"1s\", timeout = \"1s\" },",
+        &["18:26: `timeout` is not given beside `wait`"],
+    );
+    check_steps("{ run = [\"x\"], timeout = \"8d\" },", &["18:26: `timeout` is from 100ms to 7d"]);
+    check_steps(
+        "{ check = { probe = \"api\" } }, { check = { command = [\"x\"] } },\n\
+         { split = 10 }, { switch = true }, { note = \"n\" }, { maintenance = \"on\" },",
+        &[],
+    );
+}
+
+#[test]
+fn a_step_has_one_action_and_what_goes_with_it() {
+    check_steps("{ name = \"x\" },", &["18:1: `step` needs one of `check`, `run`"]);
+    check_steps(
+        "{ note = \"x\", switch = true },",
+        &["18:10: `step` takes only one of `switch` and `note`"],
+    );
+    check_steps(
+        "{ rum = [\"x\"] },",
+        &["18:1: `step` needs one of", "18:3: unknown key `rum` in `step`; did you mean `run`?"],
+    );
+    check_steps(
+        "{ note = \"x\", watch = true, default = \"yes\", env = {}, undo = [\"u\"] },",
+        &[
+            "18:23: `watch` belongs to `wait`",
+            "18:39: `default` belongs to `ask`",
+            "18:52: `env` belongs to `run`",
+            "18:63: `undo` has nothing to do here",
+        ],
+    );
+    check_steps(
+        "{ switch = false },\n{ split = 101 },\n{ split = 1.5 },",
+        &[
+            "18:12: `switch` is true",
+            "19:11: `split` is a whole percent, from 0 to 100",
+            "20:11: `split` is a whole percent, not a float",
+        ],
+    );
+    check_steps(
+        "{ switch = true, after_crash = \"check\" },",
+        &["18:32: `after_crash = \"check\"` needs `verify`"],
+    );
+    check_steps(
+        "{ note = \"a\", name = \"n\" },\n{ note = \"b\", name = \"n\" },\n\
+         { note = \"\\u001b[2J\" },",
+        &["19:22: there is already a step of this name", "20:10: `note` is 1 to 1000 printable"],
+    );
+    check_steps("", &["17:9: `steps` is empty"]);
+}
+
+#[test]
+fn what_a_step_names_is_there() {
+    check_steps(
+        "{ check = { probe = \"apii\" } },\n{ canary = true },",
+        &[
+            "18:21: `web` has no probe named `apii`; did you mean `api`?",
+            "19:12: `canary`: the service `web` has no [service.canary]",
+        ],
+    );
+    check(
+        "[plan.p]\n\
+         steps = [{ split = 5 }, { check = { probe = \"x\" } }, { maintenance = \"on\" }]\n",
+        &[
+            "4:20: `split` needs to know whose it is: write `service",
+            "4:45: `probe` needs to know whose it is",
+            "4:70: `maintenance` needs to know whose it is",
+        ],
+    );
+    check(
+        "[plan.p]\nservice = \"x\"\nsteps = [{ switch = true }]\n",
+        &["4:11: there is no [[service]]"],
+    );
+    check(
+        "[[service]]\nname = \"web\"\ndeploy = \"depoly\"\n[[service]]\nname = \"b\"\n\
+         recovery = \"p\"\n\
+         [plan.deploy]\nservice = \"web\"\nsteps = [{ switch = true }, { maintenance = \"on\" }]\n\
+         [plan.p]\nservice = \"web\"\nsteps = [{ note = \"n\" }]\n",
+        &[
+            "5:10: there is no [plan.depoly]; did you mean `deploy`?",
+            "8:12: `recovery` names a plan of the service `web`",
+            "11:21: `switch` moves traffic, and `web` has no router",
+            "11:45: `web` has no `maintenance",
+        ],
+    );
+    check_steps(
+        "{ check = { query = 'x', metrics = \"pron\", above = 1 } },\n\
+         { check = { query = 'x' } },\n\
+         { check = { file = \"f\", exit = 1 } },",
+        &[
+            "18:36: `metrics` names no Prometheus server of this file; did you mean `prom`?",
+            "19:21: `query` needs `above` or `below`",
+            "20:32: `exit` belongs to `command`",
+        ],
+    );
+    check_steps(
+        "{ check = { command = [\"x\"], output = \"(\" } },",
+        &["18:39: `output` is no regular expression"],
+    );
+}
+
+#[test]
+fn placeholders_are_known_and_stay_in_their_place() {
+    check_steps(
+        "{ run = [\"x\", \"{vesion}\"], timeout = \"1s\" },\n\
+         { run = [\"{version}\"], timeout = \"1s\" },",
+        &[
+            "18:15: `run` has an unknown placeholder `{vesion}`; did you mean `{version}`?",
+            "19:9: `run`: the program itself is never a placeholder",
+        ],
+    );
+    check_steps(
+        "{ call = { url = \"http://x/{a}\", body = \"{b}\" }, timeout = \"1s\" },",
+        &[
+            "18:18: `url` has an unknown placeholder `{a}`",
+            "18:41: `body` has an unknown placeholder `{b}`",
+        ],
+    );
+    check_steps(
+        "{ call = { url = \"http://x{version}/\" }, timeout = \"1s\" },",
+        &["18:18: `url`"],
+    );
+    check_steps("{ run = [\"awk\", \"{ print }\"], timeout = \"1s\" },", &[]);
+}
+
+#[test]
+fn a_credential_of_a_program_is_a_secret() {
+    let found = lines(&format!(
+        "{HEAD}[plan.p]\nsteps = [{{ run = [\"x\"], timeout = \"1s\", \
+         env = {{ API_TOKEN = \"s3cret\", TOKEN_FILE = \"/x\", \"A B\" = \"x\" }} }}]\n"
+    ));
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(found[0].contains("`API_TOKEN` is a secret and never stands"), "{found:#?}");
+    assert!(!found.join("\n").contains("s3cret"), "{found:#?}");
 }
 
 #[test]

@@ -1,6 +1,4 @@
-//! What the file may already say and nothing acts on yet: incidents and notifications, and the
-//! shape of
-//! plans.
+//! What the file may already say and nothing acts on yet: incidents and notifications.
 //!
 //! Decides only whether it is well formed. Never builds a setting. Contract: a file that passes
 //! here means the same when these parts come to life; [`Named`] checks that what is named exists.
@@ -21,6 +19,11 @@ pub struct Named {
 }
 
 impl Named {
+    /// The plan `name` is used where `at` stands.
+    pub fn uses_plan(&mut self, at: usize, name: &str) {
+        self.used_plans.push((at, name.to_owned()));
+    }
+
     /// Reports every name that is used and never given.
     pub fn finish(self, reader: &Reader<'_>) {
         for (used, given, what) in
@@ -84,23 +87,5 @@ pub fn channels(table: &Table<'_>, named: &mut Named) {
             pagerduty.finish();
         }
         channel.finish();
-    }
-}
-
-/// `[plan.NAME]`: steps that run in order.
-pub fn plans(table: &Table<'_>, named: &mut Named) {
-    let reader = table.reader;
-    for (name, at, node) in table.entries() {
-        if let Err(why) = value::name(&name) {
-            reader.problem(at, format!("the key under `plan` {why}"));
-        }
-        named.plans.insert(name);
-        let Some(mut plan) = reader.table("plan", "plan", "a table", node) else { continue };
-        for mut step in plan.need("steps").tables("steps", "step") {
-            step.need("run").argv("run");
-            step.duration("timeout", SPANS);
-            step.finish();
-        }
-        plan.finish();
     }
 }
