@@ -771,3 +771,16 @@ fn an_engine_that_may_not_signal_nginx_says_so() {
     assert!(said.out.contains("the previous file is put back"), "{said:#?}");
     assert_eq!(std::fs::read_to_string(&file).expect("reads"), before);
 }
+
+#[test]
+fn a_head_that_was_taken_away_is_said_and_goes_on_record() {
+    let (_router, deck) = half_and_half();
+    deck.run(&HALF).ends(0, "VERIFIED");
+    end_engine(&deck);
+    deck.run(&["journal", "verify"]).ends(0, "chain whole");
+    std::fs::remove_file(deck.state().join("journal.head")).expect("removes");
+    deck.run(&["journal", "verify"]).ends(1, "journal.head is missing");
+    deck.run(&["status"]);
+    deck.run(&["journal", "list"]).ends(0, "journal.head was missing");
+    deck.run(&["journal", "verify"]).ends(0, "chain whole");
+}
