@@ -649,10 +649,10 @@ fn a_journal_that_another_process_locks_lets_a_rollback_through() {
     all_goes_on(&router, &run);
 }
 
-/// Gives the deck away, with a copy of the program: the original may stand where nobody may look.
+/// Gives the deck away, with a copy of the program.
 fn program_of_nobody(deck: &Deck) -> PathBuf {
     let program = deck.dir.path().join("quarterdeck");
-    std::fs::copy(product::PROGRAM, &program).expect("copies");
+    nobody::copy_program(Path::new(product::PROGRAM), &program);
     for path in [deck.dir.path(), &program, &deck.config()] {
         nobody::give(path);
     }
