@@ -71,7 +71,8 @@ async fn serve(options: &Options) -> Result<(), String> {
     let listener = socket::bind(&options.state_dir)?;
     let (clients_in, clients) = mpsc::unbounded_channel();
     let (publish, snapshots) = watch::channel(None);
-    tokio::task::spawn_local(socket::serve(listener, clients_in, snapshots));
+    let hash = loaded.engine.hash.clone();
+    tokio::task::spawn_local(socket::serve(listener, hash, clients_in, snapshots));
 
     let now = clock::now();
     let floor = world.fence();

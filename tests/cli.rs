@@ -322,7 +322,8 @@ fn damage(deck: &Deck, sql: &str, expected: impl Fn(usize) -> bool) {
 }
 
 fn link(deck: &Deck) -> Link {
-    let options = Options { state_dir: deck.state(), config: deck.config(), read_only: false };
+    let (state_dir, config) = (deck.state(), deck.config());
+    let options = Options { state_dir, config, config_hash: None, read_only: false };
     Link::connect(&options).expect("an engine answers")
 }
 
@@ -451,6 +452,65 @@ fn a_router_that_hangs_ends_in_unknown_with_a_way_by_hand() {
     let (_, manual) = said.out.split_once("by hand:").expect("a manual command");
     assert!(manual.contains(&format!("127.0.0.1:{}", router.port)), "{manual}");
     router.delay(Duration::ZERO);
+}
+
+fn edit_config(deck: &Deck, text: &str) {
+    std::fs::write(deck.config(), text).expect("writes");
+}
+
+#[test]
+fn a_changed_configuration_is_used_by_the_next_command() {
+    let deck = Deck::new(&format!("{HEAD}[[service]]\nname = \"mail\"\n"));
+    let names = |deck: &Deck| {
+        let said = deck.run(&["status", "--json"]);
+        assert_eq!(said.err, "", "nothing is odd");
+        let value: Value = serde_json::from_str(&said.out).expect("JSON");
+        let services = value["services"].as_array().expect("services").clone();
+        services.iter().map(|own| own["name"].as_str().unwrap_or("").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&deck), ["mail"]);
+    let first = deck.engine().expect("the engine runs");
+    assert_eq!(names(&deck), ["mail"]);
+    assert_eq!(deck.engine(), Some(first), "the same file is the same engine");
+    edit_config(&deck, &format!("{HEAD}[[service]]\nname = \"chat\"\n"));
+    assert_eq!(names(&deck), ["chat"]);
+    assert_ne!(deck.engine(), Some(first));
+    deck.run(&["journal", "list"]).ends(0, "configuration");
+}
+
+#[test]
+fn a_busy_engine_keeps_its_configuration_and_says_so() {
+    let router = Fake::serve("router");
+    let service = http_service("mail", &router);
+    let deck = Deck::new(&format!("{HEAD}{service}"));
+    deck.run(&["split", "mail", "50", "--confirm", "mai", "--reason", "x"]).ends(0, "VERIFIED");
+    router.delay(Duration::from_mins(1));
+    let words = ["rollback", "mail", "--confirm", "mai", "--reason", "errors", "--no-wait"];
+    deck.run(&words).ends(0, "ACCEPTED");
+    let first = deck.engine().expect("the engine runs");
+    edit_config(&deck, &format!("{HEAD}{service}[[service]]\nname = \"chat\"\n"));
+    let notice = "the running engine uses another configuration (it is busy with #2): this change \
+                  takes effect when it ends";
+    let begin = Instant::now();
+    let said = deck.run(&["status", "--timeout", "0"]);
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    assert!(said.err.contains(notice) && !said.out.contains("chat"), "{said:?}");
+    assert_eq!(deck.engine(), Some(first));
+    // A console that stays shows the notice as a banner, and sees the change take effect.
+    let (state_dir, config) = (deck.state(), deck.config());
+    let options =
+        Options { state_dir, config, config_hash: Some("new".to_owned()), read_only: false };
+    let console = Link::connect(&options).expect("an engine answers");
+    until("the banner", || {
+        let head = console.snapshot()?.head;
+        head.banners.iter().any(|text| text.display() == notice).then_some(())
+    });
+    router.delay(Duration::ZERO);
+    // This process cannot start an engine: the next command does.
+    until("the new configuration", || deck.run(&["status"]).out.contains("chat").then_some(()));
+    until("the console", || (console.snapshot()?.services.len() == 2).then_some(()));
+    assert_ne!(deck.engine(), Some(first));
+    assert_eq!(router.split(), (100, 0), "the rollback was finished first");
 }
 
 #[test]
