@@ -740,7 +740,9 @@ fn a_journal_that_may_not_be_written_lets_a_rollback_through() {
     assert!(owner != 0, "the engine runs without privileges");
     let pid = deck.engine().expect("the engine runs");
     kill_process(pid, Signal::TERM).expect("it can be ended");
-    until("the end of the engine", || deck.engine().is_none().then_some(()));
+    // Its socket goes first; the journal is closed when the process is gone.
+    let program_of = format!("/proc/{}/exe", pid.as_raw_nonzero());
+    until("the end of the engine", || std::fs::read_link(&program_of).is_err().then_some(()));
     nobody::mode(&path, 0o400);
     only_safety_goes_on(&router, &deck, "give the engine's user", &run);
     nobody::mode(&path, 0o600);
