@@ -257,6 +257,11 @@ fn read_service(
         probes: Vec::new(),
         routers: Vec::new(),
         signals: None,
+        canary: None,
+        triggers: Vec::new(),
+        deploy: None,
+        recovery: None,
+        maintenance: None,
     };
     let mut names = BTreeSet::new();
     for probe in table.tables("probe", "probe") {

@@ -21,9 +21,10 @@ pub mod wire;
 
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
-use engine::reading::{SplitReading, WriteAnswer};
+use engine::reading::{SplitReading, TaskAnswer, WriteAnswer};
 use engine::types::{Failure, FailureKind, Fence, Untrusted, Weights};
 use engine::{Effect, Input};
 use tokio::sync::{Mutex, mpsc};
@@ -32,6 +33,9 @@ use crate::io::journal::sqlite::Journal;
 
 /// A backstop over the adapters' own limits: a reply comes even when one of them is stuck.
 const BACKSTOP: Duration = Duration::from_secs(1);
+
+/// The journal's head is written when no append came for this long: none waits for it then.
+const HEAD_PAUSE: Duration = Duration::from_millis(20);
 
 /// All adapters of one configuration.
 pub struct World {
@@ -168,6 +172,10 @@ impl World {
                     Input::SplitRead { id, router, result }
                 });
             }
+            Effect::Task { id, .. } => self.spawn(async move {
+                let why = Untrusted::new("no task is configured");
+                Input::TaskEnded { id, answer: TaskAnswer::Failed { output: why } }
+            }),
             Effect::Append { id, entry, safety } => {
                 // The journal's thread lives as long as this world does.
                 let _ = self.journal.send(Append { id, entry, safety });
@@ -208,10 +216,21 @@ fn keep_journal(
     std::thread::Builder::new()
         .name("journal".to_owned())
         .spawn(move || {
-            while let Ok(Append { id, entry, safety }) = receiver.recv() {
-                let result = journal.append(&entry, safety);
-                if inputs.send(Input::Appended { id, result }).is_err() {
-                    return;
+            loop {
+                let next = if journal.lags() {
+                    receiver.recv_timeout(HEAD_PAUSE)
+                } else {
+                    receiver.recv().map_err(RecvTimeoutError::from)
+                };
+                match next {
+                    Ok(Append { id, entry, safety }) => {
+                        let result = journal.append(&entry, safety);
+                        if inputs.send(Input::Appended { id, result }).is_err() {
+                            return;
+                        }
+                    }
+                    Err(RecvTimeoutError::Timeout) => journal.settle(),
+                    Err(RecvTimeoutError::Disconnected) => return,
                 }
             }
         })

@@ -627,9 +627,10 @@ impl Ui {
         if burst && key.is_text() {
             return Vec::new();
         }
-        let chosen = match key {
-            Key::Char(c) => self.faults.iter().position(|fault| fault.key == c),
-            _ => None,
+        let chosen = if let Key::Char(c) = key {
+            self.faults.iter().position(|fault| fault.key == c)
+        } else {
+            None
         };
         if let Some(index) = chosen {
             return vec![Action::Fault(index), Action::Redraw];
@@ -700,7 +701,18 @@ impl Ui {
                     self.acking.remove(key);
                 }
             }
-            Command::Verify { .. } | Command::Escalate { .. } => {}
+            Command::Deploy { .. }
+            | Command::Run { .. }
+            | Command::Pause { .. }
+            | Command::Resume { .. }
+            | Command::Reply { .. }
+            | Command::Freeze { .. }
+            | Command::Thaw { .. }
+            | Command::StopTheLine { .. }
+            | Command::Trigger { .. }
+            | Command::Mark { .. }
+            | Command::Verify { .. }
+            | Command::Escalate { .. } => {}
         }
         // The end may be in the snapshot before the answer is here.
         self.tell_ended(live, now);

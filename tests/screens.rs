@@ -214,7 +214,7 @@ fn a_rollback_takes_the_alias_and_enter() {
     let mut ui = ui(&picture);
     press(&mut ui, &picture, &[Key::Char('R')], 0);
     let (actions, _) = press(&mut ui, &picture, &typed("pay\n"), 500);
-    let expected = Expected { set: Percent::new(25), fence: Fence(41) };
+    let expected = Expected { set: Percent::new(25), fence: Fence(41), release: None };
     let command =
         Command::Rollback { service: "payments".to_owned(), reason: Untrusted::default() };
     assert_eq!(submitted(&actions), [(command, Some(expected))]);
@@ -272,7 +272,7 @@ fn the_state_that_was_seen_travels_even_when_the_target_moved() {
     let moved = moved_to(50);
     assert!(printed(&ui, &moved, 100, 30, Symbols::Unicode).contains("moved under you: now 50 %"));
     let (actions, _) = press(&mut ui, &moved, &typed("pay\n"), 500);
-    let expected = Expected { set: Percent::new(25), fence: Fence(41) };
+    let expected = Expected { set: Percent::new(25), fence: Fence(41), release: None };
     assert_eq!(submitted(&actions).first().and_then(|asked| asked.1), Some(expected));
 }
 

@@ -319,14 +319,10 @@ fn ask(
     deadline: Instant,
     mut submit: impl FnMut(&Submission) -> Result<Reply, Unanswered>,
 ) -> Result<Reply, Unanswered> {
-    let waits = match submission.command {
-        Command::Rollback { .. } | Command::Abort { .. } => true,
-        Command::Split { .. }
-        | Command::Promote { .. }
-        | Command::Verify { .. }
-        | Command::Acknowledge { .. }
-        | Command::Escalate { .. } => false,
-    };
+    let waits = matches!(
+        submission.command,
+        Command::Rollback { .. } | Command::Abort { .. } | Command::StopTheLine { .. }
+    );
     let mut maybe_sent = false;
     loop {
         let answer = match submit(submission) {
@@ -509,7 +505,7 @@ mod tests {
     }
 
     fn seen(fence: u64) -> Expected {
-        Expected { set: Percent::new(50), fence: Fence(fence) }
+        Expected { set: Percent::new(50), fence: Fence(fence), release: None }
     }
 
     #[test]

@@ -65,8 +65,13 @@ pub fn run(args: &Args, global: &Global) -> Result<u8, Exit> {
     let fleet = Fleet::start().map_err(|failure| Exit::new(1, failure.text.to_string()))?;
     let config =
         fleet.write_config(&place.dir).map_err(|failure| Exit::new(1, failure.text.to_string()))?;
-    let options =
-        Options { state_dir: place.dir.join("state"), config, read_only: global.read_only };
+    let options = Options {
+        state_dir: place.dir.join("state"),
+        config,
+        // The directory is new: no engine runs there.
+        config_hash: None,
+        read_only: global.read_only,
+    };
     let state_dir = options.state_dir.clone();
     let mut link = Link::connect(&options)
         .map_err(|failure| Exit::new(UNAVAILABLE, failure.text.to_string()))?;

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use engine::command::{Command, Expected, Reply, Submission};
+use engine::command::{Command, Reply, Submission};
 use engine::record::OperationResult;
 use engine::snapshot::{OperationView, Phase, ServiceView, Snapshot};
 use engine::types::{Actor, Fence, Percent, Untrusted};
@@ -80,10 +80,8 @@ fn run(
     let mut link = global.link()?;
     let command = command(name.to_owned(), Untrusted::new(&guard.reason));
     // A rollback waits for nothing; anything else is decided on what the routers show.
-    let patience = match command {
-        Command::Rollback { .. } => Duration::ZERO,
-        _ => Duration::from_secs(5),
-    };
+    let at_once = matches!(command, Command::Rollback { .. });
+    let patience = if at_once { Duration::ZERO } else { Duration::from_secs(5) };
     let first = wait_for(&mut link, Duration::from_secs(10), |snapshot| Some(snapshot.clone()))
         .ok_or_else(|| Exit::new(UNAVAILABLE, "the engine shows nothing"))?;
     let seen = wait_for(&mut link, patience, |snapshot| {
@@ -113,10 +111,7 @@ fn run(
     let submission = Submission {
         id: submission_id(),
         seen: Untrusted::new(&stands(service)),
-        expected: service
-            .route
-            .as_ref()
-            .map(|route| Expected { set: route.set, fence: route.fence }),
+        expected: service.expected(),
         command,
         // The engine replaces it by what the kernel says.
         actor: Actor::engine(),

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use chrono::SecondsFormat;
-use engine::command::{Command, Expected, Reply, Submission};
+use engine::command::{Command, Reply, Submission};
 use engine::record::OperationResult;
 use engine::snapshot::{Phase, RouteState, RouteView, ServiceView, Snapshot, SourceState};
 use engine::types::{Actor, Fence, Percent, Status, Untrusted};
@@ -248,13 +248,14 @@ impl Play<'_> {
     fn submission(&mut self, command: Command) -> Result<Submission, String> {
         let snapshot = self.link.snapshot().ok_or("the engine has shown nothing yet")?;
         let route = route(&snapshot).ok_or_else(|| format!("{BROKEN} has no router"))?;
+        let service = snapshot.services.iter().find(|service| service.name == BROKEN);
         let seen = format!("{BROKEN} {} at {}", route.state.word(), shown(route));
         self.asked += 1;
         let now = clock::now().wall.timestamp_micros();
         Ok(Submission {
             id: format!("scenario-{now}-{}", self.asked),
             command,
-            expected: Some(Expected { set: route.set, fence: route.fence }),
+            expected: service.and_then(ServiceView::expected),
             seen: Untrusted::new(&seen),
             // The engine takes the user from the socket's peer; this names the client.
             actor: Actor {

@@ -29,19 +29,97 @@ pub struct Submission {
 #[serde(rename_all = "snake_case", tag = "verb")]
 pub enum Command {
     /// Give `canary` percent of the traffic to the canary.
-    Split { service: String, canary: Percent, reason: Untrusted },
+    Split {
+        service: String,
+        canary: Percent,
+        reason: Untrusted,
+    },
     /// All traffic to the canary.
-    Promote { service: String, reason: Untrusted },
+    Promote {
+        service: String,
+        reason: Untrusted,
+    },
     /// All traffic to stable, ending the release in flight.
-    Abort { service: String, reason: Untrusted },
+    Abort {
+        service: String,
+        reason: Untrusted,
+    },
     /// All traffic to stable at once, whatever is in flight.
-    Rollback { service: String, reason: Untrusted },
+    Rollback {
+        service: String,
+        reason: Untrusted,
+    },
+    /// Release this version by the service's deploy plan.
+    Deploy {
+        service: String,
+        version: String,
+        hotfix: bool,
+        reason: Untrusted,
+    },
+    /// Run a named plan for a service.
+    Run {
+        plan: String,
+        service: String,
+        version: String,
+        reason: Untrusted,
+    },
+    /// Let the release in flight go no further until it is resumed; it is still watched.
+    Pause {
+        service: String,
+        reason: Untrusted,
+    },
+    Resume {
+        service: String,
+        reason: Untrusted,
+    },
+    /// What a person says to the question of the release in flight.
+    Reply {
+        service: String,
+        yes: bool,
+        reason: Untrusted,
+    },
+    /// No release of the service, or of any, for this many seconds; never blocks a rollback.
+    Freeze {
+        service: Option<String>,
+        seconds: u64,
+        reason: Untrusted,
+    },
+    Thaw {
+        service: Option<String>,
+        reason: Untrusted,
+    },
+    /// Freeze everything and pause every release.
+    StopTheLine {
+        seconds: u64,
+        reason: Untrusted,
+    },
+    /// Switch a trigger off for this many seconds, or arm it again with 0.
+    Trigger {
+        service: String,
+        trigger: u32,
+        off_seconds: u64,
+        reason: Untrusted,
+    },
+    /// Say that a version is bad, or good after all.
+    Mark {
+        service: String,
+        version: String,
+        bad: bool,
+        reason: Untrusted,
+    },
     /// Read every router of the service again, now.
-    Verify { service: String },
+    Verify {
+        service: String,
+    },
     /// Say that somebody has it. `key` is [`crate::snapshot::IncidentView::key`].
-    Acknowledge { key: String, comment: Untrusted },
+    Acknowledge {
+        key: String,
+        comment: Untrusted,
+    },
     /// Hand it to the next level of its escalation policy.
-    Escalate { key: String },
+    Escalate {
+        key: String,
+    },
 }
 
 impl Command {
@@ -53,9 +131,65 @@ impl Command {
             Command::Promote { .. } => "promote",
             Command::Abort { .. } => "abort",
             Command::Rollback { .. } => "rollback",
+            Command::Deploy { .. } => "deploy",
+            Command::Run { .. } => "run",
+            Command::Pause { .. } => "pause",
+            Command::Resume { .. } => "resume",
+            Command::Reply { .. } => "reply",
+            Command::Freeze { .. } => "freeze",
+            Command::Thaw { .. } => "thaw",
+            Command::StopTheLine { .. } => "stop the line",
+            Command::Trigger { .. } => "trigger",
+            Command::Mark { .. } => "mark",
             Command::Verify { .. } => "verify",
             Command::Acknowledge { .. } => "acknowledge",
             Command::Escalate { .. } => "escalate",
+        }
+    }
+
+    /// The one service that it is about.
+    #[must_use]
+    pub fn service(&self) -> Option<&str> {
+        match self {
+            Command::Split { service, .. }
+            | Command::Promote { service, .. }
+            | Command::Abort { service, .. }
+            | Command::Rollback { service, .. }
+            | Command::Deploy { service, .. }
+            | Command::Run { service, .. }
+            | Command::Pause { service, .. }
+            | Command::Resume { service, .. }
+            | Command::Reply { service, .. }
+            | Command::Trigger { service, .. }
+            | Command::Mark { service, .. }
+            | Command::Verify { service } => Some(service),
+            Command::Freeze { service, .. } | Command::Thaw { service, .. } => service.as_deref(),
+            Command::StopTheLine { .. }
+            | Command::Acknowledge { .. }
+            | Command::Escalate { .. } => None,
+        }
+    }
+
+    /// Why, in the operator's words.
+    #[must_use]
+    pub fn reason(&self) -> Option<&Untrusted> {
+        match self {
+            Command::Split { reason, .. }
+            | Command::Promote { reason, .. }
+            | Command::Abort { reason, .. }
+            | Command::Rollback { reason, .. }
+            | Command::Deploy { reason, .. }
+            | Command::Run { reason, .. }
+            | Command::Pause { reason, .. }
+            | Command::Resume { reason, .. }
+            | Command::Reply { reason, .. }
+            | Command::Freeze { reason, .. }
+            | Command::Thaw { reason, .. }
+            | Command::StopTheLine { reason, .. }
+            | Command::Trigger { reason, .. }
+            | Command::Mark { reason, .. } => Some(reason),
+            Command::Acknowledge { comment, .. } => Some(comment),
+            Command::Verify { .. } | Command::Escalate { .. } => None,
         }
     }
 }
@@ -67,6 +201,9 @@ pub struct Expected {
     pub set: Option<Percent>,
     /// The fence of the service's last operation then.
     pub fence: Fence,
+    /// The release in flight then, and the place of its step.
+    #[serde(default)]
+    pub release: Option<(u64, u32)>,
 }
 
 /// The engine's answer to a submission: at once, before anything moves.

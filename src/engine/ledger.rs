@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::record::{Entry, Event};
+use crate::record::{Entry, Event, StepResult};
 use crate::snapshot::{JournalLine, JournalState};
 use crate::types::{Actor, EffectId, Fence, Now, RouterId, ServiceId, Untrusted};
 use crate::{Appended, Effect};
@@ -19,6 +19,8 @@ pub enum Purpose {
     Intent(ServiceId, Fence),
     Outcome(ServiceId, Fence),
     Correction(RouterId),
+    /// What a release does next waits for it.
+    Release(ServiceId),
     /// Nobody: it is only a note.
     Note,
 }
@@ -150,5 +152,91 @@ fn describe(event: &Event) -> (&'static str, String) {
         Event::IncidentsChanged { source, opened, resolved } => {
             ("incidents", format!("{source}: {opened} opened, {resolved} resolved"))
         }
+        Event::ReleaseStarted(_)
+        | Event::StepStarted { .. }
+        | Event::StepEnded { .. }
+        | Event::CanaryStep { .. }
+        | Event::Look(_)
+        | Event::Answered { .. }
+        | Event::ReleaseChanged { .. }
+        | Event::ReleaseEnded { .. } => describe_release(event),
+        Event::TriggerFired { service, trigger, sentence } => {
+            ("trigger", format!("{service} rule {}: {sentence}", trigger + 1))
+        }
+        Event::TriggerSet { service, trigger, off_until, reason } => {
+            let state = off_until.map_or_else(
+                || "armed".to_owned(),
+                |until| format!("off until {}", until.format("%H:%M:%SZ")),
+            );
+            ("trigger", format!("{service} rule {} {state}: {reason}", trigger + 1))
+        }
+        Event::Frozen { service, until, reason } => {
+            let scope = service.as_deref().unwrap_or("every service");
+            ("frozen", format!("{scope} until {}: {reason}", until.format("%H:%M:%SZ")))
+        }
+        Event::Thawed { service, reason } => {
+            ("thawed", format!("{}: {reason}", service.as_deref().unwrap_or("every service")))
+        }
+        Event::Marked { service, version, bad, reason } => {
+            let word = if *bad { "bad" } else { "good" };
+            ("marked", format!("{service} {version} is {word}: {reason}"))
+        }
+    }
+}
+
+fn describe_release(event: &Event) -> (&'static str, String) {
+    match event {
+        Event::ReleaseStarted(it) => {
+            let version =
+                if it.version.is_empty() { String::new() } else { format!(" {}", it.version) };
+            ("release", format!("r{} {}{version} by plan {}", it.release, it.service, it.plan))
+        }
+        Event::StepStarted { release, service, step, name } => {
+            ("step", format!("r{release} {service} step {}: {name}", step + 1))
+        }
+        Event::StepEnded { release, service, step, result, detail } => {
+            let told = if detail.is_empty() { String::new() } else { format!(": {detail}") };
+            let result = match result {
+                StepResult::Done => "done",
+                StepResult::Failed => "failed",
+                StepResult::Undone => "taken back",
+                StepResult::Interrupted => "interrupted",
+            };
+            ("step", format!("r{release} {service} step {} {result}{told}", step + 1))
+        }
+        Event::CanaryStep { release, service, percent, .. } => {
+            ("canary", format!("r{release} {service} at {percent}"))
+        }
+        Event::Look(look) => {
+            ("look", format!("r{} {} {}", look.release, look.service, look.sentence))
+        }
+        Event::Answered { release, service, yes, reason, .. } => {
+            let word = if *yes { "yes" } else { "no" };
+            ("answer", format!("r{release} {service} {word}: {reason}"))
+        }
+        Event::ReleaseChanged { release, service, state, why, .. } => {
+            ("release", format!("r{release} {service} {}: {why}", state.word()))
+        }
+        Event::ReleaseEnded { release, service, version, result, sentence, .. } => {
+            ("release", format!("r{release} {service} {version} {}: {sentence}", result.word()))
+        }
+        Event::Started { .. }
+        | Event::ConfigChanged { .. }
+        | Event::Refused { .. }
+        | Event::Intent(_)
+        | Event::Sent { .. }
+        | Event::Outcome(_)
+        | Event::Interrupted { .. }
+        | Event::Drift { .. }
+        | Event::Acknowledged { .. }
+        | Event::Escalated { .. }
+        | Event::IncidentOpened { .. }
+        | Event::IncidentResolved { .. }
+        | Event::IncidentsChanged { .. }
+        | Event::TriggerFired { .. }
+        | Event::TriggerSet { .. }
+        | Event::Frozen { .. }
+        | Event::Thawed { .. }
+        | Event::Marked { .. } => ("release", String::new()),
     }
 }

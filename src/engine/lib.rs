@@ -5,24 +5,34 @@
 //! every outcome come in as [`Input`], everything to be done goes out as [`Effect`]. Contract:
 //! `handle` cannot fail, because failures are inputs; the same inputs give the same effects.
 
+pub mod analysis;
 pub mod command;
 pub mod counts;
 mod engine;
+mod expression;
+pub mod freeze;
 pub mod health;
+pub mod history;
 pub mod incident;
 mod ledger;
+pub mod readiness;
 pub mod reading;
 pub mod record;
 mod recovery;
+pub mod release;
 mod rng;
+pub mod rollout;
 pub mod route;
+pub mod rule;
 mod schedule;
 pub mod score;
 pub mod settings;
 pub mod snapshot;
 pub mod text;
+pub mod trigger;
 pub mod types;
 mod watch;
+pub mod words;
 
 pub use crate::engine::Engine;
 pub use crate::ledger::line;
@@ -32,12 +42,13 @@ use std::time::Duration;
 
 use crate::command::{Reply, Submission};
 use crate::reading::{
-    FeedReading, HostReading, Measurement, Observation, SplitReading, WriteAnswer,
+    FeedReading, HostReading, Measurement, Observation, SplitReading, TaskAnswer, TaskContext,
+    WriteAnswer,
 };
 use crate::record::Entry;
 use crate::types::{
-    Actor, EffectId, Failure, FeedId, Fence, HostId, ProbeId, RouterId, ServiceId, Untrusted,
-    Weights,
+    Actor, EffectId, Failure, FeedId, Fence, HostId, ProbeId, RouterId, ServiceId, TaskId,
+    Untrusted, Weights,
 };
 
 /// Everything that can happen to the engine.
@@ -78,6 +89,11 @@ pub enum Input {
     Appended {
         id: EffectId,
         result: Appended,
+    },
+    /// What became of a plan's task.
+    TaskEnded {
+        id: EffectId,
+        answer: TaskAnswer,
     },
     /// The feed's answer to [`Effect::Acknowledge`] or [`Effect::Escalate`].
     Responded {
@@ -139,6 +155,13 @@ pub enum Effect {
         id: EffectId,
         entry: Box<Entry>,
         safety: bool,
+    },
+    /// Run, call or check something for a plan; killed as a group at the end of its budget.
+    Task {
+        id: EffectId,
+        task: TaskId,
+        context: TaskContext,
+        budget: Duration,
     },
     Acknowledge {
         id: EffectId,

@@ -134,3 +134,28 @@ pub enum WriteAnswer {
         why: Untrusted,
     },
 }
+
+/// What a task may say in its arguments: `{service}`, `{version}`, `{group}`, `{reason}`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskContext {
+    pub service: String,
+    pub version: String,
+    /// The group that is not stable: "a" or "b".
+    pub group: String,
+    pub reason: Untrusted,
+}
+
+/// What became of a task, with the last lines of what it said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TaskAnswer {
+    Passed {
+        output: Untrusted,
+    },
+    Failed {
+        output: Untrusted,
+    },
+    /// Killed at its deadline, or cut off: it may or may not have happened.
+    Unknown {
+        why: Untrusted,
+    },
+}

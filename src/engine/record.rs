@@ -4,6 +4,7 @@
 //! adapter keeps a [`Chain`] and stores what it seals. Contract: `hash = SHA-256(prev || seq ||
 //! body)`, over the exact bytes that are stored, so `verify` needs no knowledge of the entry.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
@@ -86,6 +87,83 @@ pub enum Event {
         key: String,
         name: Untrusted,
     },
+    ReleaseStarted(ReleaseStarted),
+    /// A plan step began.
+    StepStarted {
+        release: u64,
+        service: String,
+        step: u32,
+        name: String,
+    },
+    StepEnded {
+        release: u64,
+        service: String,
+        step: u32,
+        result: StepResult,
+        /// What was read, said or printed: the last lines.
+        detail: Untrusted,
+    },
+    /// A canary step began, counted from its percent being verified.
+    CanaryStep {
+        release: u64,
+        service: String,
+        place: u32,
+        percent: Percent,
+    },
+    Look(Look),
+    /// A person's answer to a step's question, or the default when nobody did.
+    Answered {
+        release: u64,
+        service: String,
+        step: u32,
+        yes: bool,
+        reason: Untrusted,
+    },
+    ReleaseChanged {
+        release: u64,
+        service: String,
+        state: ReleaseState,
+        why: Untrusted,
+        /// On the way back: how it will end, and whether its steps are taken back, too.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        back: Option<(ReleaseResult, bool)>,
+    },
+    ReleaseEnded {
+        release: u64,
+        service: String,
+        version: String,
+        result: ReleaseResult,
+        /// The group that is stable from now on.
+        stable: Group,
+        sentence: Untrusted,
+    },
+    TriggerFired {
+        service: String,
+        trigger: u32,
+        sentence: Untrusted,
+    },
+    /// Switched off until then; `None` arms it again.
+    TriggerSet {
+        service: String,
+        trigger: u32,
+        off_until: Option<DateTime<Utc>>,
+        reason: Untrusted,
+    },
+    Frozen {
+        service: Option<String>,
+        until: DateTime<Utc>,
+        reason: Untrusted,
+    },
+    Thawed {
+        service: Option<String>,
+        reason: Untrusted,
+    },
+    Marked {
+        service: String,
+        version: String,
+        bad: bool,
+        reason: Untrusted,
+    },
     /// More incidents changed in one reading than are worth a record each.
     IncidentsChanged {
         source: String,
@@ -126,6 +204,128 @@ pub struct RouterProof {
     /// it could not be read.
     pub canary: Option<String>,
     pub note: Untrusted,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseStarted {
+    pub release: u64,
+    pub submission: String,
+    pub service: String,
+    /// Empty where the plan brings none.
+    pub version: String,
+    pub plan: String,
+    pub kind: ReleaseKind,
+    /// The control is the objective, not a stable that is known to be sick.
+    pub hotfix: bool,
+    /// The group that is stable while it runs.
+    pub stable: Group,
+    /// Names of the plan's steps: a plan that changed since is not resumed by itself.
+    pub steps: Vec<String>,
+    /// What stable showed at the start, by the names that rules use; as text, to compare exactly.
+    pub baseline: BTreeMap<String, String>,
+    pub reason: Untrusted,
+    pub seen: Untrusted,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReleaseKind {
+    /// Brings a version and makes it stable.
+    Deploy,
+    /// Runs a plan; the roles of the groups stay.
+    Plan,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepResult {
+    Done,
+    Failed,
+    /// Taken back.
+    Undone,
+    /// A restart found it under way.
+    Interrupted,
+}
+
+impl ReleaseState {
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            ReleaseState::Running => "RUNNING",
+            ReleaseState::Paused => "PAUSED",
+            ReleaseState::Held => "HELD",
+            ReleaseState::Asking => "ASKING",
+            ReleaseState::WalkingBack => "WALKING BACK",
+            ReleaseState::Ended => "ENDED",
+        }
+    }
+}
+
+impl ReleaseResult {
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            ReleaseResult::Good => "good",
+            ReleaseResult::RolledBack => "rolled back",
+            ReleaseResult::Aborted => "aborted",
+            ReleaseResult::Failed => "failed",
+        }
+    }
+}
+
+/// What a release is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum ReleaseState {
+    Running,
+    /// A person stopped it, or a restart did; it is still watched.
+    Paused,
+    /// It waits for a person: its time is up, or its evidence is not what it should be.
+    Held,
+    /// Its step has a question.
+    Asking,
+    /// It failed: traffic goes to stable, then its steps are taken back.
+    WalkingBack,
+    Ended,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReleaseResult {
+    /// Finalised: its group is stable now. For a plan: all its steps are done.
+    Good,
+    /// Evidence or a failed step took it back.
+    RolledBack,
+    /// A person ended it.
+    Aborted,
+    /// It could not be taken back whole: a person must look.
+    Failed,
+}
+
+/// One look at both arms during a canary step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Look {
+    pub release: u64,
+    pub service: String,
+    /// Place of the canary step.
+    pub place: u32,
+    /// What happened since the look before; `None` is no data.
+    pub stable: Option<ArmCount>,
+    pub canary: Option<ArmCount>,
+    pub verdict: String,
+    pub sentence: Untrusted,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArmCount {
+    pub requests: u64,
+    pub errors: u64,
+    /// Slower than the border, where there is a histogram and a border.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow: Option<u64>,
+    /// Cumulative histogram: upper bound in seconds, and requests up to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub buckets: Vec<(String, u64)>,
 }
 
 /// The same words on screen, in the journal and on the command line.

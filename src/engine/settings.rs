@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{FeedId, HostId, ProbeId, RouterId, ServiceId};
+use crate::analysis::Policy;
+use crate::rule::Rule;
+use crate::types::{FeedId, HostId, Percent, PlanId, ProbeId, RouterId, ServiceId, TaskId};
 
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -18,6 +20,9 @@ pub struct Settings {
     pub routers: Vec<Router>,
     pub hosts: Vec<Host>,
     pub feeds: Vec<Feed>,
+    pub plans: Vec<Plan>,
+    /// What plans run and call; the adapters know the program or the address.
+    pub tasks: Vec<Task>,
     /// SHA-256 of the file, in hex: journaled, so that a change of configuration is on record.
     pub hash: String,
 }
@@ -42,6 +47,157 @@ pub struct Service {
     pub routers: Vec<RouterId>,
     /// Present when stable and canary are counted.
     pub signals: Option<Signals>,
+    /// How a release is raised step by step; `None` when it is switched at once.
+    pub canary: Option<Canary>,
+    /// Rules that roll back by themselves.
+    pub triggers: Vec<Trigger>,
+    /// What brings a version onto the group that is not stable, before traffic moves.
+    pub deploy: Option<PlanId>,
+    /// What may follow after an emergency rollback moved the traffic.
+    pub recovery: Option<PlanId>,
+    /// The maintenance page: on, off.
+    pub maintenance: Option<[TaskId; 2]>,
+}
+
+/// A canary release: steps of exposure, and what each must show.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Canary {
+    /// Rising percents; the last is 100.
+    pub steps: Vec<Percent>,
+    pub pass: Pass,
+    /// The absolute promise on errors, in percent of the requests.
+    pub objective: Option<f64>,
+    /// At least this long at each step.
+    pub soak: Duration,
+    /// At most this long at each step; then it holds.
+    pub wait: Duration,
+    /// How often a look is judged and journaled.
+    pub every: Duration,
+    pub on_fail: OnFail,
+    /// At 100 %, rollback kept warm, before the release is called good.
+    pub bake: Duration,
+    /// Fewer canary requests in a step are not enough where time decides.
+    pub requests_min: u64,
+    pub fail_when: Vec<Rule>,
+    pub pass_when: Vec<Rule>,
+    pub limits: Limits,
+    pub policy: Policy,
+}
+
+/// How often a rule may say something before it counts; reached at *more than*.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    pub failure: u32,
+    pub consecutive_failure: Option<u32>,
+    pub inconclusive: Option<u32>,
+    /// Looks without data.
+    pub error: Option<u32>,
+}
+
+/// What ends a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// The evidence, as soon as it is enough.
+    Evidence,
+    /// The soak is over, data are fresh and enough, nothing failed.
+    Time,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFail {
+    RollBack,
+    Hold,
+}
+
+/// A rule that rolls back by itself when it was true for that long.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trigger {
+    pub rule: Rule,
+    pub span: Duration,
+}
+
+/// Steps in their order, by name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    pub name: String,
+    /// The service whose plan it is; `None` where no step touches one.
+    pub service: Option<ServiceId>,
+    pub steps: Vec<Step>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// What people read; the action's own words unless given.
+    pub name: String,
+    pub action: Action,
+    /// The step's whole budget.
+    pub timeout: Duration,
+    /// Asked after the action: only a yes makes the step done.
+    pub verify: Option<TaskId>,
+    /// What takes the step back when the plan walks back.
+    pub undo: Option<TaskId>,
+    pub after_crash: AfterCrash,
+}
+
+impl Step {
+    /// A step that the configuration does not know any more: only its name is left.
+    #[must_use]
+    pub fn lost(name: &str) -> Step {
+        Step {
+            name: name.to_owned(),
+            action: Action::Note(String::new()),
+            timeout: Duration::ZERO,
+            verify: None,
+            undo: None,
+            after_crash: AfterCrash::Ask,
+        }
+    }
+}
+
+/// Every kind of step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// The service's probe of this name is UP, with answers newer than the step's start.
+    Probe(String),
+    /// Run, call or check: done when the adapter says so.
+    Task(TaskId),
+    Split(Percent),
+    /// The stepped one, by the service's [`Canary`].
+    Canary,
+    /// All traffic to the other group, at once.
+    Switch,
+    /// Time passes; watched, a probe that goes down or a rule that fails ends it.
+    Wait {
+        span: Duration,
+        watch: bool,
+    },
+    /// A person decides; without an answer in time the default counts, without one it fails.
+    Ask {
+        question: String,
+        default: Option<bool>,
+    },
+    Maintenance(bool),
+    Note(String),
+}
+
+/// What a restart does with a step that was under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterCrash {
+    /// It may be done twice.
+    Repeat,
+    /// Its `verify` says whether it is done; if not, it is done again.
+    Check,
+    /// A person says so.
+    Ask,
+}
+
+/// Something that an adapter runs or calls for a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// "run", "call", "check command", "check query", "check file".
+    pub kind: String,
+    /// The program or the address without its secrets, for people.
+    pub label: String,
 }
 
 /// How often the counters of both arms are read, and over what window rates are shown.
@@ -122,5 +278,13 @@ impl Settings {
     #[must_use]
     pub fn feed(&self, id: FeedId) -> &Feed {
         &self.feeds[id.index()]
+    }
+    #[must_use]
+    pub fn plan(&self, id: PlanId) -> &Plan {
+        &self.plans[id.index()]
+    }
+    #[must_use]
+    pub fn task(&self, id: TaskId) -> &Task {
+        &self.tasks[id.index()]
     }
 }

@@ -11,8 +11,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::command::Expected;
 use crate::reading::{AlertState, HostReading};
-use crate::record::OperationResult;
+use crate::record::{OperationResult, ReleaseKind, ReleaseResult, ReleaseState};
 use crate::settings::Environment;
 use crate::types::{Fence, Freshness, Now, Percent, Severity, Status, Untrusted};
 
@@ -47,6 +48,7 @@ pub struct Head {
     /// What must be read before anything else: a journal that cannot be written, an operation that
     /// a restart interrupted.
     pub banners: Vec<Untrusted>,
+    pub freezes: Vec<FreezeView>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -75,6 +77,166 @@ pub struct ServiceView {
     pub signals: Option<SignalsView>,
     /// The operation in flight, else the last one.
     pub operation: Option<OperationView>,
+    /// The release in flight, else the last one.
+    pub release: Option<ReleaseView>,
+    /// Would a rollback work right now?
+    pub readiness: Readiness,
+    pub triggers: Vec<TriggerView>,
+    /// Newest first.
+    pub history: Vec<PastRelease>,
+}
+
+/// A release or a plan that runs for a service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReleaseView {
+    pub id: u64,
+    /// The submission that started it.
+    pub submission: String,
+    pub plan: String,
+    pub kind: ReleaseKind,
+    pub version: String,
+    pub hotfix: bool,
+    pub user: Untrusted,
+    pub started: Now,
+    pub state: ReleaseState,
+    pub result: Option<ReleaseResult>,
+    pub ended: Option<Now>,
+    pub steps: Vec<StepView>,
+    /// Place of the current plan step.
+    pub step: u32,
+    pub question: Option<Question>,
+    pub canary: Option<CanaryView>,
+    /// Why it is where it is.
+    pub sentence: Untrusted,
+    /// What happens next, and when.
+    pub next: Untrusted,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepView {
+    pub name: String,
+    pub state: StepState,
+    pub started: Option<Now>,
+    pub ended: Option<Now>,
+    pub detail: Untrusted,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepState {
+    Waiting,
+    Running,
+    Done,
+    Failed,
+    Undone,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Question {
+    pub text: String,
+    pub until: Now,
+    /// What counts when nobody answers; `None` fails the step.
+    pub default: Option<bool>,
+}
+
+/// The stepped canary of a release.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CanaryView {
+    /// Percents, rising.
+    pub steps: Vec<Percent>,
+    /// Place of the current one.
+    pub place: u32,
+    /// When its percent was verified; `None` before.
+    pub since: Option<Now>,
+    /// The soak's end, the longest wait's end, the bake's end at 100 %.
+    pub soak_until: Option<Now>,
+    pub wait_until: Option<Now>,
+    pub bake_until: Option<Now>,
+    /// Since the step began.
+    pub stable: ArmTotals,
+    pub canary: ArmTotals,
+    pub evidence: Vec<Evidence>,
+    /// PASS, FAIL, NEED MORE DATA, NO DATA.
+    pub verdict: String,
+    pub sentence: Untrusted,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ArmTotals {
+    pub requests: u64,
+    pub errors: u64,
+    pub slow: Option<u64>,
+}
+
+/// How far one test is toward its thresholds: 0 is nothing, 1 is reached.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    pub name: String,
+    pub fail: f64,
+    pub pass: f64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Readiness {
+    pub checks: Vec<ReadinessCheck>,
+}
+
+/// One thing that a rollback needs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReadinessCheck {
+    pub name: String,
+    /// `None` when it is not known.
+    pub ok: Option<bool>,
+    pub why: Untrusted,
+    /// When it was last seen; `None` where it has no age.
+    pub at: Option<Now>,
+    /// Older than this is not known any more.
+    pub fresh_for: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TriggerView {
+    pub rule: String,
+    pub span: Duration,
+    pub state: TriggerState,
+    /// True since then, where it is counting.
+    pub since: Option<Now>,
+    pub sentence: Untrusted,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TriggerState {
+    Armed,
+    /// It would fire, but something forbids it: then people are told.
+    Held,
+    Off,
+}
+
+/// One line of a service's release history.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PastRelease {
+    pub id: u64,
+    pub version: String,
+    pub plan: String,
+    pub kind: ReleaseKind,
+    pub user: Untrusted,
+    pub started: DateTime<Utc>,
+    pub ended: DateTime<Utc>,
+    pub result: ReleaseResult,
+    /// From the decision to roll back until the traffic was proven.
+    pub rollback_took: Option<Duration>,
+    pub bad: bool,
+}
+
+/// No release, said by somebody, until then.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FreezeView {
+    /// `None`: of any service.
+    pub service: Option<String>,
+    pub user: Untrusted,
+    pub until: DateTime<Utc>,
+    pub reason: Untrusted,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -315,6 +477,15 @@ impl ServiceView {
     pub fn status_at(&self, now: Now) -> Status {
         let worst = self.probes.iter().map(|probe| probe.status_at(now)).max();
         worst.unwrap_or(Status::Unknown)
+    }
+
+    /// What a command on this service is decided on; `None` without a router.
+    #[must_use]
+    pub fn expected(&self) -> Option<Expected> {
+        let route = self.route.as_ref()?;
+        let release = self.release.as_ref().filter(|release| release.result.is_none());
+        let release = release.map(|release| (release.id, release.step));
+        Some(Expected { set: route.set, fence: route.fence, release })
     }
 
     /// The newest answer of any probe.

@@ -174,6 +174,25 @@ pub enum Group {
     B,
 }
 
+impl Group {
+    /// The other one.
+    #[must_use]
+    pub fn other(self) -> Group {
+        match self {
+            Group::A => Group::B,
+            Group::B => Group::A,
+        }
+    }
+    /// Its key in the configuration.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Group::A => "a",
+            Group::B => "b",
+        }
+    }
+}
+
 /// The role that a group plays in the release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -226,6 +245,10 @@ index! {
     HostId;
     /// Place of a feed in [`crate::settings::Settings::feeds`].
     FeedId;
+    /// Place of a plan in [`crate::settings::Settings::plans`].
+    PlanId;
+    /// Place of a task in [`crate::settings::Settings::tasks`].
+    TaskId;
 }
 
 /// Names one effect; its reply carries it back.

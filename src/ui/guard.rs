@@ -136,14 +136,14 @@ impl Guard {
         picture: &Snapshot,
         now: Now,
     ) -> Result<Guard, String> {
-        let Some(route) = &service.route else {
+        let (Some(route), Some(expected)) = (&service.route, service.expected()) else {
             return Err(format!("{} has no router: it is only watched", service.name));
         };
         let mut guard = Guard {
             verb,
             service: service.name.clone(),
             alias: service.alias.clone(),
-            expected: Expected { set: route.set, fence: route.fence },
+            expected,
             opened: now,
             last_key: now.mono,
             fields: Vec::new(),

@@ -57,7 +57,7 @@ impl Watched {
             assert!(Instant::now() < deadline, "no engine at {}", socket.display());
             std::thread::sleep(Duration::from_millis(10));
         }
-        let options = Options { state_dir, config, read_only: false };
+        let options = Options { state_dir, config, config_hash: None, read_only: false };
         let link = Link::connect(&options).expect("the engine answers");
         let mut watched = Watched { link, _engine: engine, fleet, _dir: dir };
         watched.until("a healthy fleet", PATIENCE, |picture, now| {
@@ -123,7 +123,7 @@ impl Watched {
                 service: "checkout".to_owned(),
                 reason: Untrusted::default(),
             },
-            expected: Some(Expected { set: route.set, fence: route.fence }),
+            expected: Some(Expected { set: route.set, fence: route.fence, release: None }),
             seen: Untrusted::default(),
             actor: Actor {
                 user: Untrusted::new("test"),

@@ -10,8 +10,8 @@ use engine::record::OperationResult;
 use engine::settings::Environment;
 use engine::snapshot::{
     ArmView, Head, HostView, IncidentView, Incidents, JournalLine, JournalState, OperationView,
-    Phase, ProbeView, RouteState, RouteView, RouterProgress, RouterView, ServiceView, SignalsView,
-    Snapshot, SourceView,
+    Phase, ProbeView, Readiness, RouteState, RouteView, RouterProgress, RouterView, ServiceView,
+    SignalsView, Snapshot, SourceView,
 };
 use engine::types::{Fence, Now, Percent, Severity, Status, Time, Untrusted};
 
@@ -87,6 +87,10 @@ fn service(name: &str, alias: &str, probe: ProbeView) -> ServiceView {
         route: None,
         signals: None,
         operation: None,
+        release: None,
+        readiness: Readiness::default(),
+        triggers: Vec::new(),
+        history: Vec::new(),
     }
 }
 
@@ -233,6 +237,7 @@ pub fn sample() -> Snapshot {
             started: ago(4_000),
             journal: JournalState::Writable,
             banners: Vec::new(),
+            freezes: Vec::new(),
         }),
         services: Arc::new(vec![checkout, payments(), search]),
         hosts: Arc::new(vec![host("here", 33.0), host("web-1", 97.0), lost]),

@@ -329,6 +329,7 @@ pub fn id_of(effect: &Effect) -> Option<EffectId> {
         | Effect::SetSplit { id, .. }
         | Effect::ReadSplit { id, .. }
         | Effect::Append { id, .. }
+        | Effect::Task { id, .. }
         | Effect::Acknowledge { id, .. }
         | Effect::Escalate { id, .. } => Some(*id),
         Effect::Answer(_) => None,

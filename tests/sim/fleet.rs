@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use engine::reading::{
     Alert, AlertState, FeedReading, GroupCounters, HostReading, Measurement, Observation, Series,
+    TaskAnswer,
 };
 use engine::settings::{Environment, Feed, Host, Probe, Router, Service, Settings, Signals};
 use engine::types::{
@@ -42,6 +43,11 @@ pub fn settings(routers: &[usize], polls: bool) -> Settings {
                 slow_above: None,
                 versions: ["one".into(), "two".into()],
             }),
+            canary: None,
+            triggers: Vec::new(),
+            deploy: None,
+            recovery: None,
+            maintenance: None,
         });
         for edge in 0..count {
             settings.routers.push(Router {
@@ -135,4 +141,13 @@ pub fn measurement(rng: &mut Rng, at: DateTime<Utc>) -> Result<Measurement, Fail
     };
     let measurement = Measurement { at, a: group(rng), b: group(rng) };
     sometimes(rng, measurement)
+}
+
+pub fn task(rng: &mut Rng) -> TaskAnswer {
+    let said = Untrusted::new("said");
+    match rng.pick(&[0_u8, 0, 0, 0, 1, 2]) {
+        0 => TaskAnswer::Passed { output: said },
+        1 => TaskAnswer::Failed { output: said },
+        _ => TaskAnswer::Unknown { why: said },
+    }
 }

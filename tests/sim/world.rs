@@ -493,6 +493,7 @@ impl World {
             | Input::SplitSet { .. }
             | Input::SplitRead { .. }
             | Input::Appended { .. }
+            | Input::TaskEnded { .. }
             | Input::Responded { .. } => None,
         };
         let mut effects = Vec::new();
@@ -527,6 +528,10 @@ impl World {
                 let told = result.as_ref().ok().map(weights_of);
                 self.routers[router.index()].told = Some(told);
                 self.mark(|| format!("edge {router:?} shows {told:?}"), &[8, id.0]);
+                *id
+            }
+            Input::TaskEnded { id, answer } => {
+                self.mark(|| format!("task {id:?} {answer:?}"), &[16, id.0]);
                 *id
             }
             Input::Appended { id, result } => {
@@ -672,6 +677,10 @@ impl World {
                 let at = self.clock().wall;
                 let result = fleet::measurement(&mut self.rng, at);
                 Input::Measured { id, service, result }
+            }
+            Effect::Task { id, .. } => {
+                let answer = fleet::task(&mut self.rng);
+                Input::TaskEnded { id, answer }
             }
             Effect::Acknowledge { id, key, .. } | Effect::Escalate { id, key, .. } => {
                 let failed = self.rng.chance(300);

@@ -22,7 +22,7 @@ impl World {
         let Some(shown) = self.shown() else { return Ok(()) };
         let count = shown.services.len() as u64;
         let view = &shown.services[usize::try_from(self.rng.below(count)).expect("few services")];
-        let seen = view.route.as_ref().map(|route| Expected { set: route.set, fence: route.fence });
+        let seen = view.expected();
         let expected = if self.rng.chance(150) { self.stale.or(seen) } else { seen };
         self.stale = seen;
         let (service, reason) = (view.name.clone(), Untrusted::new("drawn"));
@@ -139,6 +139,18 @@ pub(super) fn changes(command: &Command) -> Option<&str> {
         | Command::Promote { service, .. }
         | Command::Abort { service, .. }
         | Command::Rollback { service, .. } => Some(service),
-        Command::Verify { .. } | Command::Acknowledge { .. } | Command::Escalate { .. } => None,
+        Command::Deploy { .. }
+        | Command::Run { .. }
+        | Command::Pause { .. }
+        | Command::Resume { .. }
+        | Command::Reply { .. }
+        | Command::Freeze { .. }
+        | Command::Thaw { .. }
+        | Command::StopTheLine { .. }
+        | Command::Trigger { .. }
+        | Command::Mark { .. }
+        | Command::Verify { .. }
+        | Command::Acknowledge { .. }
+        | Command::Escalate { .. } => None,
     }
 }
