@@ -1,15 +1,20 @@
 //! Writes `docs/screen.svg` from the hand-made picture of the screen tests.
 
+use std::sync::Arc;
+
 #[path = "../tests/screens/sample.rs"]
 mod sample;
 
+use engine::snapshot::Snapshot;
+use engine::types::Untrusted;
 use quarterdeck::ui::theme::{Depth, Symbols, Theme};
 use quarterdeck::ui::{Event, Ui, svg, view};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 fn main() -> Result<(), String> {
-    let snapshot = sample::sample();
+    let mut snapshot = sample::sample();
+    without_attacks(&mut snapshot);
     let mut ui = Ui::new(false, Some(chrono_tz::Europe::Lisbon));
     ui.update(Event::Changed, Some(&snapshot), sample::now());
     let theme = Theme::named("dark", Depth::True, Symbols::Unicode)?;
@@ -18,4 +23,23 @@ fn main() -> Result<(), String> {
     view::draw_in(&mut buffer, area, Some(&snapshot), &ui, &theme, sample::now());
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/screen.svg");
     std::fs::write(path, svg::picture(&buffer)).map_err(|error| format!("{path}: {error}"))
+}
+
+/// The tests' sample carries text of attackers, which is no sight for a first look.
+fn without_attacks(snapshot: &mut Snapshot) {
+    for service in Arc::make_mut(&mut snapshot.services) {
+        for probe in service.probes.iter_mut().filter(|probe| !probe.message.is_empty()) {
+            probe.message = Untrusted::new("db: pool at 96 %");
+        }
+        if let Some(operation) = &mut service.operation {
+            operation.reason = Untrusted::new("step 2 of 1.9.0");
+        }
+    }
+    for incident in &mut Arc::make_mut(&mut snapshot.incidents).open {
+        incident.labels.retain(|name, _| name.display() == "service");
+        if incident.summary.display().contains("slow") {
+            incident.name = Untrusted::new("SlowQueries");
+            incident.summary = Untrusted::new("p95 above 2 s");
+        }
+    }
 }

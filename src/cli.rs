@@ -29,6 +29,9 @@ pub const USAGE: u8 = 64;
 pub const BAD_CONFIG: u8 = 65;
 pub const UNAVAILABLE: u8 = 69;
 
+/// A notice waits this long for the picture that completes it; a rollback must not wait longer.
+const NOTICE_PATIENCE: Duration = Duration::from_millis(500);
+
 /// What a command ends with: an exit code, after an explanation on standard error.
 pub struct Exit {
     pub code: u8,
@@ -228,16 +231,30 @@ impl Global {
     }
 
     /// Joins the engine of the state directory, starting it if need be.
-    fn link(&self) -> Result<Link, Exit> {
+    fn join(&self) -> Result<Link, Exit> {
         let (config, loaded) = self.load()?;
         let state_dir = self.state_dir(&loaded)?;
-        let options = Options { state_dir, config, read_only: self.read_only };
+        let config_hash = Some(loaded.engine.hash);
+        let options = Options { state_dir, config, config_hash, read_only: self.read_only };
         Link::connect(&options).map_err(|failure| Exit::new(UNAVAILABLE, failure.text.to_string()))
+    }
+
+    /// As [`Global::join`], for a command: what is odd about the engine goes to standard error.
+    fn link(&self) -> Result<Link, Exit> {
+        let mut link = self.join()?;
+        if link.is_foreign() {
+            // The picture says what the engine is busy with.
+            wait_for(&mut link, NOTICE_PATIENCE, |_| Some(()));
+            if let Some(notice) = link.notice() {
+                eprintln!("quarterdeck: {notice}");
+            }
+        }
+        Ok(link)
     }
 }
 
 fn open_console(global: &Global) -> Result<u8, Exit> {
-    let link = global.link()?;
+    let link = global.join()?;
     show(link, global, None)
 }
 
@@ -253,7 +270,7 @@ fn show(link: Link, global: &Global, faults: Option<Box<dyn console::Faults>>) -
         actor: Actor::engine(),
         faults,
     };
-    console::run(link, options).map(|_| 0).map_err(|why| Exit::new(1, why))
+    console::run(link, options).map(console::ExitKind::code).map_err(|why| Exit::new(1, why))
 }
 
 fn check(global: &Global) -> Result<u8, Exit> {

@@ -371,7 +371,7 @@ window = "10s"
 [service.router]
 name = "proxy"
 http = {{ url = "http://{control}/split", token = {{ file = {token} }} }}
-reread = "2s"
+reread = "1s"
 "#,
             alias = alias(name),
             probes = probes(service, proxy, ports.database),

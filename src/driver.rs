@@ -50,7 +50,10 @@ pub fn run(options: &Options) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("starting the runtime: {error}"))?;
-    tokio::task::LocalSet::new().block_on(&runtime, serve(options))
+    let result = tokio::task::LocalSet::new().block_on(&runtime, serve(options));
+    // A disk that does not answer must not keep the process.
+    runtime.shutdown_background();
+    result
 }
 
 async fn serve(options: &Options) -> Result<(), String> {
@@ -60,15 +63,16 @@ async fn serve(options: &Options) -> Result<(), String> {
         return Ok(());
     };
     let loaded = crate::config::read(&options.config)?;
-    let (journal, entries) =
-        Journal::open(&options.state_dir).map_err(|failure| failure.text.to_string())?;
+    // A journal that cannot be written keeps nobody from a rollback.
+    let (journal, entries) = Journal::open_or_spool(&options.state_dir);
     let (inputs_in, inputs) = mpsc::unbounded_channel();
     let world = World::new(&loaded.engine, loaded.io, journal, &options.state_dir, inputs_in)
         .map_err(|failure| failure.text.to_string())?;
     let listener = socket::bind(&options.state_dir)?;
     let (clients_in, clients) = mpsc::unbounded_channel();
     let (publish, snapshots) = watch::channel(None);
-    tokio::task::spawn_local(socket::serve(listener, clients_in, snapshots));
+    let hash = loaded.engine.hash.clone();
+    tokio::task::spawn_local(socket::serve(listener, hash, clients_in, snapshots));
 
     let now = clock::now();
     let floor = world.fence();

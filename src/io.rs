@@ -22,6 +22,7 @@ pub mod wire;
 
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use engine::reading::{SplitReading, WriteAnswer};
@@ -33,6 +34,9 @@ use crate::io::journal::sqlite::Journal;
 
 /// A backstop over the adapters' own limits: a reply comes even when one of them is stuck.
 const BACKSTOP: Duration = Duration::from_secs(1);
+
+/// The journal's head is written when no append came for this long: none waits for it then.
+const HEAD_PAUSE: Duration = Duration::from_millis(20);
 
 /// All adapters of one configuration.
 pub struct World {
@@ -214,10 +218,21 @@ fn keep_journal(
     std::thread::Builder::new()
         .name("journal".to_owned())
         .spawn(move || {
-            while let Ok(Append { id, entry, safety }) = receiver.recv() {
-                let result = journal.append(&entry, safety);
-                if inputs.send(Input::Appended { id, result }).is_err() {
-                    return;
+            loop {
+                let next = if journal.lags() {
+                    receiver.recv_timeout(HEAD_PAUSE)
+                } else {
+                    receiver.recv().map_err(RecvTimeoutError::from)
+                };
+                match next {
+                    Ok(Append { id, entry, safety }) => {
+                        let result = journal.append(&entry, safety);
+                        if inputs.send(Input::Appended { id, result }).is_err() {
+                            return;
+                        }
+                    }
+                    Err(RecvTimeoutError::Timeout) => journal.settle(),
+                    Err(RecvTimeoutError::Disconnected) => return,
                 }
             }
         })

@@ -1,11 +1,12 @@
 //! The client's end of the engine's socket.
 //!
-//! Decides when an engine must be started: when nobody answers in the state directory. Never
-//! invents a state: while the engine is gone, the last snapshot stays and is marked as such.
-//! Contract: a thread of its own reads the socket and joins again after a loss; every call here
-//! returns within its timeout.
+//! Decides when an engine must be started: when nobody answers in the state directory, or when the
+//! one that does is idle and runs on another configuration or an older build. A busy one goes on,
+//! the client with it, and [`Link::notice`] says so. Never invents a state: while the engine is
+//! gone, the last snapshot stays and is marked as such. Contract: a thread of its own reads the
+//! socket and joins again after a loss; every call here returns within its timeout.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,8 +14,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use engine::command::{Reply, Submission};
-use engine::snapshot::{Head, HostView, Incidents, JournalLine, ServiceView, Snapshot, SourceView};
-use engine::types::{Failure, FailureKind, Untrusted};
+use engine::record::OperationResult;
+use engine::snapshot::{
+    Head, HostView, Incidents, JournalLine, OperationView, Phase, ServiceView, Snapshot, SourceView,
+};
+use engine::types::{Failure, FailureKind, Fence, Percent, Untrusted};
 
 use crate::io::socket;
 use crate::io::wire::{self, BUILD, ToClient, ToEngine};
@@ -25,6 +29,15 @@ const START_PATIENCE: Duration = Duration::from_secs(10);
 /// The engine answers a submission before anything moves; the journal is not waited for.
 const REPLY_PATIENCE: Duration = Duration::from_secs(5);
 
+/// An idle engine ends within this; one that still answers is busy, and a command waits no longer.
+const RETIRE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Between two requests to a busy engine to end once it is idle.
+const RETIRE_AGAIN: Duration = Duration::from_secs(5);
+
+/// Between two starts of an engine that found the directory taken.
+const START_AGAIN: Duration = Duration::from_millis(200);
+
 /// Between two tries to join again.
 const REJOIN_PAUSE: Duration = Duration::from_millis(300);
 
@@ -32,6 +45,8 @@ const REJOIN_PAUSE: Duration = Duration::from_millis(300);
 pub struct Options {
     pub state_dir: PathBuf,
     pub config: PathBuf,
+    /// Of the file as this client read it; `None` goes along with whatever the engine runs on.
+    pub config_hash: Option<String>,
     /// This client may look, not act.
     pub read_only: bool,
 }
@@ -68,14 +83,62 @@ struct State {
     /// The writing half; `None` while the engine is gone.
     stream: Option<UnixStream>,
     closed: bool,
+    /// Why this engine is not the one that this client would have started.
+    foreign: Option<Foreign>,
+    /// When a foreign engine may be asked again to end; `None` when this client does not ask.
+    ask_again: Option<Instant>,
+}
+
+/// How an engine differs from the one that a client would start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Foreign {
+    Config,
+    Older { build: String },
+}
+
+impl Foreign {
+    fn of(build: &str, config_hash: &str, options: &Options) -> Option<Foreign> {
+        if older(build, BUILD) {
+            return Some(Foreign::Older { build: build.to_owned() });
+        }
+        let same = options.config_hash.as_ref().is_none_or(|own| own == config_hash);
+        (!same).then_some(Foreign::Config)
+    }
+
+    fn notice(&self, busy: &[Fence]) -> Untrusted {
+        let doing = if busy.is_empty() {
+            String::new()
+        } else {
+            let fences: Vec<String> = busy.iter().map(|fence| format!("#{fence}")).collect();
+            format!(" (it is busy with {})", fences.join(", "))
+        };
+        Untrusted::new(&match self {
+            Foreign::Config => format!(
+                "the running engine uses another configuration{doing}: this change takes effect \
+                 when it ends"
+            ),
+            Foreign::Older { build } => format!(
+                "the running engine is of the older build {build}{doing}: {BUILD} takes over when \
+                 it ends"
+            ),
+        })
+    }
+}
+
+/// A connection whose first message was read.
+struct Joined {
+    stream: BufReader<UnixStream>,
+    foreign: Option<Foreign>,
 }
 
 impl Link {
     /// Connects, starting an engine first when none runs in the state directory.
     pub fn connect(options: &Options) -> Result<Link, Failure> {
-        let stream = join(options)?;
-        let write = stream.try_clone().map_err(|error| lost(&error))?;
-        let state = State { stream: Some(write), ..State::default() };
+        let Joined { stream, foreign } = settle(options)?;
+        let write = stream.get_ref().try_clone().map_err(|error| lost(&error))?;
+        let asks = foreign.is_some() && !options.read_only;
+        let ask_again = asks.then(|| Instant::now() + RETIRE_AGAIN);
+        let state = State { stream: Some(write), foreign, ask_again, ..State::default() };
         let shared = Arc::new(Shared {
             options: options.clone(),
             state: Mutex::new(state),
@@ -102,10 +165,27 @@ impl Link {
         Ok(Link { shared, seen: 0, read_only: options.read_only })
     }
 
-    /// The newest whole snapshot; `None` before the first.
+    /// The newest whole snapshot, with the notice among its banners; `None` before the first.
     #[must_use]
     pub fn snapshot(&self) -> Option<Snapshot> {
-        self.shared.lock().snapshot.clone()
+        let state = self.shared.lock();
+        let mut snapshot = state.snapshot.clone()?;
+        if let Some(notice) = state.notice() {
+            Arc::make_mut(&mut snapshot.head).banners.push(notice);
+        }
+        Some(snapshot)
+    }
+
+    /// True while the engine runs on another configuration than this client read, or is older.
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        self.shared.lock().foreign.is_some()
+    }
+
+    /// What is odd about the engine, and what it is busy with, as one sentence.
+    #[must_use]
+    pub fn notice(&self) -> Option<Untrusted> {
+        self.shared.lock().notice()
     }
 
     /// True while the engine answers.
@@ -196,6 +276,27 @@ impl Drop for Link {
     }
 }
 
+impl State {
+    fn notice(&self) -> Option<Untrusted> {
+        let busy = self.snapshot.as_ref().map(busy).unwrap_or_default();
+        self.foreign.as_ref().map(|foreign| foreign.notice(&busy))
+    }
+
+    /// A foreign engine that was busy makes room as soon as it is idle.
+    fn ask_again(&mut self, now: Instant) {
+        let due = self.ask_again.is_some_and(|at| now >= at);
+        let idle = self.snapshot.as_ref().is_some_and(|snapshot| busy(snapshot).is_empty());
+        if due
+            && idle
+            && let Some(stream) = self.stream.as_mut()
+        {
+            // An engine that is gone already has done what was asked.
+            let _ = stream.write_all(wire::encode(&ToEngine::Retire).as_bytes());
+            self.ask_again = Some(now + RETIRE_AGAIN);
+        }
+    }
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -211,9 +312,8 @@ impl Shared {
     }
 }
 
-fn read_all(stream: UnixStream, shared: &std::sync::Weak<Shared>) {
+fn read_all(mut reader: BufReader<UnixStream>, shared: &std::sync::Weak<Shared>) {
     let mut building: Option<Snapshot> = None;
-    let mut reader = BufReader::new(stream);
     let mut line = String::new();
     loop {
         line.clear();
@@ -224,13 +324,7 @@ fn read_all(stream: UnixStream, shared: &std::sync::Weak<Shared>) {
         let Ok(message) = serde_json::from_str::<ToClient>(&line) else { return };
         let Some(shared) = shared.upgrade() else { return };
         match message {
-            // An idle older engine makes room for this client's own; a busy one goes on, and the
-            // client with it.
-            ToClient::Hello { build, .. } if older(&build, BUILD) => {
-                if let Some(stream) = shared.lock().stream.as_mut() {
-                    let _ = stream.write_all(wire::encode(&ToEngine::Retire).as_bytes());
-                }
-            }
+            // Read before; a second one says nothing new.
             ToClient::Hello { .. } => {}
             ToClient::Section(section) => {
                 building.get_or_insert_with(empty).apply(section);
@@ -238,6 +332,7 @@ fn read_all(stream: UnixStream, shared: &std::sync::Weak<Shared>) {
             ToClient::Whole => {
                 let mut state = shared.lock();
                 state.snapshot.clone_from(&building);
+                state.ask_again(Instant::now());
                 state.revision += 1;
                 shared.changed.notify_all();
             }
@@ -247,6 +342,21 @@ fn read_all(stream: UnixStream, shared: &std::sync::Weak<Shared>) {
             }
         }
     }
+}
+
+/// The operations that keep an engine from ending: in flight, or a rollback that is tried on.
+fn busy(snapshot: &Snapshot) -> Vec<Fence> {
+    let keeps = |operation: &OperationView| match operation.phase {
+        Phase::Accepted | Phase::Applying | Phase::Recording => true,
+        Phase::Ended(OperationResult::Partial | OperationResult::Unknown) => {
+            operation.to == Percent::ZERO
+        }
+        Phase::Ended(
+            OperationResult::Verified | OperationResult::Superseded | OperationResult::Refused,
+        ) => false,
+    };
+    let operations = snapshot.services.iter().filter_map(|service| service.operation.as_ref());
+    operations.filter(|operation| keeps(operation)).map(|operation| operation.fence).collect()
 }
 
 /// True when version `left` comes before version `right`.
@@ -279,32 +389,70 @@ fn empty() -> Snapshot {
     }
 }
 
-fn rejoin(shared: &Shared) -> Option<UnixStream> {
+fn rejoin(shared: &Shared) -> Option<BufReader<UnixStream>> {
     loop {
         std::thread::sleep(REJOIN_PAUSE);
         if shared.lock().closed {
             return None;
         }
-        if let Ok(stream) = join(&shared.options)
-            && let Ok(write) = stream.try_clone()
+        if let Ok(Joined { stream, foreign }) = join(&shared.options)
+            && let Ok(write) = stream.get_ref().try_clone()
         {
             let mut state = shared.lock();
             state.stream = Some(write);
+            // A client that went along before goes along again: the file may be newer than what
+            // it read. It asks no engine to end that others have just started, or two clients
+            // with two files would never come to rest.
+            state.foreign = foreign.filter(|_| state.foreign.is_some());
+            state.ask_again = None;
             return Some(stream);
         }
     }
 }
 
+/// Joins an engine that runs on this client's configuration, if one can be had: a foreign one is
+/// asked once to make room, and taken as it is when it does not.
+fn settle(options: &Options) -> Result<Joined, Failure> {
+    let first = join(options)?;
+    if first.foreign.is_none() || options.read_only {
+        return Ok(first);
+    }
+    retire(first.stream.into_inner());
+    join(options)
+}
+
+/// Asks an engine to end, and waits a little for its end.
+fn retire(mut stream: UnixStream) {
+    let deadline = Instant::now() + RETIRE_PATIENCE;
+    if stream.write_all(wire::encode(&ToEngine::Retire).as_bytes()).is_err() {
+        return;
+    }
+    let mut sink = vec![0; 64 * 1024];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() || stream.set_read_timeout(Some(left)).is_err() {
+            return;
+        }
+        // What it shows meanwhile is shown again to the next connection.
+        match stream.read(&mut sink) {
+            Ok(1..) => {}
+            Ok(0) | Err(_) => return,
+        }
+    }
+}
+
 /// Connects to the engine of the state directory, starting one when nobody answers.
-fn join(options: &Options) -> Result<UnixStream, Failure> {
+fn join(options: &Options) -> Result<Joined, Failure> {
     let path = options.state_dir.join(socket::NAME);
     let deadline = Instant::now() + START_PATIENCE;
     let mut started: Option<Child> = None;
     loop {
         match UnixStream::connect(&path) {
-            Ok(mut stream) => {
-                greet(&mut stream)?;
-                return Ok(stream);
+            // One that ends just now says nothing more: the next takes its place.
+            Ok(stream) => {
+                if let Some(joined) = greet(stream, deadline, options)? {
+                    return Ok(joined);
+                }
             }
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
                 return Err(Failure::new(
@@ -312,18 +460,20 @@ fn join(options: &Options) -> Result<UnixStream, Failure> {
                     format!("{}: {error}; the engine belongs to another user", path.display()),
                 ));
             }
-            Err(_) => {}
-        }
-        match started.as_mut() {
-            None => started = Some(start(options)?),
-            Some(child) => {
-                if let Ok(Some(status)) = child.try_wait()
-                    && !status.success()
-                {
-                    let why = last_words(&options.state_dir);
-                    return Err(Failure::new(FailureKind::Refused, why));
+            Err(_) => match started.as_mut() {
+                None => started = Some(start(options)?),
+                Some(child) => {
+                    if let Ok(Some(status)) = child.try_wait() {
+                        if !status.success() {
+                            let why = last_words(&options.state_dir);
+                            return Err(Failure::new(FailureKind::Refused, why));
+                        }
+                        // It found another engine in place, which may be gone by now.
+                        started = None;
+                        std::thread::sleep(START_AGAIN);
+                    }
                 }
-            }
+            },
         }
         if Instant::now() > deadline {
             return Err(Failure::new(
@@ -343,10 +493,31 @@ fn join(options: &Options) -> Result<UnixStream, Failure> {
 /// File name of the engine's log in the state directory.
 pub const LOG: &str = "engine.log";
 
-fn greet(stream: &mut UnixStream) -> Result<(), Failure> {
+/// Says who this is, and hears what the engine runs on; `None` when it ended instead.
+fn greet(
+    stream: UnixStream,
+    deadline: Instant,
+    options: &Options,
+) -> Result<Option<Joined>, Failure> {
     let ssh = std::env::var("SSH_CONNECTION").ok().map(|ssh| Untrusted::new(&ssh));
     let hello = ToEngine::Hello { build: BUILD.to_owned(), ssh };
-    stream.write_all(wire::encode(&hello).as_bytes()).map_err(|error| lost(&error))
+    let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+    stream.set_read_timeout(Some(left)).map_err(|error| lost(&error))?;
+    let mut stream = BufReader::new(stream);
+    let mut line = String::new();
+    if stream.get_mut().write_all(wire::encode(&hello).as_bytes()).is_err()
+        || !matches!(stream.read_line(&mut line), Ok(1..))
+    {
+        return Ok(None);
+    }
+    let Ok(ToClient::Hello { build, config_hash, .. }) = serde_json::from_str(&line) else {
+        return Err(Failure::new(
+            FailureKind::Refused,
+            "the running engine speaks another language: end it, and start this one again",
+        ));
+    };
+    stream.get_ref().set_read_timeout(None).map_err(|error| lost(&error))?;
+    Ok(Some(Joined { stream, foreign: Foreign::of(&build, &config_hash, options) }))
 }
 
 /// Starts an engine that outlives this process: it makes a session of its own.
@@ -406,5 +577,51 @@ mod tests {
         assert!(older("0.9.0", "0.10.0"));
         assert!(!older("0.1.0", "0.1.0"));
         assert!(!older("1.0.0", "0.9.9"));
+    }
+
+    #[test]
+    fn an_engine_is_foreign_by_its_build_or_its_configuration() {
+        let check = |build: &str, hash: &str, own: Option<&str>, expected: Option<Foreign>| {
+            let options = Options {
+                state_dir: PathBuf::new(),
+                config: PathBuf::new(),
+                config_hash: own.map(str::to_owned),
+                read_only: false,
+            };
+            assert_eq!(Foreign::of(build, hash, &options), expected, "{build} {hash} {own:?}");
+        };
+        let older = Some(Foreign::Older { build: "0.0.1".to_owned() });
+        check(BUILD, "a", Some("a"), None);
+        check(BUILD, "a", Some("b"), Some(Foreign::Config));
+        check(BUILD, "", Some("b"), Some(Foreign::Config));
+        check(BUILD, "a", None, None);
+        check("0.0.1", "a", Some("a"), older.clone());
+        check("0.0.1", "a", None, older);
+        check("999.0.0", "a", Some("a"), None);
+    }
+
+    #[test]
+    fn a_notice_names_what_the_engine_is_busy_with() {
+        let check = |foreign: &Foreign, busy: &[u64], expected: &str| {
+            let busy: Vec<Fence> = busy.iter().copied().map(Fence).collect();
+            assert_eq!(foreign.notice(&busy).display(), expected);
+        };
+        check(
+            &Foreign::Config,
+            &[12],
+            "the running engine uses another configuration (it is busy with #12): this change \
+             takes effect when it ends",
+        );
+        check(
+            &Foreign::Config,
+            &[],
+            "the running engine uses another configuration: this change takes effect when it ends",
+        );
+        let older = Foreign::Older { build: "0.0.1".to_owned() };
+        let text = format!(
+            "the running engine is of the older build 0.0.1 (it is busy with #3, #5): {BUILD} \
+             takes over when it ends"
+        );
+        check(&older, &[3, 5], &text);
     }
 }

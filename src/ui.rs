@@ -15,6 +15,7 @@ use engine::snapshot::{IncidentView, Phase, ServiceView, Snapshot};
 use engine::types::{Fence, Now, Time, Untrusted};
 
 pub mod filter;
+pub mod gate;
 pub mod guard;
 pub mod keymap;
 pub mod svg;
@@ -50,7 +51,16 @@ pub enum Event {
     /// The engine is gone; the last snapshot stays.
     Lost,
     /// The answer to a submission: which command it was, and what was said.
-    Replied(Command, Result<Reply, String>),
+    Replied(Command, Result<Reply, Unanswered>),
+}
+
+/// Why there is no answer to a submission.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unanswered {
+    /// Nothing left this console.
+    NotSent(String),
+    /// It may or may not have been taken.
+    Unknown(String),
 }
 
 /// Everything the screen can ask of its loop.
@@ -390,13 +400,13 @@ impl Ui {
     }
 
     fn arm(&mut self, verb: Verb, live: Option<&Snapshot>, now: Now) {
-        let Some(service) = self.selected_service(live) else {
+        let (Some(service), Some(picture)) = (self.selected_service(live), live) else {
             return self.say("no service is selected", now);
         };
         if self.lost.is_some() && verb.danger() == Danger::Exposure {
             return self.alarm("the engine is lost: no more exposure on old data", now);
         }
-        match Guard::open(verb, service, now) {
+        match Guard::open(verb, service, picture, now) {
             Ok(guard) => self.mode = Mode::Guard(Box::new(guard)),
             Err(why) => self.say(&why, now),
         }
@@ -617,9 +627,10 @@ impl Ui {
         if burst && key.is_text() {
             return Vec::new();
         }
-        let chosen = match key {
-            Key::Char(c) => self.faults.iter().position(|fault| fault.key == c),
-            _ => None,
+        let chosen = if let Key::Char(c) = key {
+            self.faults.iter().position(|fault| fault.key == c)
+        } else {
+            None
         };
         if let Some(index) = chosen {
             return vec![Action::Fault(index), Action::Redraw];
@@ -658,7 +669,7 @@ impl Ui {
     fn replied(
         &mut self,
         command: &Command,
-        answer: Result<Reply, String>,
+        answer: Result<Reply, Unanswered>,
         live: Option<&Snapshot>,
         now: Now,
     ) -> Vec<Action> {
@@ -666,7 +677,8 @@ impl Ui {
         let outcome = match answer {
             Ok(Reply::Accepted { fence, .. }) => Ok(fence),
             Ok(Reply::Refused { why, .. }) => Err(format!("REFUSED: {}", why.display())),
-            Err(why) => Err(format!("UNKNOWN: do not retry; v verifies ({why})")),
+            Err(Unanswered::NotSent(why)) => Err(format!("NOT SENT: {why}")),
+            Err(Unanswered::Unknown(why)) => Err(format!("UNKNOWN: v verifies ({why})")),
         };
         match &outcome {
             Ok(_) => self.say(&format!("{verb}: ACCEPTED"), now),
@@ -827,6 +839,9 @@ impl Ui {
     /// The incidents that the filter lets through, in the engine's order.
     #[must_use]
     pub fn incidents<'a>(&self, picture: &'a Snapshot) -> Vec<&'a IncidentView> {
+        if self.filter.is_empty() {
+            return picture.incidents.open.iter().collect();
+        }
         let shown = picture.incidents.open.iter().filter(|incident| {
             let mut fields = vec![
                 ("name", incident.name.display()),

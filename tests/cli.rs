@@ -1,28 +1,34 @@
 //! The whole program as an operator or a script drives it, against real servers on loopback.
 
+#[path = "support/nobody.rs"]
+#[expect(dead_code, reason = "shared with tests that need more of it")]
+mod nobody;
 #[path = "support/product.rs"]
 mod product;
 #[path = "support/servers.rs"]
 #[expect(dead_code, reason = "shared with tests that need more of it")]
 mod servers;
+#[path = "support/small_disk.rs"]
+mod small_disk;
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use engine::command::{Command as Ask, Expected, Reply, Submission};
 use engine::record::OperationResult;
-use engine::snapshot::{OperationView, Phase};
+use engine::snapshot::{OperationView, Phase, RouteState};
 use engine::types::{Actor, Percent, Untrusted};
-use product::{Deck, Fake, bare, server_of, until};
+use product::{Deck, Fake, Said, bare, server_of, until};
 use quarterdeck::link::{Link, Options};
 use rusqlite::Connection;
 use rustix::process::{Resource, Rlimit, Signal, kill_process};
 use serde_json::Value;
 use servers::Server;
+use small_disk::SmallDisk;
 
 const HEAD: &str = "version = 1\n[environment]\nname = \"test\"\n";
 
@@ -91,14 +97,66 @@ fn canary_of_100(port: u16) -> usize {
 
 /// HAProxy's own word for the two weights.
 fn weights(server: &Server) -> [String; 2] {
-    ["stable", "canary"].map(|name| {
-        let socket = server.directory.path().join("admin.sock");
-        let mut stream = UnixStream::connect(socket).expect("connects");
-        writeln!(stream, "get weight app/{name}").expect("writes");
+    told_weights(server).expect("HAProxy answers")
+}
+
+/// `None` while its socket changes hands in a reload.
+fn told_weights(server: &Server) -> Option<[String; 2]> {
+    let ask = |name: &str| {
+        let mut stream = UnixStream::connect(server.directory.path().join("admin.sock")).ok()?;
+        writeln!(stream, "get weight app/{name}").ok()?;
         let mut text = String::new();
-        stream.read_to_string(&mut text).expect("reads");
-        text.split(' ').next().unwrap_or("").trim().to_owned()
-    })
+        stream.read_to_string(&mut text).ok()?;
+        Some(text.split(' ').next().unwrap_or("").trim().to_owned())
+    };
+    Some([ask("stable")?, ask("canary")?])
+}
+
+/// With a master that can be told to reload, and that its guard ends with its workers.
+struct Reloadable {
+    server: Server,
+    master: rustix::process::Pid,
+}
+
+impl Reloadable {
+    fn start() -> Reloadable {
+        let arguments = |port: u16, path: &Path| {
+            let dir = path.display();
+            let text = format!(
+                "global\n stats socket {dir}/admin.sock mode 600 level admin\n\
+                 defaults\n mode http\n timeout connect 2s\n timeout client 5s\n \
+                 timeout server 5s\n\
+                 frontend fe\n bind 127.0.0.1:{port}\n default_backend app\n\
+                 backend app\n balance roundrobin\n server stable 127.0.0.1:1 weight 100\n \
+                 server canary 127.0.0.1:2 weight 100\n"
+            );
+            std::fs::write(path.join("haproxy.cfg"), text).expect("a config file");
+            let words = [format!("{dir}/pid"), format!("{dir}/haproxy.cfg")];
+            ["-W", "-db", "-p", &words[0], "-f", &words[1]].map(str::to_owned).to_vec()
+        };
+        let ready = |_, path: &Path| path.join("admin.sock").exists() && path.join("pid").exists();
+        let server = servers::start("/usr/sbin/haproxy", arguments, ready);
+        let pid = until("its process id", || {
+            let text = std::fs::read_to_string(server.directory.path().join("pid")).ok()?;
+            rustix::process::Pid::from_raw(text.lines().next()?.trim().parse().ok()?)
+        });
+        Reloadable { server, master: pid }
+    }
+
+    /// Returns when the new worker answers with the weights of its configuration.
+    fn reload(&self) {
+        kill_process(self.master, Signal::USR2).expect("it is ours");
+        let lost = ["100", "100"].map(str::to_owned);
+        until("the reload", || (told_weights(&self.server)? == lost).then_some(()));
+    }
+}
+
+impl Drop for Reloadable {
+    fn drop(&mut self) {
+        // The master takes its workers along, which a kill would not.
+        let _ = kill_process(self.master, Signal::TERM);
+        until("the end of HAProxy", || told_weights(&self.server).is_none().then_some(()));
+    }
 }
 
 fn status(deck: &Deck) -> (i32, Value) {
@@ -264,7 +322,8 @@ fn damage(deck: &Deck, sql: &str, expected: impl Fn(usize) -> bool) {
 }
 
 fn link(deck: &Deck) -> Link {
-    let options = Options { state_dir: deck.state(), config: deck.config(), read_only: false };
+    let (state_dir, config) = (deck.state(), deck.config());
+    let options = Options { state_dir, config, config_hash: None, read_only: false };
     Link::connect(&options).expect("an engine answers")
 }
 
@@ -395,6 +454,65 @@ fn a_router_that_hangs_ends_in_unknown_with_a_way_by_hand() {
     router.delay(Duration::ZERO);
 }
 
+fn edit_config(deck: &Deck, text: &str) {
+    std::fs::write(deck.config(), text).expect("writes");
+}
+
+#[test]
+fn a_changed_configuration_is_used_by_the_next_command() {
+    let deck = Deck::new(&format!("{HEAD}[[service]]\nname = \"mail\"\n"));
+    let names = |deck: &Deck| {
+        let said = deck.run(&["status", "--json"]);
+        assert_eq!(said.err, "", "nothing is odd");
+        let value: Value = serde_json::from_str(&said.out).expect("JSON");
+        let services = value["services"].as_array().expect("services").clone();
+        services.iter().map(|own| own["name"].as_str().unwrap_or("").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&deck), ["mail"]);
+    let first = deck.engine().expect("the engine runs");
+    assert_eq!(names(&deck), ["mail"]);
+    assert_eq!(deck.engine(), Some(first), "the same file is the same engine");
+    edit_config(&deck, &format!("{HEAD}[[service]]\nname = \"chat\"\n"));
+    assert_eq!(names(&deck), ["chat"]);
+    assert_ne!(deck.engine(), Some(first));
+    deck.run(&["journal", "list"]).ends(0, "configuration");
+}
+
+#[test]
+fn a_busy_engine_keeps_its_configuration_and_says_so() {
+    let router = Fake::serve("router");
+    let service = http_service("mail", &router);
+    let deck = Deck::new(&format!("{HEAD}{service}"));
+    deck.run(&["split", "mail", "50", "--confirm", "mai", "--reason", "x"]).ends(0, "VERIFIED");
+    router.delay(Duration::from_mins(1));
+    let words = ["rollback", "mail", "--confirm", "mai", "--reason", "errors", "--no-wait"];
+    deck.run(&words).ends(0, "ACCEPTED");
+    let first = deck.engine().expect("the engine runs");
+    edit_config(&deck, &format!("{HEAD}{service}[[service]]\nname = \"chat\"\n"));
+    let notice = "the running engine uses another configuration (it is busy with #2): this change \
+                  takes effect when it ends";
+    let begin = Instant::now();
+    let said = deck.run(&["status", "--timeout", "0"]);
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    assert!(said.err.contains(notice) && !said.out.contains("chat"), "{said:?}");
+    assert_eq!(deck.engine(), Some(first));
+    // A console that stays shows the notice as a banner, and sees the change take effect.
+    let (state_dir, config) = (deck.state(), deck.config());
+    let options =
+        Options { state_dir, config, config_hash: Some("new".to_owned()), read_only: false };
+    let console = Link::connect(&options).expect("an engine answers");
+    until("the banner", || {
+        let head = console.snapshot()?.head;
+        head.banners.iter().any(|text| text.display() == notice).then_some(())
+    });
+    router.delay(Duration::ZERO);
+    // This process cannot start an engine: the next command does.
+    until("the new configuration", || deck.run(&["status"]).out.contains("chat").then_some(()));
+    until("the console", || (console.snapshot()?.services.len() == 2).then_some(()));
+    assert_ne!(deck.engine(), Some(first));
+    assert_eq!(router.split(), (100, 0), "the rollback was finished first");
+}
+
 #[test]
 fn wrong_calls_and_wrong_files_say_what_to_do() {
     bare(&["status"]).ends(65, "quarterdeck config example");
@@ -466,37 +584,250 @@ fn secrets_stay_where_they_are() {
     }
 }
 
-#[test]
-fn a_full_disk_refuses_a_promotion_and_lets_a_rollback_through() {
+/// A service behind an HTTP router, half on each version.
+fn half_and_half() -> (Fake, Deck) {
     let router = Fake::serve("router");
     let deck = Deck::new(&format!("{HEAD}{}", http_service("mail", &router)));
+    (router, deck)
+}
+
+const HALF: [&str; 7] = ["split", "mail", "50", "--confirm", "mai", "--reason", "x"];
+const PROMOTE: [&str; 6] = ["promote", "mail", "--confirm", "mai", "--reason", "x"];
+const ROLLBACK: [&str; 6] = ["rollback", "mail", "--confirm", "mai", "--reason", "no room left"];
+
+/// More exposure is refused, naming the place and what helps; a rollback goes on by the spool.
+fn only_safety_goes_on(router: &Fake, deck: &Deck, part: &str, run: &dyn Fn(&[&str]) -> Said) {
+    let said = run(&PROMOTE);
+    let place = deck.state().display().to_string();
+    assert!(said.code == 1 && said.out.contains(part) && said.out.contains(&place), "{said:#?}");
+    assert_ne!(router.split(), (0, 100), "nothing moved");
+    run(&ROLLBACK).ends(0, "VERIFIED");
+    assert_eq!(router.split(), (100, 0));
+    let said = run(&["journal", "verify"]);
+    assert!(said.out.contains("in the spool"), "{said:#?}");
+    let banners = link(deck);
+    until("a banner", || {
+        let head = banners.snapshot()?.head;
+        (head.journal != engine::snapshot::JournalState::Writable).then_some(())
+    });
+}
+
+/// The journal takes records again: the first promotion goes on, and the rollback is on record.
+fn all_goes_on(router: &Fake, run: &dyn Fn(&[&str]) -> Said) {
+    run(&PROMOTE).ends(0, "VERIFIED");
+    assert_eq!(router.split(), (0, 100));
+    run(&["journal", "list"]).ends(0, "no room left");
+    let said = run(&["journal", "verify"]).ends(0, "chain whole");
+    assert!(!said.out.contains("spool"), "{said:#?}");
+}
+
+fn end_engine(deck: &Deck) {
+    kill_process(deck.engine().expect("the engine runs"), Signal::KILL).expect("it is ours");
+    until("the end of the engine", || deck.engine().is_none().then_some(()));
+}
+
+#[test]
+fn a_full_disk_refuses_a_promotion_and_lets_a_rollback_through() {
+    let (router, deck) = half_and_half();
     let mut wrapped = Command::new("/bin/sh");
     // A file that may not grow answers with an error instead of a signal.
     wrapped.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", product::PROGRAM]);
     wrapped.args(deck.command(&["engine"]).get_args());
     let engine = deck.start_engine_by(wrapped);
-    deck.run(&["split", "mail", "50", "--confirm", "mai", "--reason", "x"]).ends(0, "VERIFIED");
+    let run = |words: &[&str]| deck.run(words);
+    run(&HALF).ends(0, "VERIFIED");
     let limit = |bytes: Option<u64>| {
         let limits = Rlimit { current: bytes, maximum: None };
         rustix::process::prlimit(Some(engine.pid()), Resource::Fsize, limits).expect("it is ours");
     };
     limit(Some(4096));
-    let promote = ["promote", "mail", "--confirm", "mai", "--reason", "x"];
-    let said = deck.run(&promote);
-    assert!(said.code == 1 && said.out.contains("journal"), "{said:?}");
-    assert_eq!(router.split(), (50, 50), "nothing moved");
-    let rollback = ["rollback", "mail", "--confirm", "mai", "--reason", "no room left"];
-    deck.run(&rollback).ends(0, "VERIFIED");
-    assert_eq!(router.split(), (100, 0));
-    let banners = link(&deck);
-    until("a banner", || {
-        let head = banners.snapshot()?.head;
-        (head.journal != engine::snapshot::JournalState::Writable).then_some(())
-    });
+    only_safety_goes_on(&router, &deck, "journal", &run);
     limit(None);
-    // The refusal of the first try is what finds out that the journal takes records again.
-    until("a promotion", || (deck.run(&promote).code == 0).then_some(()));
-    assert_eq!(router.split(), (0, 100));
-    deck.run(&["journal", "list"]).ends(0, "no room left");
-    deck.run(&["journal", "verify"]).ends(0, "chain whole");
+    all_goes_on(&router, &run);
+}
+
+#[test]
+fn a_disk_that_is_really_full_lets_a_rollback_through() {
+    let (router, deck) = half_and_half();
+    let run = |words: &[&str]| deck.run(words);
+    let Some(disk) = SmallDisk::mount(&deck.state()) else {
+        println!("no mount: a_full_disk_refuses_a_promotion_and_lets_a_rollback_through stands");
+        return;
+    };
+    run(&HALF).ends(0, "VERIFIED");
+    disk.fill();
+    only_safety_goes_on(&router, &deck, "disk is full: make room", &run);
+    disk.free();
+    all_goes_on(&router, &run);
+    // An engine that starts on a full disk reads what is there and moves traffic to safety.
+    run(&HALF).ends(0, "VERIFIED");
+    disk.fill();
+    end_engine(&deck);
+    only_safety_goes_on(&router, &deck, "make room", &run);
+    disk.free();
+    end_engine(&deck);
+    all_goes_on(&router, &run);
+}
+
+#[test]
+fn a_corrupt_journal_lets_a_rollback_through() {
+    let (router, deck) = half_and_half();
+    let run = |words: &[&str]| deck.run(words);
+    run(&HALF).ends(0, "VERIFIED");
+    end_engine(&deck);
+    let path = deck.state().join("journal.sqlite3");
+    let conn = Connection::open(&path).expect("opens");
+    conn.execute_batch("DROP TRIGGER records_stay; UPDATE records SET hash = 'x' WHERE seq = 2")
+        .expect("the change itself works");
+    drop(conn);
+    only_safety_goes_on(&router, &deck, "is broken at record 2", &run);
+    run(&["journal", "verify"]).ends(1, "BROKEN at record 2");
+    // What the text asks for.
+    for name in ["journal.sqlite3", "journal.sqlite3-wal", "journal.sqlite3-shm", "journal.head"] {
+        let _ = std::fs::rename(deck.state().join(name), deck.dir.path().join(name));
+    }
+    all_goes_on(&router, &run);
+}
+
+#[test]
+fn a_journal_that_another_process_locks_lets_a_rollback_through() {
+    let (router, deck) = half_and_half();
+    let run = |words: &[&str]| deck.run(words);
+    run(&HALF).ends(0, "VERIFIED");
+    let other = Connection::open(deck.state().join("journal.sqlite3")).expect("opens");
+    let lock = || other.execute_batch("BEGIN IMMEDIATE").expect("takes the lock");
+    lock();
+    only_safety_goes_on(&router, &deck, "another process holds its lock", &run);
+    other.execute_batch("ROLLBACK").expect("lets go");
+    all_goes_on(&router, &run);
+    // The same for an engine that starts while it is locked.
+    run(&HALF).ends(0, "VERIFIED");
+    end_engine(&deck);
+    lock();
+    only_safety_goes_on(&router, &deck, "another process holds its lock", &run);
+    other.execute_batch("ROLLBACK").expect("lets go");
+    all_goes_on(&router, &run);
+}
+
+/// Gives the deck away, with a copy of the program: the original may stand where nobody may look.
+fn program_of_nobody(deck: &Deck) -> PathBuf {
+    let program = deck.dir.path().join("quarterdeck");
+    std::fs::copy(product::PROGRAM, &program).expect("copies");
+    for path in [deck.dir.path(), &program, &deck.config()] {
+        nobody::give(path);
+    }
+    program
+}
+
+fn run_as_nobody(deck: &Deck, program: &Path, words: &[&str]) -> Said {
+    let mut command = Command::new(program);
+    command.args(deck.command(words).get_args()).current_dir(deck.dir.path());
+    nobody::become_nobody(command.stdin(Stdio::null()));
+    let output = command.output().expect("the program starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let code = output.status.code().unwrap_or(-1);
+    Said { code, out: text(&output.stdout), err: text(&output.stderr) }
+}
+
+#[test]
+fn a_journal_that_may_not_be_written_lets_a_rollback_through() {
+    let (router, deck) = half_and_half();
+    let program = program_of_nobody(&deck);
+    let run = |words: &[&str]| run_as_nobody(&deck, &program, words);
+    run(&HALF).ends(0, "VERIFIED");
+    let path = deck.state().join("journal.sqlite3");
+    let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&path).expect("exists"));
+    assert!(owner != 0, "the engine runs without privileges");
+    let pid = deck.engine().expect("the engine runs");
+    kill_process(pid, Signal::TERM).expect("it can be ended");
+    until("the end of the engine", || deck.engine().is_none().then_some(()));
+    nobody::mode(&path, 0o400);
+    only_safety_goes_on(&router, &deck, "give the engine's user", &run);
+    nobody::mode(&path, 0o600);
+    all_goes_on(&router, &run);
+    // A directory that lost its owner's right to write gets it back.
+    end_engine(&deck);
+    nobody::mode(&deck.state(), 0o500);
+    run(&ROLLBACK).ends(0, "VERIFIED");
+    assert_eq!(router.split(), (100, 0));
+}
+
+#[test]
+fn a_read_only_state_directory_says_what_to_do() {
+    let (router, deck) = half_and_half();
+    let Some(disk) = SmallDisk::mount(&deck.state()) else {
+        println!("no mount: a_journal_that_may_not_be_written_lets_a_rollback_through stands");
+        return;
+    };
+    deck.run(&HALF).ends(0, "VERIFIED");
+    end_engine(&deck);
+    disk.remount("ro");
+    let said = deck.run(&ROLLBACK);
+    let place = deck.state().display().to_string();
+    assert!(said.code != 0 && said.err.contains(&place), "{said:#?}");
+    assert!(said.err.contains("--state-dir"), "{said:#?}");
+    // What the text asks for.
+    let other = Deck::new(&std::fs::read_to_string(deck.config()).expect("reads"));
+    other.run(&ROLLBACK).ends(0, "VERIFIED");
+    assert_eq!(router.split(), (100, 0));
+}
+
+#[test]
+fn a_reload_that_loses_the_weights_is_seen_within_two_reads() {
+    let edge = Reloadable::start();
+    let config = haproxy_service("web", &edge.server) + "reread = \"1s\"\n";
+    let deck = Deck::new(&format!("{HEAD}{config}"));
+    deck.run(&["split", "web", "25", "--confirm", "web", "--reason", "x"]).ends(0, "VERIFIED");
+    let link = link(&deck);
+    let route = || link.snapshot().and_then(|snapshot| snapshot.services[0].route.clone());
+    until("a settled route", || (route()?.state == RouteState::Verified).then_some(()));
+    edge.reload();
+    let since = quarterdeck::io::clock::now().mono;
+    let mut reads = std::collections::BTreeSet::new();
+    let seen = until("the drift", || {
+        let route = route()?;
+        let read = route.routers[0].read?.mono;
+        if read > since {
+            reads.insert(read);
+        }
+        (route.state == RouteState::Drifted).then_some(route)
+    });
+    assert!(reads.len() <= 2, "{reads:?}");
+    assert_eq!(seen.routers[0].canary, Some(50.0), "what is shown is what was read");
+    assert_eq!(seen.set.map(Percent::get), Some(25), "what is wanted has not changed");
+    let said = deck.run(&["status"]);
+    assert!(said.out.contains("DRIFTED"), "{said:#?}");
+    deck.run(&["journal", "list"]).ends(0, "set is 25 %");
+
+    // After an emergency rollback the same reload is undone.
+    deck.run(&["rollback", "web", "--confirm", "web", "--reason", "y"]).ends(0, "VERIFIED");
+    edge.reload();
+    until("the correction", || (told_weights(&edge.server)?[1] == "0").then_some(()));
+    until("a settled route", || (route()?.state == RouteState::Verified).then_some(()));
+    deck.run(&["journal", "list"]).ends(0, "set again");
+}
+
+#[test]
+fn an_engine_that_may_not_signal_nginx_says_so() {
+    if !nobody::is_root() {
+        println!("only root can start an nginx that this user may not signal");
+        return;
+    }
+    let (stable, canary) = (servers::free_port(), servers::free_port());
+    let front = nginx(stable, canary);
+    let file = front.directory.path().join("split.conf");
+    for path in [front.directory.path(), &file] {
+        nobody::give(path);
+    }
+    let config = nginx_service("shop", &front, stable, canary);
+    let (head, tail) = config.split_once("test = [").expect("a test");
+    let (_, tail) = tail.split_once(']').expect("its end");
+    let deck = Deck::new(&format!("{HEAD}{head}test = [\"/bin/true\"]{tail}"));
+    let program = program_of_nobody(&deck);
+    let before = std::fs::read_to_string(&file).expect("reads");
+    let words = ["split", "shop", "25", "--confirm", "sho", "--reason", "x"];
+    let said = run_as_nobody(&deck, &program, &words);
+    assert!(said.code != 0 && said.out.contains("must run as nginx's user"), "{said:#?}");
+    assert!(said.out.contains("the previous file is put back"), "{said:#?}");
+    assert_eq!(std::fs::read_to_string(&file).expect("reads"), before);
 }

@@ -1,5 +1,10 @@
 //! The sandbox fleet from outside: its ports are read from the configuration it generates.
 
+#[path = "demo/place.rs"]
+mod place;
+#[path = "demo/visible.rs"]
+mod visible;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{Read, Write};

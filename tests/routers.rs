@@ -1,7 +1,15 @@
 //! The routers against the real nginx and HAProxy, on loopback and free ports.
 
+#[path = "support/nobody.rs"]
+mod nobody;
+#[path = "support/small_disk.rs"]
+#[expect(dead_code, reason = "shared with tests that need more of it")]
+mod small_disk;
+
+use std::collections::BTreeSet;
 use std::fs;
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,6 +20,7 @@ use engine::types::{FailureKind, Fence, Percent, Weights};
 use quarterdeck::io::http::Client;
 use quarterdeck::io::router::Writer;
 use quarterdeck::io::settings::RouterTarget;
+use small_disk::SmallDisk;
 use tempfile::TempDir;
 
 const BUDGET: Duration = Duration::from_secs(3);
@@ -170,7 +179,6 @@ fn haproxy_does_not_ready_what_a_person_took_out() {
     let haproxy = Haproxy::start("roundrobin");
     let socket = haproxy.dir.path().join("admin.sock");
     let tell = |line: &str| {
-        use std::io::{Read as _, Write as _};
         let mut stream = std::os::unix::net::UnixStream::connect(&socket).expect("connects");
         writeln!(stream, "{line}").expect("writes");
         let mut reply = String::new();
@@ -193,7 +201,6 @@ fn a_reply_that_is_cut_off_is_not_an_answer() {
     let socket = dir.path().join("fake.sock");
     let listener = UnixListener::bind(&socket).expect("binds");
     let fake = std::thread::spawn(move || {
-        use std::io::{Read as _, Write as _};
         let whole = include_str!("../fixtures/routers/servers-state.txt");
         // A reading cut in its middle, then a whole one followed by a write without a reply.
         for reply in [&whole[..whole.len() / 2], whole, ""] {
@@ -212,44 +219,60 @@ fn a_reply_that_is_cut_off_is_not_an_answer() {
 struct Nginx {
     dir: TempDir,
     port: u16,
+    arms: [u16; 2],
+    /// The managed file, below `dir`.
+    file: &'static str,
     _guard: Guard,
 }
 
 impl Nginx {
     fn start() -> Nginx {
+        let first = include_str!("../fixtures/routers/nginx-start.conf");
+        Nginx::start_with([18001, 18002], "http://app", ("split.conf", first), |_, text| text)
+    }
+
+    /// `edit` may change the main file and make what else is needed.
+    fn start_with(
+        arms: [u16; 2],
+        proxy: &str,
+        (file, first): (&'static str, &str),
+        edit: impl FnOnce(&Path, String) -> String,
+    ) -> Nginx {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let port = free_port();
         let text = include_str!("../fixtures/routers/nginx.conf")
             .replace("@PORT@", &port.to_string())
-            .replace("@PROXY@", "http://app");
-        fs::write(dir.path().join("nginx.conf"), text).expect("writes");
+            .replace("@PROXY@", proxy)
+            .replace("include split.conf", &format!("include {file}"));
+        fs::write(dir.path().join("nginx.conf"), edit(dir.path(), text)).expect("writes");
         fs::create_dir(dir.path().join("tmp")).expect("makes");
-        let first = include_str!("../fixtures/routers/nginx-start.conf");
-        fs::write(dir.path().join("split.conf"), first).expect("writes");
+        let first =
+            first.replace("18001", &arms[0].to_string()).replace("18002", &arms[1].to_string());
+        fs::write(dir.path().join(file), first).expect("writes");
         let prefix = dir.path().display().to_string();
         let guard =
             start("/usr/sbin/nginx", &["-p", &prefix, "-e", "error.log", "-c", "nginx.conf"]);
-        until("nginx", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
-        Nginx { dir, port, _guard: guard }
+        until("nginx", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        Nginx { dir, port, arms, file, _guard: guard }
     }
 
     fn writer(&self, proof: &str, split_by: Option<&str>) -> Writer {
         let prefix = self.dir.path().display().to_string();
         let test = ["/usr/sbin/nginx", "-t", "-p", &prefix, "-e", "error.log", "-c", "nginx.conf"];
         let target = RouterTarget::Nginx {
-            file: self.dir.path().join("split.conf"),
+            file: self.dir.path().join(self.file),
             upstream: "app".to_owned(),
             pid: self.dir.path().join("nginx.pid"),
             test: test.map(str::to_owned).to_vec(),
             proof: format!("http://127.0.0.1:{}{proof}", self.port),
-            groups: [vec!["127.0.0.1:18001".to_owned()], vec!["127.0.0.1:18002".to_owned()]],
+            groups: self.arms.map(|port| vec![format!("127.0.0.1:{port}")]),
             split_by: split_by.map(str::to_owned),
         };
         Writer::open("edge", target, self.dir.path()).expect("the writer opens")
     }
 
     fn split_file(&self) -> String {
-        fs::read_to_string(self.dir.path().join("split.conf")).expect("reads")
+        fs::read_to_string(self.dir.path().join(self.file)).expect("reads")
     }
 }
 
@@ -360,4 +383,223 @@ fn a_command_sets_and_reads() {
     let mut writer = open("slow", target(&["/bin/sleep", "60"], &["/bin/true"]));
     let answer = block(writer.set(&client(), weights(1), Fence(1), Duration::from_millis(100)));
     assert!(why(&answer).starts_with("unknown"), "{}", why(&answer));
+}
+
+/// The body of the answer to a GET on a connection of its own.
+fn get(port: u16, path: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connects");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a limit");
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: test\r\n\r\n").expect("writes");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("reads");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
+    assert!(head.contains(" 200 "), "{answer}");
+    body.trim().to_owned()
+}
+
+#[test]
+fn nginx_splits_clients_and_keeps_each_on_its_side() {
+    let first = "upstream app_a { server 127.0.0.1:18001; }\n\
+                 upstream app_b { server 127.0.0.1:18002; }\n\
+                 split_clients \"$arg_user\" $app { * app_a; }\n\
+                 map \"\" $quarterdeck_generation { default \"0:start\"; }\n";
+    let arms = [free_port(), free_port()];
+    // The backends are two more servers of the same nginx.
+    let nginx = Nginx::start_with(arms, "http://$app", ("split.conf", first), |_, text| {
+        let server = |port: u16, name: &str| {
+            format!("server {{ listen 127.0.0.1:{port}; location / {{ return 200 {name}; }} }} ")
+        };
+        let both = server(arms[0], "stable") + &server(arms[1], "canary");
+        text.replacen("server {", &format!("{both}server {{"), 1)
+    });
+    let mut writer = nginx.writer("/__generation", Some("$arg_user"));
+    let on_canary = || -> BTreeSet<u32> {
+        let chosen = |user: &u32| get(nginx.port, &format!("/?user={user}")) == "canary";
+        (0..300).filter(chosen).collect()
+    };
+    assert!(read(&writer).expect("the first file reads").0.abs() < f64::EPSILON);
+    assert_eq!(on_canary(), BTreeSet::new());
+    let mut before = BTreeSet::new();
+    for (fence, b) in [1, 25, 50, 100, 0].into_iter().enumerate() {
+        assert_eq!(set(&mut writer, b, fence as u64 + 1), WriteAnswer::Applied);
+        assert!((read(&writer).expect("reads").0 - f64::from(b)).abs() < f64::EPSILON);
+        let found = on_canary();
+        // Hashes of names scatter: five standard deviations of 300 coins are 43 at most.
+        let expected = 3 * usize::from(b);
+        assert!(found.len().abs_diff(expected) <= 43, "{b} %: {} of 300", found.len());
+        assert_eq!(found.len() == 300, b == 100);
+        assert_eq!(found.is_empty(), b == 0, "{b} %");
+        if b > 0 {
+            assert!(found.is_superset(&before), "nobody goes back when the share rises");
+            assert_eq!(on_canary(), found, "each stays where it is");
+        }
+        before = found;
+    }
+}
+
+#[test]
+fn a_long_request_ends_well_while_nginx_reloads() {
+    let slow = TcpListener::bind("127.0.0.1:0").expect("binds");
+    let arms = [slow.local_addr().expect("an address").port(), free_port()];
+    let first = include_str!("../fixtures/routers/nginx-start.conf");
+    let nginx = Nginx::start_with(arms, "http://app", ("split.conf", first), |_, text| {
+        text.replace("worker_processes 2", "worker_processes 4")
+    });
+    let mut writer = nginx.writer("/__generation", None);
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let backend = std::thread::spawn(move || {
+        let (mut stream, _) = slow.accept().expect("accepts");
+        let _ = stream.read(&mut [0; 1024]);
+        wait.recv_timeout(Duration::from_secs(30)).expect("is let go");
+        stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nlate\n").expect("writes");
+    });
+    let port = nginx.port;
+    let client = std::thread::spawn(move || get(port, "/"));
+    until("the request reaches its worker", || {
+        // Readable from outside as an established connection of the backend's port.
+        let table = fs::read_to_string("/proc/net/tcp").expect("reads");
+        let local = format!(":{:04X} ", arms[0]);
+        table.lines().any(|line| line.contains(&local) && line.contains(" 01 "))
+    });
+    for (fence, b) in [(1, 50), (2, 100)] {
+        let started = Instant::now();
+        assert_eq!(set(&mut writer, b, fence), WriteAnswer::Applied);
+        assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+        let (share, note) = read(&writer).expect("reads");
+        assert!((share - f64::from(b)).abs() < f64::EPSILON);
+        assert!(note.contains("1 old workers still finish"), "{note:?}");
+    }
+    assert!(!client.is_finished(), "the request is still held");
+    go.send(()).expect("the backend waits");
+    assert_eq!(client.join().expect("ends"), "late");
+    backend.join().expect("ends");
+    until("the old worker's end", || read(&writer).expect("reads").1.is_empty());
+}
+
+#[test]
+fn a_full_disk_leaves_the_old_file_and_says_so() {
+    let full = |nginx: &Nginx, writer: &mut Writer, fence: u64| {
+        let before = nginx.split_file();
+        let answer = set(writer, 50, fence);
+        rejected_with(&answer, "nothing was changed; make room for");
+        assert!(why(&answer).contains("No space left"), "{}", why(&answer));
+        assert_eq!(nginx.split_file(), before);
+        assert!((read(writer).expect("reads").0 - 10.0).abs() < f64::EPSILON);
+    };
+    let nginx = Nginx::start();
+    let mut writer = nginx.writer("/__generation", None);
+    assert_eq!(set(&mut writer, 10, 1), WriteAnswer::Applied);
+    // The temporary file lies on a device that is always full.
+    std::os::unix::fs::symlink("/dev/full", nginx.dir.path().join(".split.conf.new"))
+        .expect("links");
+    full(&nginx, &mut writer, 2);
+    assert_eq!(set(&mut writer, 50, 3), WriteAnswer::Applied, "the next one has room");
+
+    let mut disk = None;
+    let first = include_str!("../fixtures/routers/nginx-start.conf");
+    let nginx = Nginx::start_with(
+        [18001, 18002],
+        "http://app",
+        ("small/split.conf", first),
+        |dir, text| {
+            disk = SmallDisk::mount(&dir.join("small"));
+            text
+        },
+    );
+    let Some(disk) = disk else {
+        println!("no mount: only the device that is always full was tried");
+        return;
+    };
+    let mut writer = nginx.writer("/__generation", None);
+    assert_eq!(set(&mut writer, 10, 1), WriteAnswer::Applied);
+    disk.fill();
+    full(&nginx, &mut writer, 2);
+    disk.free();
+    assert_eq!(set(&mut writer, 50, 3), WriteAnswer::Applied);
+}
+
+#[test]
+fn a_disk_that_hangs_holds_up_nobody() {
+    let nginx = Nginx::start();
+    let mut writer = nginx.writer("/__generation", None);
+    assert_eq!(set(&mut writer, 10, 1), WriteAnswer::Applied);
+    // A pipe without a reader stands where the temporary file belongs: opening it does not return.
+    let pipe = nginx.dir.path().join(".split.conf.new");
+    let made = Command::new("/usr/bin/mkfifo").arg(&pipe).status().expect("mkfifo starts");
+    assert!(made.success());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let answer = runtime.block_on(async {
+        let started = Instant::now();
+        let budget = Duration::from_millis(500);
+        let client = client();
+        let change = writer.set(&client, weights(50), Fence(2), budget);
+        let (answer, tick) = tokio::join!(change, async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            started.elapsed()
+        });
+        assert!(tick < Duration::from_millis(300), "others went on meanwhile: {tick:?}");
+        assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+        answer
+    });
+    runtime.shutdown_background();
+    assert!(why(&answer).contains("unknown") && why(&answer).contains("the disk did not answer"));
+    assert!((read(&writer).expect("reads").0 - 10.0).abs() < f64::EPSILON);
+    // The disk answers again, with an error: a pipe cannot be made durable.
+    let mut text = String::new();
+    fs::File::open(&pipe).and_then(|mut pipe| pipe.read_to_string(&mut text)).expect("reads");
+    assert_eq!(set(&mut writer, 50, 3), WriteAnswer::Applied);
+    assert!((read(&writer).expect("reads").0 - 50.0).abs() < f64::EPSILON);
+}
+
+#[test]
+fn missing_permission_says_what_the_operator_must_do() {
+    const TEST: &str = "missing_permission_says_what_the_operator_must_do";
+    if nobody::ran_as_nobody(&[TEST]) {
+        return;
+    }
+    let haproxy = Haproxy::start("roundrobin");
+    let mut writer = haproxy.writer("admin.sock", "be_app", GROUPS);
+    nobody::mode(&haproxy.dir.path().join("admin.sock"), 0o000);
+    rejected_with(&set(&mut writer, 10, 1), "add the engine's user to that group");
+    assert_eq!(read(&writer).expect_err("denied").kind, FailureKind::Denied);
+
+    let nginx = Nginx::start();
+    let mut writer = nginx.writer("/__generation", None);
+    let (dir, file) = (nginx.dir.path(), nginx.dir.path().join("split.conf"));
+    let before = nginx.split_file();
+    nobody::mode(dir, 0o500);
+    let answer = set(&mut writer, 10, 1);
+    nobody::mode(dir, 0o700);
+    rejected_with(&answer, "nothing was changed; give the engine's user write permission for");
+    assert_eq!(nginx.split_file(), before);
+    nobody::mode(&file, 0o000);
+    rejected_with(&set(&mut writer, 10, 2), "give the engine's user permission");
+    nobody::mode(&file, 0o600);
+    assert_eq!(set(&mut writer, 10, 3), WriteAnswer::Applied);
+
+    let script = dir.join("set");
+    fs::write(&script, "#!/bin/sh\n").expect("writes");
+    let target = RouterTarget::Command {
+        set: vec![script.display().to_string()],
+        read: vec!["/bin/true".to_owned()],
+    };
+    let mut writer = Writer::open("script", target, dir).expect("the writer opens");
+    rejected_with(&set(&mut writer, 10, 1), "Permission denied");
+}
+
+#[test]
+fn every_router_works_without_privileges() {
+    let tests = [
+        "haproxy_applies_reads_back_and_is_quick",
+        "haproxy_says_what_is_wrong",
+        "nginx_applies_proves_and_is_quick",
+        "nginx_splits_clients_and_keeps_each_on_its_side",
+        "a_failing_test_puts_the_old_file_back",
+        "a_long_request_ends_well_while_nginx_reloads",
+        "a_command_sets_and_reads",
+    ];
+    if !nobody::ran_as_nobody(&tests) {
+        println!("this is no root: the tests themselves ran without privileges");
+    }
 }

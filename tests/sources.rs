@@ -297,6 +297,35 @@ fn pagerduty_is_acknowledged_and_escalated() {
 }
 
 #[test]
+fn pagerduty_escalates_from_the_level_that_it_is_at() {
+    let page = servers::Page::serve();
+    let incidents = r#"{"incidents":[{"id":"P1","title":"X","status":"triggered",
+        "escalation_policy":{"id":"POL"},"assignments":[{"assignee":{"id":"ANN"}}]}]}"#;
+    page.set("/incidents", 200, incidents);
+    let on_call = r#"{"oncalls":[{"escalation_level":3,"user":{"id":"ANN"}}]}"#;
+    let target = FeedTarget::PagerDuty { http: http(&page.url()), from: "ann@x.com".into() };
+    block(async {
+        let client = client();
+        let mut reader = feed::Reader::new("pager", target);
+        reader.read(&client).await.expect("one incident");
+        let last = || {
+            let requests = page.requests.lock().expect("no thread panicked").clone();
+            let puts = requests.into_iter().filter(|(method, ..)| method == "PUT");
+            puts.map(|(.., body)| body).collect::<Vec<_>>()
+        };
+        page.set("/oncalls", 200, "not JSON");
+        reader.escalate(&client, "P1", &ann()).await.expect_err("the level is not known");
+        assert_eq!(last(), Vec::<String>::new(), "nobody is paged by guess");
+        page.set("/oncalls", 200, on_call);
+        reader.escalate(&client, "P1", &ann()).await.expect("escalated");
+        assert!(last()[0].contains("\"escalation_level\":4"), "{:?}", last());
+        page.set("/oncalls", 403, "{}");
+        reader.escalate(&client, "P1", &ann()).await.expect("escalated without the list");
+        assert!(last()[1].contains("\"escalation_level\":5"), "{:?}", last());
+    });
+}
+
+#[test]
 fn a_file_is_a_feed() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("incidents.json");

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use engine::text::Untrusted;
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use quarterdeck::io::terminal::Screen;
 use rustix::process::{Pid, Signal, kill_process};
 use unicode_width::UnicodeWidthStr;
 
@@ -101,10 +102,19 @@ impl Console {
         (columns, rows): (u16, u16),
         environment: &[(&str, &str)],
     ) -> Console {
-        let size = PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 };
-        let pair = native_pty_system().openpty(size).expect("a terminal");
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_quarterdeck"));
         command.args(arguments);
+        Console::start_command(dir, command, (columns, rows), environment)
+    }
+
+    fn start_command(
+        dir: tempfile::TempDir,
+        mut command: CommandBuilder,
+        (columns, rows): (u16, u16),
+        environment: &[(&str, &str)],
+    ) -> Console {
+        let size = PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 };
+        let pair = native_pty_system().openpty(size).expect("a terminal");
         command.env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         for name in ["HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "TMPDIR"] {
@@ -254,24 +264,30 @@ fn a_bad_canary_is_seen_and_rolled_back_by_keys() {
         screen.lines().any(|line| line.contains("UP ") && line.contains("checkout"))
     });
     console.until_in(PATIENCE, "counts", |screen| canary(screen, "errors"));
-    console.keys("F");
-    console.shows("break something");
-    console.keys("e");
-    console.shows("e  ON");
-    console.keys("\x1b");
-    console.until("the menu closed", |screen| !screen.contains("break something"));
     console.arm("S", "SHIFT checkout");
     console.keys("chk\r50\rlook at it\r");
     console.shows("SHIFT in");
     console.shows("set 50 % to canary");
+    console.keys("F");
+    console.shows("break something");
+    console.keys("e");
+    console.shows("e  ON");
     let errors = |screen: &vt100::Screen| canary(screen, "errors").filter(|it| *it >= 1.0);
     console.until_in(VISIBLE_WITHIN, "the canary's errors", errors);
+    console.keys("\x1b");
+    console.until("the menu closed", |screen| !screen.contains("break something"));
     console.shows("HighErrorRate");
+    console.arm("S", "SHIFT checkout");
+    console.shows("AGAINST");
+    console.keys("chk\r60\r");
+    console.shows("type override");
+    console.keys("\x1b");
+    console.shows("nothing was sent");
     console.arm("R", "ROLLBACK checkout");
     console.keys("chk\r");
     console.until("the rollback VERIFIED", |screen| {
         screen.contains("rollback 50 % → 0 %")
-            && screen.lines().any(|line| line.contains("→ VERIFIED"))
+            && screen.contains("→ VERIFIED")
             && screen.contains("set 0 % to canary")
     });
     let at_zero = |screen: &vt100::Screen| canary(screen, "router").filter(|it| *it == 0.0);
@@ -281,6 +297,29 @@ fn a_bad_canary_is_seen_and_rolled_back_by_keys() {
     let after = console.master.as_ref().expect("a terminal").get_termios();
     assert_eq!(format!("{before:?}"), format!("{after:?}"), "the line settings are as before");
     console.is_restored();
+}
+
+#[test]
+fn an_engine_that_answers_late_does_a_thing_once() {
+    let mut console = Console::demo((120, 40), &[]);
+    console.until("checkout UP", |screen| {
+        screen.lines().any(|line| line.contains("UP ") && line.contains("checkout"))
+    });
+    let own = console.child.process_id().and_then(|pid| i32::try_from(pid).ok());
+    let all = processes_of(console.dir.path());
+    let engine = all.into_iter().find(|pid| Some(pid.as_raw_nonzero().get()) != own);
+    let engine = engine.expect("an engine");
+    kill_process(engine, Signal::STOP).expect("the engine is there");
+    console.arm("R", "ROLLBACK checkout");
+    console.keys("chk\r");
+    console.shows("rollback REQUESTED");
+    // Longer than one question waits: it is asked once more while the engine is still stopped.
+    console.until("a second question", |screen| screen.contains("rollback REQUESTED 6s ago"));
+    kill_process(engine, Signal::CONT).expect("the engine is there");
+    console.shows("→ VERIFIED");
+    console.shows("checkout VERIFIED: 1 of 1");
+    let text = console.text();
+    assert_eq!(text.matches("intent ").count(), 1, "{text}");
 }
 
 #[test]
@@ -308,6 +347,85 @@ fn signals_end_it_with_the_terminal_restored() {
         console.signal(signal);
         assert_eq!(console.ended(PATIENCE), code);
         console.is_restored();
+    }
+}
+
+/// Set for the process that panics on the terminal of the test below.
+const PANIC: &str = "QUARTERDECK_TEST_PANIC";
+
+/// What that process does: it takes the terminal as the console does, draws, and panics.
+fn panic_on_the_terminal(place: &str) {
+    let mut screen = Screen::enter().expect("a terminal");
+    screen.draw(|frame| frame.render_widget("drawn", frame.area())).expect("a frame");
+    assert_ne!(place, "here", "on purpose");
+    let elsewhere = std::thread::spawn(|| panic!("on purpose"));
+    assert!(elsewhere.join().is_err());
+    let after = screen.draw(|frame| frame.render_widget("garbage", frame.area()));
+    after.expect_err("the terminal is the shell's");
+}
+
+#[test]
+fn a_panic_gives_the_terminal_back_before_it_speaks() {
+    if let Ok(place) = std::env::var(PANIC) {
+        return panic_on_the_terminal(&place);
+    }
+    for (place, code) in [("here", 101), ("elsewhere", 0)] {
+        let own = std::env::current_exe().expect("this test's program");
+        let mut command = CommandBuilder::new(own);
+        let name = "a_panic_gives_the_terminal_back_before_it_speaks";
+        command.args(["--exact", name, "--nocapture", "--test-threads", "1"]);
+        let mut console =
+            Console::start_command(private_dir(), command, (80, 24), &[(PANIC, place)]);
+        let before = console.master.as_ref().expect("a terminal").get_termios();
+        assert_eq!(console.ended(PATIENCE), code, "{place}");
+        let after = console.master.as_ref().expect("a terminal").get_termios();
+        assert_eq!(format!("{before:?}"), format!("{after:?}"), "the line settings are as before");
+        console.is_restored();
+        let seen = console.seen();
+        let at = |text: &str| find_last(&seen.bytes, text.as_bytes());
+        assert!(at("drawn").is_some() && at("drawn") < at("[?1049l"), "{place}: it was drawn");
+        assert!(at("[?1049l") < at("on purpose"), "{place}: restored before it is printed");
+        assert_eq!(at("garbage"), None, "{place}: nothing is drawn on the shell's screen");
+    }
+}
+
+/// The sandboxes' directories.
+fn sandboxes(dir: &Path) -> usize {
+    let entries = fs::read_dir(dir).expect("a directory").filter_map(Result::ok);
+    let ours =
+        |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with("quarterdeck-demo-");
+    entries.filter(ours).count()
+}
+
+#[test]
+fn however_the_sandbox_ends_it_leaves_nothing_behind() {
+    type Way = fn(&mut Console);
+    let hang_up: Way = |console| {
+        console.stop.store(true, Ordering::SeqCst);
+        console.writer = None;
+        console.master = None;
+        console.reader.take().expect("a reader").join().expect("the reader ends");
+    };
+    let ways: [(&str, Way, u32); 4] = [
+        ("q", |console| console.keys("q"), 0),
+        ("SIGTERM", |console| console.signal(Signal::TERM), 143),
+        ("SIGHUP", |console| console.signal(Signal::HUP), 129),
+        ("hang-up", hang_up, 129),
+    ];
+    for (name, way, code) in ways {
+        let mut console = Console::demo((120, 40), &[]);
+        console.until("checkout UP", |screen| {
+            screen.lines().any(|line| line.contains("UP ") && line.contains("checkout"))
+        });
+        assert_eq!(sandboxes(console.dir.path()), 1);
+        way(&mut console);
+        assert_eq!(console.ended(PATIENCE), code, "{name}");
+        assert_eq!(sandboxes(console.dir.path()), 0, "{name} leaves its directory");
+        let deadline = Instant::now() + PATIENCE;
+        while !processes_of(console.dir.path()).is_empty() {
+            assert!(Instant::now() < deadline, "{name} leaves its engine");
+            std::thread::sleep(PAUSE);
+        }
     }
 }
 

@@ -10,20 +10,20 @@ use std::env;
 use std::io;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono_tz::Tz;
 use engine::command::{Command, Expected, Reply, Submission};
 use engine::snapshot::Snapshot;
-use engine::types::{Actor, Now, Untrusted};
+use engine::types::{Actor, FailureKind, Now, Untrusted};
 use ratatui::crossterm::event::{self, KeyCode, KeyEventKind, KeyModifiers};
 
 use crate::io::clock;
-use crate::io::terminal::{self, Screen};
+use crate::io::terminal::{self, Screen, Told};
 use crate::link::{Link, Wake};
 use crate::ui::keymap::Key;
 use crate::ui::theme::{Depth, Symbols, Theme};
-use crate::ui::{Action, Event, FaultItem, Ui, view};
+use crate::ui::{Action, Event, FaultItem, Ui, Unanswered, view};
 
 pub struct Options {
     pub read_only: bool,
@@ -87,14 +87,26 @@ impl ColorChoice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitKind {
     Quit,
+    /// By a signal, or a terminal that hung up.
+    Signal(i32),
+}
+
+impl ExitKind {
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            ExitKind::Quit => 0,
+            ExitKind::Signal(signal) => terminal::exit_code(signal),
+        }
+    }
 }
 
 enum Message {
     Input(event::Event, bool),
     InputEnded,
     Engine(Wake),
-    Replied(Command, Result<Reply, String>),
-    Continued,
+    Replied(String, Command, Result<Reply, Unanswered>),
+    Told(Told),
 }
 
 /// Runs the console until the operator leaves.
@@ -109,8 +121,7 @@ pub fn run(link: Link, mut options: Options) -> Result<ExitKind, String> {
     let (sender, messages) = mpsc::channel();
     let text = |error: io::Error| format!("terminal: {error}");
     forward_wakes(link.clone(), sender.clone()).map_err(text)?;
-    terminal::watch_hang_up().map_err(text)?;
-    forward_signals(&sender).map_err(text)?;
+    forward_told(&sender).map_err(text)?;
     let screen = Screen::enter().map_err(text)?;
     read_input(sender.clone()).map_err(text)?;
     let snapshot = link.snapshot();
@@ -119,7 +130,7 @@ pub fn run(link: Link, mut options: Options) -> Result<ExitKind, String> {
         actor: options.actor.clone(),
         faults: options.faults.take(),
         read_only: options.read_only,
-        asked: 0,
+        ids: Ids::default(),
         ui,
         theme,
         screen,
@@ -134,8 +145,7 @@ struct Console {
     actor: Actor,
     faults: Option<Box<dyn Faults>>,
     read_only: bool,
-    /// Intentions of this console so far; part of each submission's id.
-    asked: u64,
+    ids: Ids,
     ui: Ui,
     theme: Theme,
     screen: Screen,
@@ -163,7 +173,7 @@ impl Console {
             // Everything that is ready is taken before one frame is drawn.
             while let Some(message) = next {
                 match self.take(message)? {
-                    After::Quit => return Ok(ExitKind::Quit),
+                    After::End(kind) => return Ok(kind),
                     After::Draw => dirty = true,
                     After::Nothing => {}
                 }
@@ -187,21 +197,23 @@ impl Console {
                 Some(event) => self.handle(event),
                 None => Ok(After::Nothing),
             },
-            Message::InputEnded => Ok(After::Quit),
+            Message::InputEnded => Ok(After::End(ExitKind::Quit)),
             Message::Engine(Wake::Changed) => {
                 self.fetch();
                 self.handle(Event::Changed)
             }
             Message::Engine(Wake::TimedOut) => Ok(After::Nothing),
             Message::Engine(Wake::Lost) => self.handle(Event::Lost),
-            Message::Replied(command, answer) => {
+            Message::Replied(id, command, answer) => {
+                self.ids.answered(&id, &answer, clock::now());
                 self.fetch();
                 self.handle(Event::Replied(command, answer))
             }
-            Message::Continued => {
+            Message::Told(Told::Continued) => {
                 self.screen.again()?;
                 Ok(After::Draw)
             }
+            Message::Told(Told::End(signal)) => Ok(After::End(ExitKind::Signal(signal))),
         }
     }
 
@@ -228,7 +240,7 @@ impl Console {
         let mut after = After::Nothing;
         for action in actions {
             match action {
-                Action::Quit => return Ok(After::Quit),
+                Action::Quit => return Ok(After::End(ExitKind::Quit)),
                 Action::Redraw => after = After::Draw,
                 Action::Suspend => {
                     self.screen.suspend()?;
@@ -258,21 +270,130 @@ impl Console {
 
     /// Asks on a thread of its own, so that an engine that hangs blocks no key.
     fn submit(&mut self, command: Command, expected: Option<Expected>, seen: Untrusted, now: Now) {
-        self.asked += 1;
-        let id = format!("{}-{}-{}", std::process::id(), now.mono.0, self.asked);
+        let id = self.ids.of(&command, expected, now);
         let actor = self.actor.clone();
         let read_only = self.read_only;
-        let submission =
-            Submission { id, command: command.clone(), expected, seen, actor, read_only };
+        let submission = Submission {
+            id: id.clone(),
+            command: command.clone(),
+            expected,
+            seen,
+            actor,
+            read_only,
+        };
         let (mut link, sender) = (self.link.clone(), self.sender.clone());
-        let asked = command.clone();
+        let (own, asked) = (id.clone(), command.clone());
         let started = thread::Builder::new().name("submit".to_owned()).spawn(move || {
-            let answer = link.submit(&submission).map_err(|failure| failure.text.to_string());
+            let answer = ask(&submission, Instant::now() + ASK_MAX, |submission| {
+                let gone = !link.is_up();
+                link.submit(submission).map_err(|failure| {
+                    let text = failure.text.to_string();
+                    if gone && failure.kind == FailureKind::Unreachable {
+                        Unanswered::NotSent(text)
+                    } else {
+                        Unanswered::Unknown(text)
+                    }
+                })
+            });
             // The console may have left meanwhile; the operation goes on without it.
-            let _ = sender.send(Message::Replied(asked, answer));
+            let _ = sender.send(Message::Replied(own, asked, answer));
         });
         if let Err(error) = started {
-            let _ = self.sender.send(Message::Replied(command, Err(error.to_string())));
+            let answer = Err(Unanswered::NotSent(error.to_string()));
+            let _ = self.sender.send(Message::Replied(id, command, answer));
+        }
+    }
+}
+
+/// No new try after this; with the link's own patience an answer is shown within thirty seconds.
+const ASK_MAX: Duration = Duration::from_secs(15);
+
+/// Between two tries while the engine is being started again.
+const ASK_PAUSE: Duration = Duration::from_millis(200);
+
+/// Asks until there is an answer, always with the same id, so that it is done once. Toward
+/// exposure nothing is sent to an engine that was gone when the operator asked: what stood on the
+/// screen may not be so any more.
+fn ask(
+    submission: &Submission,
+    deadline: Instant,
+    mut submit: impl FnMut(&Submission) -> Result<Reply, Unanswered>,
+) -> Result<Reply, Unanswered> {
+    let waits = matches!(
+        submission.command,
+        Command::Rollback { .. } | Command::Abort { .. } | Command::StopTheLine { .. }
+    );
+    let mut maybe_sent = false;
+    loop {
+        let answer = match submit(submission) {
+            Err(Unanswered::NotSent(why)) if maybe_sent => Err(Unanswered::Unknown(why)),
+            answer @ (Ok(_) | Err(_)) => answer,
+        };
+        let again = match &answer {
+            Ok(_) => false,
+            Err(Unanswered::Unknown(_)) => {
+                maybe_sent = true;
+                true
+            }
+            Err(Unanswered::NotSent(_)) => waits,
+        };
+        if !again || Instant::now() >= deadline {
+            return answer;
+        }
+        thread::sleep(ASK_PAUSE);
+    }
+}
+
+/// The ids of submissions. Asking the same again after no answer is the same intention.
+#[derive(Default)]
+struct Ids {
+    asked: u64,
+    open: Vec<Open>,
+}
+
+struct Open {
+    id: String,
+    command: Command,
+    expected: Option<Expected>,
+    /// When it was given up without an answer; `None` while it is asked.
+    given_up: Option<Now>,
+}
+
+/// The same asked later than this is a new intention.
+const SAME_MAX: Duration = Duration::from_mins(1);
+
+/// More questions without an answer than this are forgotten, oldest first.
+const OPEN_MAX: usize = 16;
+
+impl Ids {
+    fn of(&mut self, command: &Command, expected: Option<Expected>, now: Now) -> String {
+        self.open.retain(|open| open.given_up.is_none_or(|at| at.age(now) < SAME_MAX));
+        let known = self.open.iter_mut().find(|open| {
+            open.given_up.is_some() && open.command == *command && open.expected == expected
+        });
+        if let Some(known) = known {
+            known.given_up = None;
+            return known.id.clone();
+        }
+        self.asked += 1;
+        let id = format!("{}-{}-{}", std::process::id(), now.mono.0, self.asked);
+        if self.open.len() == OPEN_MAX {
+            self.open.remove(0);
+        }
+        let command = command.clone();
+        self.open.push(Open { id: id.clone(), command, expected, given_up: None });
+        id
+    }
+
+    fn answered(&mut self, id: &str, answer: &Result<Reply, Unanswered>, now: Now) {
+        match answer {
+            Ok(_) => self.open.retain(|open| open.id != id),
+            Err(Unanswered::NotSent(_) | Unanswered::Unknown(_)) => {
+                let open = self.open.iter_mut().find(|open| open.id == id);
+                if let Some(open) = open {
+                    open.given_up = Some(now);
+                }
+            }
         }
     }
 }
@@ -281,7 +402,7 @@ impl Console {
 enum After {
     Nothing,
     Draw,
-    Quit,
+    End(ExitKind),
 }
 
 /// The longest wait for the engine; only bounds the call, a change wakes it at once.
@@ -294,13 +415,14 @@ fn forward_wakes(mut link: Link, sender: Sender<Message>) -> io::Result<()> {
     Ok(())
 }
 
-fn forward_signals(sender: &Sender<Message>) -> io::Result<()> {
-    let (continued, told) = mpsc::channel();
-    terminal::watch_signals(continued)?;
+fn forward_told(sender: &Sender<Message>) -> io::Result<()> {
+    let (teller, told) = mpsc::channel();
+    terminal::watch_hang_up(teller.clone())?;
+    terminal::watch_signals(teller)?;
     let sender = sender.clone();
-    thread::Builder::new().name("continued".to_owned()).spawn(move || {
-        for () in told {
-            if sender.send(Message::Continued).is_err() {
+    thread::Builder::new().name("told".to_owned()).spawn(move || {
+        for told in told {
+            if sender.send(Message::Told(told)).is_err() {
                 return;
             }
         }
@@ -361,4 +483,83 @@ fn key_of(code: KeyCode, modifiers: KeyModifiers) -> Option<Key> {
         KeyCode::End => Key::End,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use engine::types::{Fence, Percent, Time};
+
+    use super::*;
+
+    fn at(seconds: u64) -> Now {
+        Now { mono: Time(seconds * 1_000_000), wall: DateTime::UNIX_EPOCH }
+    }
+
+    fn rollback() -> Command {
+        Command::Rollback { service: "shop".to_owned(), reason: Untrusted::default() }
+    }
+
+    fn promote() -> Command {
+        Command::Promote { service: "shop".to_owned(), reason: Untrusted::default() }
+    }
+
+    fn seen(fence: u64) -> Expected {
+        Expected { set: Percent::new(50), fence: Fence(fence), release: None }
+    }
+
+    #[test]
+    fn the_same_again_after_no_answer_has_the_same_id() {
+        let unknown = Err(Unanswered::Unknown("no answer".to_owned()));
+        let given_up = || {
+            let mut ids = Ids::default();
+            let id = ids.of(&rollback(), Some(seen(1)), at(0));
+            ids.answered(&id, &unknown, at(5));
+            (ids, id)
+        };
+        let (mut ids, id) = given_up();
+        assert_eq!(ids.of(&rollback(), Some(seen(1)), at(20)), id, "the same");
+        assert_ne!(ids.of(&rollback(), Some(seen(1)), at(21)), id, "twice at once are two");
+        let (mut ids, id) = given_up();
+        assert_ne!(ids.of(&promote(), Some(seen(1)), at(20)), id, "another command");
+        assert_ne!(ids.of(&rollback(), Some(seen(2)), at(20)), id, "something moved meanwhile");
+        let (mut ids, id) = given_up();
+        assert_ne!(ids.of(&rollback(), Some(seen(1)), at(66)), id, "much later");
+        let (mut ids, id) = given_up();
+        let answer = Ok(Reply::Accepted { submission: id.clone(), fence: None });
+        ids.answered(&id, &answer, at(6));
+        assert_ne!(ids.of(&rollback(), Some(seen(1)), at(20)), id, "it was answered");
+    }
+
+    /// What is asked, and what comes of it, when the engine behaves like `answers`.
+    fn check(command: Command, answers: &[Result<(), Unanswered>], asked: usize, text: &str) {
+        let submission = Submission {
+            id: "one".to_owned(),
+            command,
+            expected: None,
+            seen: Untrusted::default(),
+            actor: Actor::engine(),
+            read_only: false,
+        };
+        let mut count = 0;
+        let answer = ask(&submission, Instant::now() + Duration::from_mins(1), |again| {
+            assert_eq!(again.id, "one");
+            count += 1;
+            let accepted = Reply::Accepted { submission: again.id.clone(), fence: None };
+            answers[count - 1].clone().map(|()| accepted)
+        });
+        assert_eq!(count, asked);
+        assert!(format!("{answer:?}").starts_with(text), "{answer:?}");
+    }
+
+    #[test]
+    fn without_an_answer_it_is_asked_again_with_its_id() {
+        let gone = || Err(Unanswered::NotSent("gone".to_owned()));
+        let silent = || Err(Unanswered::Unknown("silent".to_owned()));
+        check(promote(), &[Ok(())], 1, "Ok");
+        check(promote(), &[silent(), silent(), Ok(())], 3, "Ok");
+        check(promote(), &[gone()], 1, "Err(NotSent");
+        check(promote(), &[silent(), gone(), Ok(())], 3, "Ok");
+        check(rollback(), &[gone(), silent(), gone(), Ok(())], 4, "Ok");
+    }
 }

@@ -2,15 +2,25 @@
 //!
 //! Decides where the sandbox's files live: in a directory of its own that goes away with it. Never
 //! hands the engine anything but the configuration file, as in production. Contract: everything
-//! listens on loopback, and ends with this process.
+//! listens on loopback, and ends with this process, its engine too; what a killed one left behind
+//! is cleared up by the next.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::fs::File;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::FlockOperation;
+use rustix::process::{Pid, Signal};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use crate::cli::{Exit, Global, UNAVAILABLE, USAGE, console, print, show};
 use crate::demo::{Fault, Fleet, scenario};
 use crate::io::journal::sqlite;
-use crate::io::state;
+use crate::io::{socket, state, terminal};
 use crate::link::{Link, Options};
 
 #[derive(clap::Args)]
@@ -49,11 +59,19 @@ pub fn run(args: &Args, global: &Global) -> Result<u8, Exit> {
         }
     }
     let place = Place::make()?;
+    if args.headless {
+        place.clear_on_signals()?;
+    }
     let fleet = Fleet::start().map_err(|failure| Exit::new(1, failure.text.to_string()))?;
     let config =
         fleet.write_config(&place.dir).map_err(|failure| Exit::new(1, failure.text.to_string()))?;
-    let options =
-        Options { state_dir: place.dir.join("state"), config, read_only: global.read_only };
+    let options = Options {
+        state_dir: place.dir.join("state"),
+        config,
+        // The directory is new: no engine runs there.
+        config_hash: None,
+        read_only: global.read_only,
+    };
     let state_dir = options.state_dir.clone();
     let mut link = Link::connect(&options)
         .map_err(|failure| Exit::new(UNAVAILABLE, failure.text.to_string()))?;
@@ -93,9 +111,25 @@ fn seconds(text: &str) -> Result<Duration, Exit> {
     Ok(Duration::from_secs(number * factor))
 }
 
-/// The sandbox's directory; removed at the end.
+/// The names of the sandboxes' directories begin with it; the process's number follows.
+const PREFIX: &str = "quarterdeck-demo-";
+
+/// Held by the process that a directory belongs to.
+const LOCK: &str = "demo.lock";
+
+/// Directories of dead sandboxes that one start clears; the next one goes on.
+const SWEPT_MAX: usize = 64;
+
+/// An engine whose fleet is gone has nothing to wait for; one that hangs is left to itself.
+const ENGINE_PATIENCE: Duration = Duration::from_millis(400);
+
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// The sandbox's directory; removed at the end, after its engine.
 struct Place {
     dir: PathBuf,
+    /// Says that the directory is in use, for as long as it is open.
+    _lock: File,
 }
 
 impl Place {
@@ -104,16 +138,88 @@ impl Place {
             .map(PathBuf::from)
             .filter(|dir| dir.is_dir())
             .unwrap_or_else(std::env::temp_dir);
-        let dir = base.join(format!("quarterdeck-demo-{}", std::process::id()));
+        sweep(&base);
+        let dir = base.join(format!("{PREFIX}{}", std::process::id()));
         state::private_dir(&dir).map_err(|why| Exit::new(1, why))?;
-        Ok(Place { dir })
+        let failed = |what: &str| Exit::new(1, format!("{}: {what}", dir.display()));
+        let mut options = File::options();
+        options.create(true).truncate(false).write(true).mode(0o600);
+        let lock = options.open(dir.join(LOCK)).map_err(|error| failed(&error.to_string()))?;
+        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| failed("another sandbox lives there"))?;
+        Ok(Place { dir, _lock: lock })
+    }
+
+    /// Without a console nobody else listens to signals.
+    fn clear_on_signals(&self) -> Result<(), Exit> {
+        let failed = |error: std::io::Error| Exit::new(1, format!("signals: {error}"));
+        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(failed)?;
+        let dir = self.dir.clone();
+        let watch = move || {
+            if let Some(signal) = signals.forever().next() {
+                clear(&dir);
+                std::process::exit(i32::from(terminal::exit_code(signal)));
+            }
+        };
+        thread::Builder::new().name("signals".to_owned()).spawn(watch).map_err(failed)?;
+        Ok(())
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // What is left is small, private and in a temporary directory.
-        let _ = std::fs::remove_dir_all(&self.dir);
+        clear(&self.dir);
+    }
+}
+
+/// Ends the engine that lives in `dir`, and removes `dir`.
+fn clear(dir: &Path) {
+    end_engine(&dir.join("state").join(socket::NAME));
+    let deadline = Instant::now() + ENGINE_PATIENCE;
+    // An engine's last write may put a file into a directory that is being emptied.
+    while std::fs::remove_dir_all(dir).is_err() && dir.exists() && Instant::now() < deadline {
+        thread::sleep(PAUSE);
+    }
+}
+
+/// Ends the engine that listens there, by the process number that the kernel knows.
+fn end_engine(socket: &Path) {
+    let Ok(stream) = UnixStream::connect(socket) else { return };
+    let Ok(peer) = rustix::net::sockopt::socket_peercred(&stream) else { return };
+    if rustix::process::kill_process(peer.pid, Signal::TERM).is_err() {
+        return;
+    }
+    let deadline = Instant::now() + ENGINE_PATIENCE;
+    while UnixStream::connect(socket).is_ok() && Instant::now() < deadline {
+        thread::sleep(PAUSE);
+    }
+}
+
+/// Clears up after sandboxes that were killed. What cannot be cleared stays: it is no reason not to
+/// start.
+fn sweep(base: &Path) {
+    let Ok(entries) = std::fs::read_dir(base) else { return };
+    let own = rustix::process::geteuid().as_raw();
+    let ours = entries.filter_map(|entry| {
+        let entry = entry.ok()?;
+        let number = entry.file_name().to_str()?.strip_prefix(PREFIX)?.parse().ok()?;
+        // Of the entry itself: a link is nobody's directory.
+        let meta = entry.metadata().ok()?;
+        (meta.is_dir() && meta.uid() == own).then(|| (entry.path(), number))
+    });
+    for (dir, number) in ours.take(SWEPT_MAX) {
+        if is_dead(&dir, number) {
+            clear(&dir);
+        }
+    }
+}
+
+/// Nobody holds the lock; before there is one, nobody has the number.
+fn is_dead(dir: &Path, number: i32) -> bool {
+    match File::options().write(true).open(dir.join(LOCK)) {
+        Ok(lock) => rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok(),
+        Err(_) => Pid::from_raw(number)
+            .is_some_and(|pid| rustix::process::test_kill_process(pid).is_err()),
     }
 }
 

@@ -80,10 +80,8 @@ fn run(
     let mut link = global.link()?;
     let command = command(name.to_owned(), Untrusted::new(&guard.reason));
     // A rollback waits for nothing; anything else is decided on what the routers show.
-    let patience = match command {
-        Command::Rollback { .. } => Duration::ZERO,
-        _ => Duration::from_secs(5),
-    };
+    let at_once = matches!(command, Command::Rollback { .. });
+    let patience = if at_once { Duration::ZERO } else { Duration::from_secs(5) };
     let first = wait_for(&mut link, Duration::from_secs(10), |snapshot| Some(snapshot.clone()))
         .ok_or_else(|| Exit::new(UNAVAILABLE, "the engine shows nothing"))?;
     let seen = wait_for(&mut link, patience, |snapshot| {

@@ -14,6 +14,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::reading::{GroupCounters, Measurement};
+use crate::record::ArmCount;
 use crate::settings::Signals;
 use crate::snapshot::ArmView;
 use crate::types::{Group, Now};
@@ -93,10 +94,11 @@ impl Counts {
     }
 
     /// Takes one look. The same `at` again is the same look; an earlier one is a source whose
-    /// clock or identity changed, so every counter starts anew.
-    pub fn observe(&mut self, m: &Measurement, received: Now) {
+    /// clock or identity changed, so every counter starts anew. What each group did since the look
+    /// before comes back, `None` where that is no data; nothing for the same look.
+    pub fn observe(&mut self, m: &Measurement, received: Now) -> Option<[Option<ArmCount>; 2]> {
         if self.at == Some(m.at) {
-            return;
+            return None;
         }
         let span = self.at.and_then(|last| (m.at - last).to_std().ok());
         self.at = Some(m.at);
@@ -116,6 +118,8 @@ impl Counts {
         {
             self.looks.pop_front();
         }
+        let newest = self.looks.back()?;
+        Some([0, 1].map(|group| Some(newest.arms[group].as_ref()?.count(self.slow_above))))
     }
 
     /// Both arms over the window that ends with the newest look, and the percent of all requests
@@ -141,11 +145,10 @@ impl Counts {
     /// bound below it; `None` without a border or a histogram.
     #[must_use]
     pub fn slow_percent(&self, group: Group) -> Option<f64> {
-        let border = self.slow_above?.as_secs_f64();
+        let border = self.slow_above?;
         let buckets = cumulative(&self.sum(group)?.buckets);
         let (_, total) = buckets.last().copied().filter(|(_, total)| *total > 0.0)?;
-        let fast = buckets.iter().rev().find(|(bound, _)| *bound <= border + f64::EPSILON)?;
-        Some((total - fast.1) / total * 100.0)
+        Some((total - within(&buckets, border)?) / total * 100.0)
     }
 
     fn in_window(&self) -> impl Iterator<Item = &Look> {
@@ -264,7 +267,34 @@ impl Track {
     }
 }
 
+/// Counters are whole numbers; one that is not (a sum of rates) is taken as the nearest.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts are finite, not negative, and below 2^53"
+)]
+fn whole(count: f64) -> u64 {
+    count.round() as u64
+}
+
 impl Interval {
+    fn count(&self, slow_above: Option<Duration>) -> ArmCount {
+        let buckets = cumulative(&self.buckets);
+        let slow = slow_above.and_then(|border| {
+            let (_, total) = buckets.last()?;
+            Some(whole(total - within(&buckets, border)?))
+        });
+        ArmCount {
+            requests: whole(self.requests),
+            errors: whole(self.errors.min(self.requests)),
+            slow,
+            buckets: buckets
+                .iter()
+                .map(|(bound, count)| (bound.to_string(), whole(*count)))
+                .collect(),
+        }
+    }
+
     fn add(&mut self, signal: &Signal, rise: f64) {
         match signal {
             Signal::Requests => self.requests += rise,
@@ -312,6 +342,12 @@ fn cumulative(buckets: &BTreeMap<String, f64>) -> Vec<(f64, f64)> {
         *count = highest;
     }
     sorted
+}
+
+/// Requests up to the nearest bound at or below the border.
+fn within(buckets: &[(f64, f64)], border: Duration) -> Option<f64> {
+    let border = border.as_secs_f64() + f64::EPSILON;
+    buckets.iter().rev().find(|(bound, _)| *bound <= border).map(|(_, count)| *count)
 }
 
 /// By linear interpolation inside the bucket; beyond the last finite bound, that bound.

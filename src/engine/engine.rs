@@ -4,7 +4,9 @@
 //! rest. Never loses an input in silence: a reply that nobody waits for changes nothing. Contract:
 //! see the crate's head.
 
-use std::collections::BTreeMap;
+mod releases;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,11 +16,12 @@ use crate::ledger::{Ledger, Purpose};
 use crate::reading::AlertState;
 use crate::record::{Entry, Event, Intent, OperationResult};
 use crate::recovery::fold;
+use crate::release::Release;
 use crate::rng::Rng;
 use crate::route::{Context, HOLD, Operation, Route};
 use crate::schedule::{Schedule, Timer};
 use crate::settings::Settings;
-use crate::snapshot::{Head, JournalState, Phase, Readiness, ServiceView, Snapshot, SourceView};
+use crate::snapshot::{Head, Phase, Readiness, ServiceView, Snapshot, SourceView};
 use crate::types::{
     Actor, EffectId, Failure, FeedId, Fence, Group, HostId, Now, Percent, ProbeId, RouterId,
     ServiceId, Severity, Time, Untrusted,
@@ -66,6 +69,11 @@ pub struct Engine {
     signals: Vec<Option<Signals>>,
     /// By service; a service without routers has an empty route.
     routes: Vec<Route>,
+    /// By service: the release in flight, else the last one.
+    releases: Vec<Option<Release>>,
+    last_release: u64,
+    /// Services whose release may go on.
+    touched: BTreeSet<ServiceId>,
     replies: Vec<(String, Reply)>,
     responses: BTreeMap<EffectId, Response>,
     banners: Vec<Untrusted>,
@@ -155,10 +163,13 @@ impl Engine {
                 .submissions
                 .iter()
                 .map(|(id, fence)| {
-                    let reply = Reply::Accepted { submission: id.clone(), fence: Some(*fence) };
+                    let reply = Reply::Accepted { submission: id.clone(), fence: *fence };
                     (id.clone(), reply)
                 })
                 .collect(),
+            releases: settings.services.iter().map(|_| None).collect(),
+            last_release: folded.release,
+            touched: BTreeSet::new(),
             settings,
             started: now,
             rng: Rng::new(seed),
@@ -183,11 +194,15 @@ impl Engine {
         );
         engine.first_looks(now);
         for (name, known) in folded.services {
-            if let (Some(open), Some(service)) = (known.open, engine.settings.service_named(&name))
-            {
+            let Some(service) = engine.settings.service_named(&name) else { continue };
+            if let Some(open) = known.open {
                 engine.reopen(service, open.0, open.1, now, effects);
             }
+            if let Some(open) = known.release {
+                engine.reopen_release(service, open, now);
+            }
         }
+        engine.settle(now, effects);
         engine
     }
 
@@ -244,6 +259,18 @@ impl Engine {
 
     /// Takes one input; what is to be done comes out in `effects`.
     pub fn handle(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
+        self.take(now, input, effects);
+        self.settle(now, effects);
+    }
+
+    /// Lets the releases go on that something happened for.
+    fn settle(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        while let Some(service) = self.touched.pop_first() {
+            self.carry(service, now, effects);
+        }
+    }
+
+    fn take(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
         match input {
             Input::Submitted(submission) => self.submitted(submission, now, effects),
             Input::Probed { id, probe, observation } => {
@@ -251,6 +278,7 @@ impl Engine {
                 if let Some(next) = state.poll.answered(id, now, &mut self.rng) {
                     state.observe(observation, now);
                     self.schedule.set(Timer::Probe(probe), next);
+                    self.touched.insert(self.settings.probe(probe).service);
                     self.dirty.services = true;
                     self.dirty.sources = true;
                 }
@@ -268,10 +296,13 @@ impl Engine {
             Input::Measured { id, service, result } => {
                 let Some(state) = self.signals[service.index()].as_mut() else { return };
                 if let Some(next) = state.poll.answered(id, now, &mut self.rng) {
-                    state.read(result, now);
+                    let delta = state.read(result, now);
                     self.schedule.set(Timer::Measure(service), next);
                     self.dirty.services = true;
                     self.dirty.sources = true;
+                    if let Some(delta) = delta {
+                        self.counted(service, delta, now, effects);
+                    }
                 }
             }
             Input::SplitSet { id, router, answer } => {
@@ -287,8 +318,7 @@ impl Engine {
                 });
                 self.dirty.sources = true;
             }
-            // Nothing asks for a task yet.
-            Input::TaskEnded { .. } => {}
+            Input::TaskEnded { id, answer } => self.task_ended(id, answer, now),
             Input::Appended { id, result } => self.appended(id, &result, now, effects),
             Input::Responded { id, key, result } => {
                 self.responded(id, &key, result, now, effects);
@@ -300,6 +330,7 @@ impl Engine {
     pub fn handle_deadline(&mut self, now: Now, effects: &mut Vec<Effect>) {
         while let Some(timer) = self.schedule.pop_due(now.mono) {
             self.fire(timer, now, effects);
+            self.settle(now, effects);
         }
     }
 
@@ -315,6 +346,9 @@ impl Engine {
             Timer::Journal(service) => {
                 self.with_route(service, now, effects, Route::journal_late);
                 self.dirty.head = true;
+            }
+            Timer::Release(service) => {
+                self.touched.insert(service);
             }
             Timer::Router(router) => {
                 let service = self.settings.router(router).service;
@@ -380,6 +414,7 @@ impl Engine {
         };
         act(&mut self.routes[service.index()], &mut context);
         self.dirty.services = true;
+        self.touched.insert(service);
         for effect in &effects[first..] {
             if let Effect::Answer(reply) = effect {
                 self.keep(reply.clone());
@@ -424,6 +459,7 @@ impl Engine {
                     route.correction_appended(router, failure.is_some(), ctx);
                 });
             }
+            Purpose::Release(service) => self.release_recorded(service, failure, now, effects),
             Purpose::Note => {}
         }
     }
@@ -490,6 +526,10 @@ impl Engine {
         if operations.any(|operation| operation.waits(&submission.id)) {
             return;
         }
+        let mut releases = self.releases.iter().flatten();
+        if releases.any(|own| own.is_opening() && own.facts.submission == submission.id) {
+            return;
+        }
         // The newest counts: a resumed operation has a newer fence than its submission had first.
         let kept = self.replies.iter().rev().find(|(id, _)| *id == submission.id);
         if let Some((_, reply)) = kept {
@@ -553,18 +593,22 @@ impl Engine {
             Command::Split { service, canary, reason } => {
                 self.change(submission, service, *canary, reason, now, effects)
             }
+            Command::Promote { service, .. }
+                if self.known(service).is_ok_and(|id| self.in_canary(id)) =>
+            {
+                self.steer(submission, now, effects)
+            }
             Command::Promote { service, reason } => {
                 self.change(submission, service, Percent::FULL, reason, now, effects)
             }
             Command::Abort { service, reason } | Command::Rollback { service, reason } => {
                 self.change(submission, service, Percent::ZERO, reason, now, effects)
             }
-            Command::Deploy { .. }
-            | Command::Run { .. }
-            | Command::Pause { .. }
-            | Command::Resume { .. }
-            | Command::Reply { .. }
-            | Command::Freeze { .. }
+            Command::Deploy { .. } | Command::Run { .. } => self.deploy(submission, now, effects),
+            Command::Pause { .. } | Command::Resume { .. } | Command::Reply { .. } => {
+                self.steer(submission, now, effects)
+            }
+            Command::Freeze { .. }
             | Command::Thaw { .. }
             | Command::StopTheLine { .. }
             | Command::Trigger { .. }
@@ -628,17 +672,22 @@ impl Engine {
             }
         }
         if !emergency {
-            check_expected(route, submission.expected.as_ref())?;
+            self.check_expected(id, submission.expected.as_ref())?;
+        }
+        let release = self.releases[id.index()].as_ref().filter(|release| release.in_flight());
+        if let Some(release) = release
+            && to != Percent::ZERO
+        {
+            let number = release.facts.release;
+            return Err(format!(
+                "release r{number} sets the split of {service}: pause, promote or abort it"
+            ));
         }
         if !toward_safety {
             let unreadable = route.unreadable(&self.settings);
             if !unreadable.is_empty() {
                 let names = unreadable.join(", ");
                 return Err(format!("{names} cannot be read: no more exposure until it can"));
-            }
-            if let JournalState::Spooling { why } | JournalState::Lost { why } = &self.ledger.state
-            {
-                return Err(format!("the journal cannot be written: {why}"));
             }
         }
         self.fence.0 += 1;
@@ -655,8 +704,12 @@ impl Engine {
             routers: Vec::new(),
         };
         let actor = submission.actor.clone();
+        let verb = submission.command.verb();
+        let why = format!("{verb} by {}: {reason}", actor.user);
         let operation = Operation::new(self.fence, intent, actor, toward_safety, now);
+        let fence = self.fence;
         self.with_route(id, now, effects, |route, ctx| route.begin(operation, ctx));
+        self.preempt(id, !emergency, fence, &why);
         Ok(Taken::Waits)
     }
 
@@ -719,7 +772,8 @@ impl Engine {
                         ))
             })
         };
-        self.responses.is_empty() && !self.routes.iter().any(busy)
+        let releasing = self.releases.iter().flatten().any(Release::in_flight);
+        self.responses.is_empty() && !releasing && !self.routes.iter().any(busy)
     }
 
     /// The state as clients see it; sections that did not change keep their pointer.
@@ -769,7 +823,8 @@ impl Engine {
             .iter()
             .zip(&self.routes)
             .zip(&self.signals)
-            .map(|((settings, route), signals)| {
+            .zip(&self.releases)
+            .map(|(((settings, route), signals), release)| {
                 let (signals, traffic) = match (signals, &settings.signals) {
                     (Some(signals), Some(own)) => {
                         let (view, traffic) = signals.view(own, route.stable);
@@ -790,7 +845,7 @@ impl Engine {
                         .then(|| route.view(&self.settings, traffic)),
                     signals,
                     operation: route.operation_view(&self.settings),
-                    release: None,
+                    release: release.as_ref().map(Release::view),
                     readiness: Readiness::default(),
                     triggers: Vec::new(),
                     history: Vec::new(),
@@ -829,19 +884,37 @@ impl Engine {
         }
         sources
     }
-}
 
-/// A command is decided on what was seen; if that moved, it is refused.
-fn check_expected(route: &Route, expected: Option<&Expected>) -> Result<(), String> {
-    let Some(expected) = expected else {
-        return Err("the submission does not say what the operator saw".to_owned());
-    };
-    if expected.set == route.set && expected.fence == route.fence {
-        return Ok(());
+    /// A command is decided on what was seen; if that moved, it is refused.
+    fn check_expected(
+        &self,
+        service: ServiceId,
+        expected: Option<&Expected>,
+    ) -> Result<(), String> {
+        let route = &self.routes[service.index()];
+        let Some(expected) = expected else {
+            return Err("the submission does not say what the operator saw".to_owned());
+        };
+        let release = self.releases[service.index()].as_ref().filter(|own| own.in_flight());
+        let at = release.map(Release::expected);
+        if expected.set != route.set || expected.fence != route.fence {
+            let set = route.set.map_or_else(|| "not set".to_owned(), |set| set.to_string());
+            let by = route.operation().map_or_else(String::new, |operation| {
+                format!(" (#{} {} by {})", operation.fence, operation.verb, operation.actor.user)
+            });
+            return Err(format!("moved under you: the split is now {set}{by}"));
+        }
+        if expected.release != at {
+            let now = at.map_or_else(
+                || "no release is in flight".to_owned(),
+                |(id, step)| format!("release r{id} is at step {}", step + 1),
+            );
+            return Err(format!("moved under you: {now}"));
+        }
+        Ok(())
     }
-    let set = route.set.map_or_else(|| "not set".to_owned(), |set| set.to_string());
-    let by = route.operation().map_or_else(String::new, |operation| {
-        format!(" (#{} {} by {})", operation.fence, operation.verb, operation.actor.user)
-    });
-    Err(format!("moved under you: the split is now {set}{by}"))
+
+    fn in_canary(&self, service: ServiceId) -> bool {
+        self.releases[service.index()].as_ref().is_some_and(Release::in_flight)
+    }
 }

@@ -221,3 +221,6 @@ fn bounded(source: &str, mut opened: Vec<Event>, mut resolved: Vec<Event>) -> Ve
     opened.append(&mut resolved);
     opened
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,8 @@ pub enum Purpose {
     Intent(ServiceId, Fence),
     Outcome(ServiceId, Fence),
     Correction(RouterId),
+    /// What a release does next waits for it.
+    Release(ServiceId),
     /// Nobody: it is only a note.
     Note,
 }
@@ -212,7 +214,7 @@ fn describe_release(event: &Event) -> (&'static str, String) {
             let word = if *yes { "yes" } else { "no" };
             ("answer", format!("r{release} {service} {word}: {reason}"))
         }
-        Event::ReleaseChanged { release, service, state, why } => {
+        Event::ReleaseChanged { release, service, state, why, .. } => {
             ("release", format!("r{release} {service} {}: {why}", state.word()))
         }
         Event::ReleaseEnded { release, service, version, result, sentence, .. } => {

@@ -124,6 +124,9 @@ pub enum Event {
         service: String,
         state: ReleaseState,
         why: Untrusted,
+        /// On the way back: how it will end, and whether its steps are taken back, too.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        back: Option<(ReleaseResult, bool)>,
     },
     ReleaseEnded {
         release: u64,

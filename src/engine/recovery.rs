@@ -8,7 +8,11 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use crate::record::{Entry, Event, Intent, OperationResult};
+use crate::record::{
+    Entry, Event, Intent, Look, OperationResult, Outcome, ReleaseKind, ReleaseResult,
+    ReleaseStarted, ReleaseState, StepResult,
+};
+use crate::snapshot::StepState;
 use crate::types::{Actor, Fence, Group, Percent, Untrusted};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,7 +21,9 @@ pub struct Fold {
     /// The highest fence of any operation.
     pub fence: Fence,
     /// Submissions that were accepted, and the fence they got.
-    pub submissions: Vec<(String, Fence)>,
+    pub submissions: Vec<(String, Option<Fence>)>,
+    /// The highest number of any release.
+    pub release: u64,
     /// The configuration of the last start.
     pub config_hash: Option<String>,
 }
@@ -32,6 +38,47 @@ pub struct ServiceFold {
     pub ended: Option<Ended>,
     /// The last emergency rollback.
     pub rolled_back: Option<DateTime<Utc>>,
+    pub release: Option<OpenRelease>,
+}
+
+/// A release that has started and not ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenRelease {
+    pub facts: ReleaseStarted,
+    pub actor: Actor,
+    pub at: DateTime<Utc>,
+    /// Of the plan step that is next or under way.
+    pub place: usize,
+    pub marks: Vec<(StepState, Untrusted)>,
+    pub state: ReleaseState,
+    pub why: String,
+    /// On the way back: how it ends, and whether its steps are taken back.
+    pub back: Option<(ReleaseResult, bool)>,
+    pub canary_place: usize,
+    pub looks: Vec<Look>,
+}
+
+impl OpenRelease {
+    fn new(facts: ReleaseStarted, entry: &Entry) -> OpenRelease {
+        OpenRelease {
+            marks: vec![(StepState::Waiting, Untrusted::default()); facts.steps.len()],
+            facts,
+            actor: entry.actor.clone(),
+            at: entry.at,
+            place: 0,
+            state: ReleaseState::Running,
+            why: String::new(),
+            back: None,
+            canary_place: 0,
+            looks: Vec::new(),
+        }
+    }
+
+    fn mark(&mut self, step: u32, state: StepState, detail: &Untrusted) {
+        if let Some(mark) = self.marks.get_mut(step as usize) {
+            *mark = (state, detail.clone());
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,38 +97,20 @@ const SUBMISSIONS_MAX: usize = 256;
 pub fn fold(entries: &[Entry]) -> Fold {
     let mut fold = Fold::default();
     for entry in entries {
+        fold.take(entry);
+    }
+    let extra = fold.submissions.len().saturating_sub(SUBMISSIONS_MAX);
+    fold.submissions.drain(..extra);
+    fold
+}
+
+impl Fold {
+    fn take(&mut self, entry: &Entry) {
         match &entry.event {
-            Event::Intent(intent) => {
-                fold.fence = fold.fence.max(intent.fence);
-                fold.submissions.push((intent.submission.clone(), intent.fence));
-                let service = fold.services.entry(intent.service.clone()).or_default();
-                service.stable = Some(intent.stable);
-                service.set = Some(intent.to);
-                service.fence = service.fence.max(intent.fence);
-                if intent.verb == "rollback" {
-                    service.rolled_back = Some(entry.at);
-                }
-                service.open = Some((intent.clone(), entry.actor.clone(), entry.at));
-            }
-            Event::Outcome(outcome) => {
-                let Some(service) = fold.services.get_mut(&outcome.service) else { continue };
-                let open = service.open.take_if(|(intent, ..)| intent.fence == outcome.fence);
-                if let Some((intent, actor, at)) = open {
-                    if outcome.result == OperationResult::Refused {
-                        service.set = intent.from;
-                    }
-                    let (result, sentence) = (outcome.result, outcome.sentence.clone());
-                    service.ended = Some(Ended { intent, actor, at, result, sentence });
-                } else if let Some(ended) = &mut service.ended
-                    && ended.intent.fence == outcome.fence
-                {
-                    // Proven after its first verdict.
-                    ended.result = outcome.result;
-                    ended.sentence = outcome.sentence.clone();
-                }
-            }
+            Event::Intent(intent) => self.intent(intent, entry),
+            Event::Outcome(outcome) => self.outcome(outcome),
             Event::Interrupted { fence, service, sentence } => {
-                if let Some(service) = fold.services.get_mut(service)
+                if let Some(service) = self.services.get_mut(service)
                     && let Some((intent, actor, at)) =
                         service.open.take_if(|(intent, ..)| intent.fence == *fence)
                 {
@@ -91,7 +120,53 @@ pub fn fold(entries: &[Entry]) -> Fold {
                 }
             }
             Event::Started { config_hash, .. } | Event::ConfigChanged { config_hash } => {
-                fold.config_hash = Some(config_hash.clone());
+                self.config_hash = Some(config_hash.clone());
+            }
+            Event::ReleaseStarted(started) => {
+                self.release = self.release.max(started.release);
+                self.submissions.push((started.submission.clone(), None));
+                let service = self.services.entry(started.service.clone()).or_default();
+                service.release = Some(OpenRelease::new(started.clone(), entry));
+            }
+            Event::ReleaseEnded { release, service, result, stable, .. } => {
+                let Some(service) = self.services.get_mut(service) else { return };
+                let open = service.release.take_if(|open| open.facts.release == *release);
+                let deployed = open.is_some_and(|open| open.facts.kind == ReleaseKind::Deploy);
+                if deployed && *result == ReleaseResult::Good {
+                    service.stable = Some(*stable);
+                    service.set = Some(Percent::ZERO);
+                }
+            }
+            Event::StepStarted { release, service, step, .. } => {
+                let Some(open) = self.open_release(service, *release) else { return };
+                open.place = *step as usize;
+                open.mark(*step, StepState::Running, &Untrusted::default());
+            }
+            Event::StepEnded { release, service, step, result, detail } => {
+                let Some(open) = self.open_release(service, *release) else { return };
+                let state = match result {
+                    StepResult::Done => StepState::Done,
+                    StepResult::Failed | StepResult::Interrupted => StepState::Failed,
+                    StepResult::Undone => StepState::Undone,
+                };
+                open.mark(*step, state, detail);
+                if *result == StepResult::Done {
+                    open.place = *step as usize + 1;
+                }
+            }
+            Event::CanaryStep { release, service, place, .. } => {
+                let Some(open) = self.open_release(service, *release) else { return };
+                open.canary_place = *place as usize;
+            }
+            Event::ReleaseChanged { release, service, state, why, back } => {
+                let Some(open) = self.open_release(service, *release) else { return };
+                open.state = *state;
+                open.back = back.or(open.back);
+                why.display().clone_into(&mut open.why);
+            }
+            Event::Look(look) => {
+                let Some(open) = self.open_release(&look.service, look.release) else { return };
+                open.looks.push(look.clone());
             }
             Event::Refused { .. }
             | Event::Sent { .. }
@@ -101,14 +176,7 @@ pub fn fold(entries: &[Entry]) -> Fold {
             | Event::IncidentOpened { .. }
             | Event::IncidentResolved { .. }
             | Event::IncidentsChanged { .. }
-            | Event::ReleaseStarted(_)
-            | Event::StepStarted { .. }
-            | Event::StepEnded { .. }
-            | Event::CanaryStep { .. }
-            | Event::Look(_)
             | Event::Answered { .. }
-            | Event::ReleaseChanged { .. }
-            | Event::ReleaseEnded { .. }
             | Event::TriggerFired { .. }
             | Event::TriggerSet { .. }
             | Event::Frozen { .. }
@@ -116,7 +184,43 @@ pub fn fold(entries: &[Entry]) -> Fold {
             | Event::Marked { .. } => {}
         }
     }
-    let extra = fold.submissions.len().saturating_sub(SUBMISSIONS_MAX);
-    fold.submissions.drain(..extra);
-    fold
+
+    fn intent(&mut self, intent: &Intent, entry: &Entry) {
+        self.fence = self.fence.max(intent.fence);
+        self.submissions.push((intent.submission.clone(), Some(intent.fence)));
+        let service = self.services.entry(intent.service.clone()).or_default();
+        service.stable = Some(intent.stable);
+        service.set = Some(intent.to);
+        service.fence = service.fence.max(intent.fence);
+        if intent.verb == "rollback" {
+            service.rolled_back = Some(entry.at);
+        }
+        service.open = Some((intent.clone(), entry.actor.clone(), entry.at));
+    }
+
+    fn outcome(&mut self, outcome: &Outcome) {
+        let Some(service) = self.services.get_mut(&outcome.service) else { return };
+        let open = service.open.take_if(|(intent, ..)| intent.fence == outcome.fence);
+        if let Some((intent, actor, at)) = open {
+            if outcome.result == OperationResult::Refused {
+                service.set = intent.from;
+            }
+            let (result, sentence) = (outcome.result, outcome.sentence.clone());
+            service.ended = Some(Ended { intent, actor, at, result, sentence });
+        } else if let Some(ended) = &mut service.ended
+            && ended.intent.fence == outcome.fence
+        {
+            // Proven after its first verdict.
+            ended.result = outcome.result;
+            ended.sentence = outcome.sentence.clone();
+        }
+    }
+
+    fn open_release(&mut self, service: &str, release: u64) -> Option<&mut OpenRelease> {
+        let open = self.services.get_mut(service)?.release.as_mut()?;
+        (open.facts.release == release).then_some(open)
+    }
 }
+
+#[cfg(test)]
+mod tests;

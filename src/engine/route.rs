@@ -215,6 +215,13 @@ impl Operation {
         self
     }
 
+    /// Begun by the engine itself: nobody waits for an answer.
+    #[must_use]
+    pub fn unasked(mut self) -> Operation {
+        self.waiting.clear();
+        self
+    }
+
     /// An operation that ended before this engine started, as the journal tells it.
     #[must_use]
     pub fn ended(mut self, result: OperationResult, sentence: &Untrusted) -> Operation {
@@ -264,6 +271,29 @@ impl Route {
         }
         operation.waiting.push(submission.to_owned());
         Ok(None)
+    }
+
+    /// How the operation with this fence ended; `None` while it is in flight.
+    #[must_use]
+    pub fn result_of(&self, fence: Fence) -> Option<OperationResult> {
+        if self.fence > fence {
+            return Some(OperationResult::Superseded);
+        }
+        match self.operation.as_ref()?.phase {
+            Phase::Ended(result) => Some(result),
+            Phase::Accepted | Phase::Applying | Phase::Recording => None,
+        }
+    }
+
+    #[must_use]
+    pub fn has_routers(&self) -> bool {
+        !self.routers.is_empty()
+    }
+
+    /// The arms change roles: what was canary has all the traffic and is stable now.
+    pub fn finalise(&mut self) {
+        self.stable = self.stable.other();
+        self.set = Some(Percent::ZERO);
     }
 
     #[must_use]
@@ -940,3 +970,6 @@ fn same(split: Percent, canary: f64) -> bool {
         difference <= 1.0
     }
 }
+
+#[cfg(test)]
+mod tests;

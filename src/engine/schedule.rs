@@ -16,6 +16,8 @@ pub enum Timer {
     Journal(ServiceId),
     /// A router is to be written or read next.
     Router(RouterId),
+    /// A release waits for a time: a soak, a deadline, an answer.
+    Release(ServiceId),
     Probe(ProbeId),
     Measure(ServiceId),
     Host(HostId),
@@ -57,3 +59,6 @@ impl Schedule {
         Some(timer)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -139,6 +139,21 @@ pub struct Step {
     pub after_crash: AfterCrash,
 }
 
+impl Step {
+    /// A step that the configuration does not know any more: only its name is left.
+    #[must_use]
+    pub fn lost(name: &str) -> Step {
+        Step {
+            name: name.to_owned(),
+            action: Action::Note(String::new()),
+            timeout: Duration::ZERO,
+            verify: None,
+            undo: None,
+            after_crash: AfterCrash::Ask,
+        }
+    }
+}
+
 /// Every kind of step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {

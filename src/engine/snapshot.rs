@@ -90,6 +90,8 @@ pub struct ServiceView {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReleaseView {
     pub id: u64,
+    /// The submission that started it.
+    pub submission: String,
     pub plan: String,
     pub kind: ReleaseKind,
     pub version: String,

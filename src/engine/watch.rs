@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::counts::Counts;
 use crate::health::Judge;
 use crate::reading::{HostReading, Measurement, Observation};
+use crate::record::ArmCount;
 use crate::rng::Rng;
 use crate::settings;
 use crate::snapshot::{HostView, ProbeView, SignalsView, SourceView};
@@ -255,11 +256,15 @@ impl Signals {
         }
     }
 
-    pub fn read(&mut self, result: Result<Measurement, Failure>, now: Now) {
-        if let Some(measurement) = self.poll.settle(result, now) {
-            self.at = Some(measurement.at);
-            self.counts.observe(&measurement, now);
-        }
+    /// Takes a look; what both groups did since the one before, if it was a new one.
+    pub fn read(
+        &mut self,
+        result: Result<Measurement, Failure>,
+        now: Now,
+    ) -> Option<[Option<ArmCount>; 2]> {
+        let measurement = self.poll.settle(result, now)?;
+        self.at = Some(measurement.at);
+        self.counts.observe(&measurement, now)
     }
 
     /// The view, and the share of the traffic that the canary served.

@@ -8,6 +8,7 @@ use engine::types::{Now, Time};
 
 /// This instant on both clocks.
 #[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is where the clock is read")]
 pub fn now() -> Now {
     let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let seconds = u64::try_from(boot.tv_sec).unwrap_or_default();

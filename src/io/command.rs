@@ -1,10 +1,10 @@
 //! Runs a program by its argument list.
 //!
-//! Decides what such a program gets and how it ends: no shell, a cleared environment, a process
-//! group of its own that is killed as a whole. Never passes a secret on a command line by itself,
-//! and never shows an argument in an error, since a user may have put one there. Contract: `run`
-//! returns within its timeout plus `REAP_TIMEOUT` and keeps at most [`OUTPUT_BYTES_MAX`] of each
-//! stream; whatever the program leaves behind in its group is killed.
+//! Decides what such a program gets and how it ends: no shell, a cleared environment, limits on
+//! what it uses, a process group of its own that is killed as a whole. Never passes a secret on a
+//! command line by itself, and never shows an argument in an error, since a user may have put one
+//! there. Contract: `run` returns within its timeout plus `REAP_TIMEOUT` and keeps at most
+//! [`OUTPUT_BYTES_MAX`] of each stream; whatever the program leaves behind in its group is killed.
 
 use std::io;
 use std::process::{ExitStatus, Stdio};
@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use engine::types::{Failure, FailureKind};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process_group, prlimit};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin};
 
@@ -27,6 +27,22 @@ const LEFTOVER_TIMEOUT: Duration = Duration::from_millis(100);
 /// What programs need to find themselves, their user and their language.
 const ENVIRONMENT: [&str; 9] =
     ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"];
+
+/// What the kernel allows a program, and all that it starts, beside the timeout: an end for what
+/// leaves its group, far above what a test or a query needs. Whatever is less already stays.
+const LIMITS: [(Resource, u64); 4] = [
+    // Seconds of work, not of waiting.
+    (Resource::Cpu, 60),
+    // So high because a line added to an old log counts as the whole log.
+    (Resource::Fsize, 16 * 1024 * 1024 * 1024),
+    // The memory of a crash may hold what was fed to it.
+    (Resource::Core, 0),
+    // The test of a proxy's configuration may open a file for each listener and log.
+    (Resource::Nofile, 65_536),
+];
+
+/// A restore or a build keeps about that many busy.
+const PROCESSORS: u64 = 8;
 
 /// What a program said before it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +124,7 @@ pub async fn run_with(
         .kill_on_drop(true);
     let mut child = command.spawn().map_err(|error| failed(kind_of(&error), &error.to_string()))?;
     let group = Group::of(&child);
+    group.limit(timeout);
     match tokio::time::timeout(timeout, attend(&mut child, stdin, last)).await {
         Ok(Ok(output)) => {
             drop(group);
@@ -137,6 +154,24 @@ impl Group {
     fn of(child: &Child) -> Group {
         let id = child.id().and_then(|id| i32::try_from(id).ok());
         Group(id.and_then(Pid::from_raw))
+    }
+
+    /// Set from outside, as soon as the program is loaded: before it is fed, though not before its
+    /// first instruction.
+    fn limit(&self, timeout: Duration) {
+        for (resource, most) in LIMITS {
+            // What may go on for an hour may also work for an hour, on several processors.
+            let span = timeout.as_secs();
+            let long = resource == Resource::Cpu && span > most;
+            let most = if long { span.saturating_mul(PROCESSORS) } else { most };
+            let own = getrlimit(resource);
+            let lower = |limit: Option<u64>| Some(limit.map_or(most, |limit| limit.min(most)));
+            let limits = Rlimit { current: lower(own.current), maximum: lower(own.maximum) };
+            if self.0.is_some() {
+                // Refused for a program that runs as somebody else; the timeout holds for it too.
+                let _ = prlimit(self.0, resource, limits);
+            }
+        }
     }
 }
 
@@ -200,5 +235,27 @@ async fn drain(pipe: Option<impl AsyncRead + Unpin>, kept: &mut Kept, last: (&La
         let room = OUTPUT_BYTES_MAX - kept.bytes.len();
         kept.bytes.extend_from_slice(&buffer[..count.min(room)]);
         kept.truncated |= count > room;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_program_and_its_children_are_limited() {
+        // The limits stand before the program is fed, and it waits for that.
+        let script = "read go; exec /bin/sh -c 'ulimit -c; ulimit -t; ulimit -n; ulimit -f'";
+        let argv = ["/bin/sh", "-c", script].map(str::to_owned);
+        let output = run(&argv, Some("go\n"), Duration::from_secs(10)).await.expect("it runs");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        // None is `unlimited`.
+        let found: Vec<u64> = said.lines().map(|line| line.parse().expect("a limit")).collect();
+        // The shell counts files in blocks of 512 bytes.
+        for ((resource, most), found) in
+            LIMITS.into_iter().zip([found[1], found[3].saturating_mul(512), found[0], found[2]])
+        {
+            assert!(found <= most, "{resource:?}: {found}");
+        }
     }
 }

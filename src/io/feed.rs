@@ -51,7 +51,7 @@ pub struct Reader {
     name: String,
     target: FeedTarget,
     raw: BTreeMap<String, BTreeMap<String, String>>,
-    /// PagerDuty does not tell an incident's level, so the ones asked for are kept here.
+    /// An incident of PagerDuty does not tell its level: the ones asked for are kept here.
     levels: BTreeMap<String, u32>,
 }
 
@@ -136,8 +136,12 @@ impl Reader {
     ) -> Result<(), Failure> {
         match &self.target {
             FeedTarget::PagerDuty { http, from } => {
-                let level = self.levels.get(fingerprint).map_or(1, |level| *level) + 1;
-                let body = pagerduty::escalation(self.raw_of(fingerprint)?, level);
+                let raw = self.raw_of(fingerprint)?;
+                let told = self.level(client, http, raw).await?;
+                // Between an escalation and the next reading the assignees are the old ones.
+                let known = told.max(self.levels.get(fingerprint).copied());
+                let level = known.unwrap_or(1) + 1;
+                let body = pagerduty::escalation(raw, level);
                 self.put_incident(client, http, from, body).await?;
                 self.levels.insert(fingerprint.to_owned(), level);
                 Ok(())
@@ -176,6 +180,29 @@ impl Reader {
             }
         }
         Ok(Ok(all))
+    }
+
+    /// The level of an incident, by who is on call; `None` when PagerDuty does not let us know.
+    async fn level(
+        &self,
+        client: &Client,
+        http: &HttpTarget,
+        raw: &BTreeMap<String, String>,
+    ) -> Result<Option<u32>, Failure> {
+        let Some(path) = pagerduty::on_call_path(raw) else { return Ok(None) };
+        let http = pagerduty::authorized(http).map_err(|failure| self.named(&failure))?;
+        match self.get(client, &http, &below(&http, &path), &[pagerduty::ACCEPT]).await {
+            Ok(body) => pagerduty::level(&body, raw)
+                .map_err(|why| self.failure(FailureKind::Malformed, &why)),
+            // A token that may not read who is on call can still escalate.
+            Err(failure) => match failure.kind {
+                FailureKind::Denied => Ok(None),
+                FailureKind::Refused
+                | FailureKind::Unreachable
+                | FailureKind::Timeout
+                | FailureKind::Malformed => Err(failure),
+            },
+        }
     }
 
     async fn put_incident(

@@ -2,20 +2,24 @@
 //!
 //! Decides how long, how large and how far an exchange may go: one deadline over everything, a
 //! body limit held while it streams, redirects only by hand and to the same origin, compression
-//! only where asked for. Never uses a proxy of the environment, never sends a secret to another
-//! origin than the target's, never puts a header's value, a user or a query into an error text.
-//! Contract: `send` returns within the target's timeout and keeps at most `body_bytes_max` bytes.
+//! only where asked for, no name of a link-local address. Never uses a proxy of the environment,
+//! never sends a secret to another origin than the target's, never puts a header's value, a user or
+//! a query into an error text. Contract: `send` returns within the target's timeout and keeps at
+//! most `body_bytes_max` bytes.
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use engine::types::{Failure, FailureKind};
 use flate2::write::GzDecoder;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Response, Url};
 use rustls::pki_types::CertificateDer;
@@ -92,7 +96,7 @@ pub struct Answer {
 impl Client {
     pub fn new() -> Result<Client, Failure> {
         // No authority is trusted here: this one only ever sees plain addresses.
-        let plain = build(rustls::RootCertStore::empty())?;
+        let plain = build(rustls::RootCertStore::empty(), Names { lookup })?;
         Ok(Client { plain, secure: Arc::default() })
     }
 
@@ -178,7 +182,7 @@ impl Client {
         if let Some(path) = ca {
             add_authorities(&mut roots, path).await?;
         }
-        let client = build(roots)
+        let client = build(roots, Names { lookup })
             .map_err(|failure| Trouble::new(failure.kind, failure.text.display().to_owned()))?;
         let mut clients = self.secure.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(clients.entry(key).or_insert(client).clone())
@@ -198,7 +202,54 @@ impl Trouble {
     }
 }
 
-fn build(roots: rustls::RootCertStore) -> Result<reqwest::Client, Failure> {
+/// Resolves names, but not to link-local addresses: there live the metadata services of clouds,
+/// which a name of somebody else must not make us ask. An address in the URL itself is the
+/// operator's own word and needs no resolving.
+#[derive(Clone, Copy)]
+struct Names {
+    lookup: fn(String) -> Found,
+}
+
+type Found = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+
+fn lookup(name: String) -> Found {
+    Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.collect()) })
+}
+
+impl Resolve for Names {
+    fn resolve(&self, name: Name) -> Resolving {
+        let name = name.as_str().to_owned();
+        let found = (self.lookup)(name.clone());
+        Box::pin(async move {
+            let kept = screened(&name, found.await?)?;
+            let addresses: Addrs = Box::new(kept.into_iter());
+            Ok(addresses)
+        })
+    }
+}
+
+fn screened(name: &str, found: Vec<SocketAddr>) -> io::Result<Vec<SocketAddr>> {
+    let (refused, kept): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|address| is_link_local(address.ip()));
+    match refused.first() {
+        Some(address) if kept.is_empty() => {
+            let ip = address.ip();
+            let why =
+                format!("{name} is the link-local address {ip}: write that in the URL itself");
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
+        }
+        Some(_) | None => Ok(kept),
+    }
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
+}
+
+fn build(roots: rustls::RootCertStore, names: Names) -> Result<reqwest::Client, Failure> {
     let failed = |error: &dyn StdError| {
         Failure::new(FailureKind::Denied, format!("set up the HTTP client: {}", deepest(error)))
     };
@@ -214,6 +265,7 @@ fn build(roots: rustls::RootCertStore) -> Result<reqwest::Client, Failure> {
         .http1_only()
         .http1_max_headers(HEADERS_MAX)
         .no_proxy()
+        .dns_resolver(names)
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .referer(false)
@@ -526,6 +578,9 @@ fn trouble_of(error: &reqwest::Error) -> Trouble {
     if system.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
         return Trouble::new(FailureKind::Unreachable, "connection refused");
     }
+    if let Some(error) = system.filter(|error| error.kind() == io::ErrorKind::PermissionDenied) {
+        return Trouble::new(FailureKind::Denied, error.to_string());
+    }
     let kind = if error.is_connect() { FailureKind::Unreachable } else { FailureKind::Malformed };
     Trouble::new(kind, deepest(error))
 }
@@ -557,5 +612,59 @@ mod tests {
         check("http://h/", "https://h/", false);
         check("http://h:1/", "http://h:2/", false);
         check("http://h/", "http://h.evil/", false);
+    }
+
+    #[test]
+    fn a_name_never_leads_to_a_link_local_address() {
+        let check = |found: &[&str], kept: Option<&[&str]>| {
+            let parsed = |texts: &[&str]| -> Vec<SocketAddr> {
+                let address = |text: &&str| SocketAddr::new(text.parse().expect("an address"), 0);
+                texts.iter().map(address).collect()
+            };
+            assert_eq!(screened("h", parsed(found)).ok(), kept.map(parsed), "{found:?}");
+        };
+        check(&["127.0.0.1", "::1"], Some(&["127.0.0.1", "::1"]));
+        check(&["169.253.255.255", "169.255.0.0"], Some(&["169.253.255.255", "169.255.0.0"]));
+        check(&["169.254.169.254"], None);
+        check(&["169.254.0.0", "fe80::1", "febf::1", "::ffff:169.254.1.1"], None);
+        check(&["169.254.169.254", "10.0.0.1", "fec0::1"], Some(&["10.0.0.1", "fec0::1"]));
+        check(&[], Some(&[]));
+    }
+
+    #[tokio::test]
+    async fn a_request_to_such_a_name_is_denied_and_to_the_address_itself_is_not() {
+        let names = Names {
+            lookup: |name| {
+                let text = if name == "good.test" { "127.0.0.1:0" } else { "169.254.169.254:0" };
+                Box::pin(async move { Ok(vec![text.parse().expect("an address")]) })
+            },
+        };
+        let plain = build(rustls::RootCertStore::empty(), names).expect("a client");
+        let client = Client { plain, secure: Arc::default() };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        let port = listener.local_addr().expect("an address").port();
+        let asked = async |url: &str| {
+            let target = HttpTarget {
+                url: url.to_owned(),
+                headers: BTreeMap::new(),
+                token: None,
+                timeout: Duration::from_millis(300),
+                body_bytes_max: 1024,
+                compressed: false,
+                follow_redirects: false,
+                ca_file: None,
+            };
+            client.send(&target, Method::Get, url, &[], None).await.expect_err("no answer")
+        };
+        let denied = asked("http://metadata.test/latest").await;
+        assert_eq!(denied.kind, FailureKind::Denied, "{}", denied.text);
+        let text = denied.text.display();
+        assert!(text.contains("metadata.test is the link-local address 169.254.169.254"), "{text}");
+        // Another name is asked: the listener accepts and is silent.
+        let silent = asked(&format!("http://good.test:{port}/")).await;
+        assert_eq!(silent.kind, FailureKind::Timeout, "{}", silent.text);
+        // What the operator wrote is asked for; without a zone the kernel knows no way to it.
+        let own = asked("http://[fe80::1]:9/").await;
+        assert_ne!(own.kind, FailureKind::Denied, "{}", own.text);
     }
 }

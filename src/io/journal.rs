@@ -4,7 +4,8 @@
 //! durable only for what is on disk, and `verify` names the first record that does not fit.
 
 mod head;
+mod read;
 mod spool;
 pub mod sqlite;
 
-pub use sqlite::{Broken, Report, export, list, verify};
+pub use sqlite::{Broken, Report, Waiting, export, list, verify, waiting};

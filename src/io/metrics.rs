@@ -256,7 +256,7 @@ mod tests {
             sum: &None,
             count: &None,
         };
-        let now = Utc::now();
+        let now = clock::now().wall;
         let a = selectors(&queries, 0).expect("valid selectors");
         let (a, at) = pick(&samples, &a, now).expect("within the limits");
         assert_eq!(a.requests.as_ref().map(Series::len), Some(2));

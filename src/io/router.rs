@@ -54,7 +54,7 @@ impl Writer {
         if weights.a.get() == 0 && weights.b.get() == 0 {
             return rejected("both groups would get nothing: no server would answer");
         }
-        if let Err(why) = self.fence.raise(fence) {
+        if let Err(why) = self.fence.raise(fence, deadline).await {
             return rejected(why.text.display());
         }
         match &self.target {

@@ -47,19 +47,26 @@ pub fn bind(dir: &Path) -> Result<UnixListener, String> {
     Ok(listener)
 }
 
-/// Accepts clients for ever.
+/// Accepts clients for ever, and tells each what this engine runs on.
 pub async fn serve(
     listener: UnixListener,
+    config_hash: String,
     driver: mpsc::UnboundedSender<FromClient>,
     snapshots: watch::Receiver<Option<Snapshot>>,
 ) {
+    let hello = wire::encode(&ToClient::Hello {
+        build: BUILD.to_owned(),
+        pid: std::process::id(),
+        config_hash,
+    });
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
                 let (driver, snapshots) = (driver.clone(), snapshots.clone());
+                let hello = hello.clone();
                 tokio::task::spawn_local(async move {
                     if driver.send(FromClient::Joined).is_ok() {
-                        client(stream, &driver, snapshots).await;
+                        client(stream, &hello, &driver, snapshots).await;
                         let _ = driver.send(FromClient::Left);
                     }
                 });
@@ -72,6 +79,7 @@ pub async fn serve(
 
 async fn client(
     stream: UnixStream,
+    hello: &str,
     driver: &mpsc::UnboundedSender<FromClient>,
     mut snapshots: watch::Receiver<Option<Snapshot>>,
 ) {
@@ -80,8 +88,7 @@ async fn client(
     let (read, mut write) = stream.into_split();
     let mut lines = BufReader::new(read.take(LINE_BYTES_MAX as u64));
     let (reply, mut replies) = mpsc::unbounded_channel();
-    let hello = ToClient::Hello { build: BUILD.to_owned(), pid: std::process::id() };
-    if write.write_all(wire::encode(&hello).as_bytes()).await.is_err() {
+    if write.write_all(hello.as_bytes()).await.is_err() {
         return;
     }
     snapshots.mark_changed();

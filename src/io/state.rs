@@ -33,15 +33,19 @@ fn home() -> Result<PathBuf, String> {
 
 /// Makes the directory, or checks the one that is there.
 pub fn private_dir(dir: &Path) -> Result<(), String> {
-    let told = |error: std::io::Error| format!("{}: {error}", dir.display());
+    let told = |error: std::io::Error| {
+        let shown = dir.display();
+        format!("{shown}: {error}; it must be yours to write, or choose another with --state-dir")
+    };
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(told)?;
     let meta = std::fs::metadata(dir).map_err(told)?;
     let own = rustix::process::geteuid().as_raw();
     if meta.uid() != own {
         return Err(format!("{}: belongs to another user (uid {})", dir.display(), meta.uid()));
     }
-    if meta.mode() & 0o077 != 0 {
+    if meta.mode() & 0o777 != 0o700 {
         std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)).map_err(told)?;
     }
-    Ok(())
+    // A file system that is mounted read-only is found here, whatever the mode says.
+    rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).map_err(|error| told(error.into()))
 }

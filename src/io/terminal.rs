@@ -1,8 +1,9 @@
 //! The terminal: entered once, left on every way out.
 //!
 //! Decides when the terminal is ours. Never draws by itself. Contract: [`leave`] is idempotent,
-//! cannot panic on a dead terminal, and runs before a panic is printed; a terminal that hung up
-//! ends the process at once, because crossterm's own poll would spin on it.
+//! cannot panic on a dead terminal, and runs before a panic is printed, after which nothing is
+//! drawn any more; a signal or a hang-up is told to the loop, and ends the process by itself when
+//! the loop does not, because crossterm's own poll would spin on a terminal that is gone.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -33,8 +34,9 @@ use signal_hook::iterator::Signals;
 const FRAME_BYTES_MAX: usize = 64 * 1024;
 /// As shells say it: 128 and the number of the signal.
 const EXIT_BY_SIGNAL: i32 = 128;
-/// Longest that a dead terminal may keep us while it is restored.
-const LEAVE_MAX: Duration = Duration::from_millis(500);
+/// Longest that a loop may take to end after a signal, and that a dead terminal may keep it: a
+/// process whose terminal hung up is gone within a second.
+const END_MAX: Duration = Duration::from_millis(800);
 
 static ENTERED: AtomicBool = AtomicBool::new(false);
 static HOOK: Once = Once::new();
@@ -144,6 +146,10 @@ impl Screen {
 
     /// One frame: one write, shown at once by terminals that know synchronized updates.
     pub fn draw(&mut self, picture: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
+        if !ENTERED.load(Ordering::SeqCst) {
+            // A panic of another thread gave the terminal back; it is the shell's now.
+            return Err(io::Error::other("a part of the program panicked; see above"));
+        }
         queue!(self.terminal.backend_mut().0, BeginSynchronizedUpdate)?;
         self.terminal.draw(picture)?;
         queue!(self.terminal.backend_mut().0, EndSynchronizedUpdate)?;
@@ -208,25 +214,40 @@ fn restore_before_panics() {
     });
 }
 
-/// Ends the process on SIGTERM, SIGINT and SIGHUP, without drawing; tells `continued` on SIGCONT.
-pub fn watch_signals(continued: Sender<()>) -> io::Result<()> {
+/// What came from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// After a stop: the terminal may look like anything.
+    Continued,
+    /// This signal, or a hang-up: end now, without drawing.
+    End(i32),
+}
+
+/// The exit code of a process that a signal ended.
+#[must_use]
+pub fn exit_code(signal: i32) -> u8 {
+    u8::try_from(EXIT_BY_SIGNAL + signal).unwrap_or(u8::MAX)
+}
+
+/// Tells the loop of SIGCONT, and of SIGTERM, SIGINT and SIGHUP, which must end it.
+pub fn watch_signals(told: Sender<Told>) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGCONT])?;
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
             if signal == SIGCONT {
                 // The loop may be gone already; then there is nothing to draw either.
-                let _ = continued.send(());
-                continue;
+                let _ = told.send(Told::Continued);
+            } else {
+                end(&told, signal);
             }
-            exit(EXIT_BY_SIGNAL + signal);
         }
     })?;
     Ok(())
 }
 
-/// Ends the process when the terminal hangs up, within milliseconds.
-pub fn watch_hang_up() -> io::Result<()> {
-    thread::Builder::new().name("hang-up".to_owned()).spawn(|| {
+/// Tells the loop when the terminal hangs up, within milliseconds.
+pub fn watch_hang_up(told: Sender<Told>) -> io::Result<()> {
+    thread::Builder::new().name("hang-up".to_owned()).spawn(move || {
         let stdin = io::stdin();
         loop {
             // No event is asked for: hang-up, error and closed are always reported.
@@ -234,17 +255,21 @@ pub fn watch_hang_up() -> io::Result<()> {
             match poll(&mut fds, None) {
                 Err(rustix::io::Errno::INTR) => {}
                 Err(_) => return,
-                Ok(_) => exit(EXIT_BY_SIGNAL + SIGHUP),
+                Ok(_) => end(&told, SIGHUP),
             }
         }
     })?;
     Ok(())
 }
 
-/// Leaves and exits; a terminal that blocks the restoring does not keep the process.
-fn exit(code: i32) -> ! {
+/// Lets the loop end by itself, so that it can clear up; one that hangs does not keep the process.
+fn end(told: &Sender<Told>, signal: i32) -> ! {
+    if told.send(Told::End(signal)).is_ok() {
+        thread::sleep(END_MAX);
+    }
+    let code = i32::from(exit_code(signal));
     thread::spawn(move || {
-        thread::park_timeout(LEAVE_MAX);
+        thread::sleep(END_MAX / 8);
         std::process::exit(code);
     });
     leave();

@@ -29,9 +29,13 @@ pub enum ToEngine {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToClient {
+    /// First message of every engine.
     Hello {
         build: String,
         pid: u32,
+        /// Of the file that it runs on; empty from a build that did not say.
+        #[serde(default)]
+        config_hash: String,
     },
     Section(Section),
     /// Every section of one snapshot was sent.

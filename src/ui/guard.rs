@@ -5,7 +5,8 @@
 //!
 //! 1. Keys of the first [`DEAD_TIME`] are dropped: they were meant for what stood there before.
 //! 2. Toward safety: the alias, Enter. Toward exposure: the alias, the percent, for a shift a
-//!    reason, Enter, then a countdown that any key cancels.
+//!    reason, Enter, then a countdown that any key cancels. What stands against more exposure is
+//!    named; it takes the word `override` and a reason, and both go into the journal.
 //! 3. Enter on an empty field does nothing. Pasted text never fills a field and never confirms.
 //! 4. Esc cancels; so does [`IDLE_MAX`] without a key.
 //! 5. When the service moved meanwhile, the guard says so; exposure is then refused here, and the
@@ -17,6 +18,7 @@ use engine::command::{Command, Expected};
 use engine::snapshot::{RouteView, ServiceView, Snapshot};
 use engine::types::{Now, Percent, Time, Untrusted};
 
+use crate::ui::gate::{self, Gate};
 use crate::ui::keymap::{Danger, Key};
 
 /// Longer than a key repeat's first delay would be rude, shorter would let a stray key through.
@@ -29,6 +31,10 @@ pub const COUNTDOWN: Duration = Duration::from_secs(5);
 const REASON_CHARS_MAX: usize = 120;
 /// Aliases have at most 4 letters; a few more are kept so that a mistake is seen.
 const SHORT_CHARS_MAX: usize = 8;
+/// What must be typed against gates that are not green.
+pub const OVERRIDE: &str = "override";
+/// More gates than this are counted in the journal's line.
+const GATES_TOLD_MAX: usize = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
@@ -75,6 +81,7 @@ impl Verb {
 pub enum Field {
     Alias,
     Percent,
+    Override,
     Reason,
 }
 
@@ -84,6 +91,7 @@ impl Field {
         match self {
             Field::Alias => "alias",
             Field::Percent => "percent to canary",
+            Field::Override => "type override",
             Field::Reason => "reason",
         }
     }
@@ -106,6 +114,10 @@ pub struct Guard {
     pub fires: Option<Time>,
     /// What the operator saw, kept for the journal.
     pub seen: String,
+    /// What stood against more exposure since the guard opened; empty toward safety.
+    pub against: Vec<Gate>,
+    /// The most that the canary may be getting; `None` when a router could not say.
+    exposure: Option<f64>,
 }
 
 /// What became of the guard after a key or a tick.
@@ -118,30 +130,102 @@ pub enum Step {
 
 impl Guard {
     /// Arms `verb` for a service; why not, when the service has nothing to move.
-    pub fn open(verb: Verb, service: &ServiceView, now: Now) -> Result<Guard, String> {
+    pub fn open(
+        verb: Verb,
+        service: &ServiceView,
+        picture: &Snapshot,
+        now: Now,
+    ) -> Result<Guard, String> {
         let (Some(route), Some(expected)) = (&service.route, service.expected()) else {
             return Err(format!("{} has no router: it is only watched", service.name));
         };
-        let mut fields = vec![(Field::Alias, String::new())];
-        if verb.danger() == Danger::Exposure {
-            fields.push((Field::Percent, String::new()));
-        }
-        if verb == Verb::Shift {
-            fields.push((Field::Reason, String::new()));
-        }
-        Ok(Guard {
+        let mut guard = Guard {
             verb,
             service: service.name.clone(),
             alias: service.alias.clone(),
             expected,
             opened: now,
             last_key: now.mono,
-            fields,
+            fields: Vec::new(),
             at: 0,
             problem: String::new(),
             fires: None,
             seen: seen(service, route, now),
-        })
+            against: Vec::new(),
+            exposure: None,
+        };
+        guard.look(Some(picture), now);
+        guard.arrange();
+        Ok(guard)
+    }
+
+    /// Looks what stands against more exposure now; true when something new does. What went away
+    /// stays listed, so that no row and no field moves under the fingers.
+    fn look(&mut self, picture: Option<&Snapshot>, now: Now) -> bool {
+        let found = picture.and_then(|picture| {
+            let service = picture.services.iter().find(|one| one.name == self.service)?;
+            Some((picture, service, service.route.as_ref()?))
+        });
+        let (Danger::Exposure, Some((picture, service, route))) = (self.verb.danger(), found)
+        else {
+            return false;
+        };
+        self.exposure = exposure(route);
+        let nothing_yet = self.exposure.is_some_and(|canary| canary < 0.5);
+        let measured = self.verb == Verb::Promote || !nothing_yet;
+        let mut news = false;
+        self.against.iter_mut().for_each(|gate| gate.holds = false);
+        for gate in gate::against(picture, service, measured, now) {
+            let known = self.against.iter_mut().find(|known| known.key == gate.key);
+            if let Some(known) = known {
+                *known = gate;
+            } else {
+                news = true;
+                self.against.push(gate);
+            }
+        }
+        if news {
+            self.fields.iter_mut().for_each(|(field, text)| {
+                if *field == Field::Override {
+                    text.clear();
+                }
+            });
+        }
+        self.arrange();
+        news
+    }
+
+    /// True when what is typed gives the canary more than it may have now.
+    #[must_use]
+    pub fn raises(&self) -> bool {
+        let more = |to: Percent| self.exposure.is_none_or(|now| f64::from(to.get()) > now);
+        self.verb.danger() == Danger::Exposure
+            && self.target().is_none_or(|to| to != Percent::ZERO && more(to))
+    }
+
+    #[must_use]
+    pub fn overrides(&self) -> bool {
+        self.raises() && !self.against.is_empty()
+    }
+
+    /// The fields that are asked for, with what was typed so far.
+    fn arrange(&mut self) {
+        let here = self.fields.get(self.at).map(|(field, _)| *field);
+        let mut wanted = vec![Field::Alias];
+        if self.verb.danger() == Danger::Exposure {
+            wanted.push(Field::Percent);
+        }
+        if self.overrides() {
+            wanted.push(Field::Override);
+        }
+        if self.verb == Verb::Shift || self.overrides() {
+            wanted.push(Field::Reason);
+        }
+        let typed = |field: Field| (field, self.typed(field).to_owned());
+        self.fields = wanted.into_iter().map(typed).collect();
+        let last = self.fields.len() - 1;
+        let place = self.fields.iter().position(|(field, _)| Some(*field) == here);
+        self.at = place.unwrap_or(self.at.min(last));
     }
 
     /// What the service moved to since the guard opened; `None` while it did not.
@@ -192,6 +276,15 @@ impl Guard {
             return Step::Closed("cancelled in the countdown; nothing was sent");
         }
         self.problem.clear();
+        if self.look(snapshot, now) && self.overrides() {
+            "something new stands against it: read it first".clone_into(&mut self.problem);
+        }
+        let step = self.typed_key(key, snapshot, now);
+        self.arrange();
+        step
+    }
+
+    fn typed_key(&mut self, key: Key, snapshot: Option<&Snapshot>, now: Now) -> Step {
         match key {
             Key::Esc | Key::Ctrl('c') => return Step::Closed("cancelled; nothing was sent"),
             Key::Enter => return self.enter(snapshot, now),
@@ -226,6 +319,13 @@ impl Guard {
     }
 
     pub fn tick(&mut self, snapshot: Option<&Snapshot>, now: Now) -> Step {
+        let news = self.look(snapshot, now);
+        if news && self.overrides() && self.fires.take().is_some() {
+            // The one who reads it needs time for it.
+            self.last_key = now.mono;
+            "stopped: something new stands against it".clone_into(&mut self.problem);
+            return Step::Open;
+        }
         if let Some(at) = self.fires {
             if let Some(moved) = snapshot.and_then(|snapshot| self.moved(snapshot)) {
                 self.fires = None;
@@ -243,7 +343,7 @@ impl Guard {
     fn push(&mut self, c: char) {
         let (field, text) = &mut self.fields[self.at];
         let max = match field {
-            Field::Alias | Field::Percent => SHORT_CHARS_MAX,
+            Field::Alias | Field::Percent | Field::Override => SHORT_CHARS_MAX,
             Field::Reason => REASON_CHARS_MAX,
         };
         if text.chars().count() < max && !c.is_control() {
@@ -295,10 +395,13 @@ impl Guard {
                     (Verb::Rollback | Verb::Abort | Verb::Promote | Verb::Shift, Some(_)) => None,
                 }
             }
+            Field::Override if !text.eq_ignore_ascii_case(OVERRIDE) => {
+                Some(format!("type {OVERRIDE}, or Esc and wait for green"))
+            }
             Field::Reason if text.is_empty() => {
                 Some("say why: it goes into the journal".to_owned())
             }
-            Field::Alias | Field::Reason => None,
+            Field::Alias | Field::Override | Field::Reason => None,
         }
     }
 
@@ -306,9 +409,31 @@ impl Guard {
         self.fields.iter().find(|(field, _)| *field == wanted).map_or("", |(_, text)| text)
     }
 
+    /// What was typed, behind what it overrides: the journal keeps both.
+    fn reason(&self) -> String {
+        let typed = self.typed(Field::Reason).trim();
+        if !self.overrides() {
+            return typed.to_owned();
+        }
+        let holding = |gate: &&Gate| gate.holds;
+        let told: Vec<&str> = self
+            .against
+            .iter()
+            .filter(holding)
+            .take(GATES_TOLD_MAX)
+            .map(|gate| gate.text.as_str())
+            .collect();
+        let more = self.against.iter().filter(holding).count() - told.len();
+        let more = if more > 0 { format!("; {more} more") } else { String::new() };
+        if told.is_empty() {
+            return typed.to_owned();
+        }
+        format!("OVERRIDE of [{}{more}]: {typed}", told.join("; "))
+    }
+
     fn fire(&self) -> Step {
         let service = self.service.clone();
-        let reason = Untrusted::new(self.typed(Field::Reason).trim());
+        let reason = Untrusted::new(&self.reason());
         let command = match self.verb {
             Verb::Rollback => Command::Rollback { service, reason },
             Verb::Abort => Command::Abort { service, reason },
@@ -320,6 +445,12 @@ impl Guard {
         };
         Step::Fire(command)
     }
+}
+
+/// The most that any router gives the canary, if all of them were read.
+fn exposure(route: &RouteView) -> Option<f64> {
+    let mut read = route.routers.iter().map(|one| one.canary.filter(|_| one.error.is_empty()));
+    read.try_fold(0.0_f64, |most, canary| Some(most.max(canary?)))
 }
 
 /// One line that says what stood on the screen when the guard opened.

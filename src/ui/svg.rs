@@ -9,7 +9,8 @@ use ratatui::buffer::{Buffer, Cell};
 use ratatui::style::{Color, Modifier};
 
 const CELL_WIDTH: f64 = 8.4;
-const CELL_HEIGHT: f64 = 18.0;
+/// As high as the font's line, so that frames are closed.
+const CELL_HEIGHT: f64 = 16.3;
 const PAPER: &str = "#16181b";
 const INK: &str = "#c8c8c8";
 
@@ -67,7 +68,7 @@ fn run(out: &mut String, cell: &Cell, text: &str, (x, y, cells): (u16, u16, u16)
         return;
     }
     let weight = if cell.modifier.contains(Modifier::BOLD) { " font-weight=\"bold\"" } else { "" };
-    let base = top + 13.0;
+    let base = top + 12.6;
     writeln!(
         out,
         "<text x=\"{left:.1}\" y=\"{base:.1}\" textLength=\"{wide:.1}\" fill=\"{ink}\"{weight} \

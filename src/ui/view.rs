@@ -84,8 +84,17 @@ pub fn draw_in(
     let scene = Scene { live, ui, theme, now: shown_at, clock: now };
     if area.width < WIDTH_MIN || area.height < HEIGHT_MIN {
         one_line(buffer, area, scene);
-        return;
+    } else {
+        whole(buffer, area, scene);
     }
+    match theme.symbols {
+        Symbols::Unicode => {}
+        Symbols::Ascii => only_ascii(buffer, area),
+    }
+}
+
+fn whole(buffer: &mut Buffer, area: Rect, scene: Scene<'_>) {
+    let Scene { live, ui, theme, clock: now, .. } = scene;
     let areas = areas(area, live, ui);
     header::draw(buffer, areas.header, scene);
     if let Some(picture) = ui.shown(live) {
@@ -122,6 +131,22 @@ fn draw_panel(buffer: &mut Buffer, at: Rect, panel: Panel, scene: Scene<'_>, pic
     }
 }
 
+/// Replaces what a terminal without Unicode cannot show, whoever wrote it.
+fn only_ascii(buffer: &mut Buffer, area: Rect) {
+    let area = area.intersection(buffer.area);
+    for place in area.positions() {
+        let Some(cell) = buffer.cell_mut(place) else { continue };
+        let plain = match cell.symbol() {
+            symbol if symbol.is_ascii() => continue,
+            "–" | "·" => "-",
+            "…" => "~",
+            "│" => "|",
+            _ => "?",
+        };
+        cell.set_symbol(plain);
+    }
+}
+
 /// Where everything stands on a screen of this size; the same answer for drawing and mouse.
 #[must_use]
 pub fn areas(area: Rect, live: Option<&Snapshot>, ui: &Ui) -> Areas {
@@ -146,8 +171,11 @@ pub fn areas(area: Rect, live: Option<&Snapshot>, ui: &Ui) -> Areas {
 fn wide(body: Rect, picture: Option<&Snapshot>) -> Vec<(Panel, Rect)> {
     let left = body.width * 3 / 5;
     let count = picture.map_or(0, |picture| picture.services.len());
-    let count = u16::try_from(count).unwrap_or(u16::MAX);
-    let services = count.saturating_add(3).clamp(6, body.height / 3);
+    // The probes of the selected service, whichever it is, and their heading.
+    let probes = picture.and_then(|it| it.services.iter().map(|one| one.probes.len()).max());
+    let rows = count + probes.map_or(0, |probes| probes + 1);
+    let rows = u16::try_from(rows).unwrap_or(u16::MAX);
+    let services = rows.saturating_add(3).clamp(6, body.height / 3);
     let journal = (body.height - services) / 4;
     let release = body.height - services - journal.max(4);
     let third = body.height / 3;
@@ -290,13 +318,19 @@ fn overlay(
     boxed(buffer, at, theme, title, Role::Focus)
 }
 
-/// One line at a row of an area; rows outside are not drawn.
+/// One line at a row of an area; rows outside are not drawn. What does not fit is cut, and an
+/// ellipsis says so.
 fn put(buffer: &mut Buffer, at: Rect, row: u16, line: impl Into<Line<'static>>) {
     let at = at.intersection(buffer.area);
     if row >= at.height || at.width == 0 {
         return;
     }
-    line.into().render(Rect { y: at.y + row, height: 1, ..at }, buffer);
+    let line = line.into();
+    let cut = words::width(line.to_string().trim_end()) > usize::from(at.width);
+    line.render(Rect { y: at.y + row, height: 1, ..at }, buffer);
+    if cut && let Some(last) = buffer.cell_mut((at.right() - 1, at.y + row)) {
+        last.set_symbol("…");
+    }
 }
 
 /// Puts the row's own background, or reverse, over a whole line.

@@ -1,24 +1,20 @@
 //! The user's own judgement of an answer: a CEL expression.
 //!
-//! Decides whether an expression may be used at all, and what its result means. Never runs a
-//! comprehension, so that an evaluation costs no more than the size of the expression times the
-//! size of the answer. Contract: only `true` is UP; an operand that is missing is UNKNOWN.
+//! Decides what an expression may name, and what its result means. Never runs a comprehension, so
+//! that an evaluation costs no more than the size of the expression times the size of the answer.
+//! Contract: only `true` is UP; an operand that is missing is UNKNOWN.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cel::common::ast::{EntryExpr, Expr};
-use cel::{Context, ExecutionError, IdedExpr, Program, Value};
+use cel::{Context, ExecutionError, Program, Value};
 
 use super::{Answer, json};
+use crate::expression;
 use crate::types::Status;
 
-/// An expression longer than this belongs into the service.
-const SOURCE_BYTES_MAX: usize = 2048;
-/// Deep enough for a hundred alternatives in a row, shallow enough for any stack.
-const DEPTH_MAX: usize = 128;
 /// What an expression may name.
 const NAMES: [&str; 4] = ["status", "headers", "body", "latency_ms"];
 /// A result or an error may quote the whole body.
@@ -41,14 +37,7 @@ impl fmt::Debug for Expect {
 impl Expect {
     /// Compiles `source`, or says what is wrong with it.
     pub fn compile(source: &str) -> Result<Expect, String> {
-        if source.len() > SOURCE_BYTES_MAX {
-            return Err(format!("expression is longer than {SOURCE_BYTES_MAX} bytes"));
-        }
-        let program = Program::compile(source).map_err(|errors| {
-            let text = errors.to_string();
-            text.lines().next().unwrap_or("not a CEL expression").to_owned()
-        })?;
-        check(program.expression(), DEPTH_MAX)?;
+        let program = expression::parse(source)?;
         let references = program.references();
         let mut names = references.variables();
         names.sort_unstable();
@@ -106,39 +95,6 @@ impl Expect {
         context.add_variable_from_value("body", body);
         self.program.execute(&context)
     }
-}
-
-/// Refuses what could cost more than its own length: comprehensions and deep nesting.
-fn check(node: &IdedExpr, depth_left: usize) -> Result<(), String> {
-    let depth_left = depth_left.checked_sub(1).ok_or("expression is nested too deeply")?;
-    match &node.expr {
-        Expr::Comprehension(_) => {
-            Err("all, exists, exists_one, filter and map are not allowed here".to_owned())
-        }
-        Expr::Call(call) => {
-            let mut operands = call.target.as_deref().into_iter().chain(&call.args);
-            operands.try_for_each(|node| check(node, depth_left))
-        }
-        Expr::List(list) => list.elements.iter().try_for_each(|node| check(node, depth_left)),
-        Expr::Select(select) => check(&select.operand, depth_left),
-        Expr::Map(map) => check_entries(map.entries.iter().map(|entry| &entry.expr), depth_left),
-        Expr::Struct(made) => {
-            check_entries(made.entries.iter().map(|entry| &entry.expr), depth_left)
-        }
-        Expr::Ident(_) | Expr::Literal(_) | Expr::Unspecified => Ok(()),
-    }
-}
-
-fn check_entries<'a>(
-    mut entries: impl Iterator<Item = &'a EntryExpr>,
-    depth_left: usize,
-) -> Result<(), String> {
-    entries.try_for_each(|entry| match entry {
-        EntryExpr::StructField(field) => check(&field.value, depth_left),
-        EntryExpr::MapEntry(entry) => {
-            check(&entry.key, depth_left).and_then(|()| check(&entry.value, depth_left))
-        }
-    })
 }
 
 fn from_json(value: &serde_json::Value) -> Value {

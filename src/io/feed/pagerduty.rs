@@ -18,6 +18,9 @@ pub(super) const PAGE_LEN: usize = 100;
 /// PagerDuty itself answers no offset beyond ten thousand.
 pub(super) const PAGES_MAX: usize = 100;
 
+/// More people than this on one incident are not told one by one.
+const ASSIGNEES_MAX: usize = 16;
+
 pub(super) fn list_path(offset: usize) -> String {
     format!(
         "/incidents?statuses%5B%5D=triggered&statuses%5B%5D=acknowledged\
@@ -73,7 +76,7 @@ fn one(incident: &Value, id: &str, state: AlertState, now: DateTime<Utc>) -> Fou
     let assignees: Vec<&str> = assigned
         .filter_map(|one| one.get("assignee").map(|who| text(who, "summary")))
         .filter(|who| !who.is_empty())
-        .take(16)
+        .take(ASSIGNEES_MAX)
         .collect();
     let labels = [
         ("service", summary("service").to_owned()),
@@ -87,6 +90,7 @@ fn one(incident: &Value, id: &str, state: AlertState, now: DateTime<Utc>) -> Fou
         .filter(|(_, value)| !value.is_empty())
         .map(|(name, value)| (name.to_owned(), value))
         .collect();
+    let raw = raw(incident, id);
     let alert = Alert {
         fingerprint: fingerprint(id),
         name: Untrusted::new(text(incident, "title")),
@@ -97,7 +101,45 @@ fn one(incident: &Value, id: &str, state: AlertState, now: DateTime<Utc>) -> Fou
         started_at: past(text(incident, "created_at"), now),
         links: links([text(incident, "html_url")]),
     };
-    Found { alert, raw: BTreeMap::from([("id".to_owned(), id.to_owned())]) }
+    Found { alert, raw }
+}
+
+/// What an answer needs: the incident, and by whom and which policy its level is found.
+fn raw(incident: &Value, id: &str) -> BTreeMap<String, String> {
+    let mut raw = BTreeMap::from([("id".to_owned(), id.to_owned())]);
+    let plain = |id: &str| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let policy = incident.get("escalation_policy").map_or("", |policy| text(policy, "id"));
+    if plain(policy) {
+        raw.insert("policy".to_owned(), policy.to_owned());
+    }
+    let assigned = incident.get("assignments").and_then(Value::as_array).into_iter().flatten();
+    let ids = assigned.filter_map(|one| one.get("assignee").map(|who| text(who, "id")));
+    let ids: Vec<&str> = ids.filter(|id| plain(id)).take(ASSIGNEES_MAX).collect();
+    if !ids.is_empty() {
+        raw.insert("assignees".to_owned(), ids.join(" "));
+    }
+    raw
+}
+
+/// Who is on call at which level of the incident's policy; an incident does not tell its own
+/// level. `None` when it says too little to ask.
+pub(super) fn on_call_path(raw: &BTreeMap<String, String>) -> Option<String> {
+    let policy = raw.get("policy").filter(|_| raw.contains_key("assignees"))?;
+    Some(format!("/oncalls?escalation_policy_ids%5B%5D={policy}&limit={PAGE_LEN}"))
+}
+
+/// The highest level at which one of the incident's assignees is on call; `None` when none is, as
+/// after a person gave it to somebody else.
+pub(super) fn level(body: &[u8], raw: &BTreeMap<String, String>) -> Result<Option<u32>, String> {
+    let value = json_of(body)?;
+    let assignees: Vec<&str> =
+        raw.get("assignees").map_or(Vec::new(), |ids| ids.split(' ').collect());
+    let levels = list(&value, "oncalls")?.iter().filter_map(|one| {
+        let user = one.get("user").map_or("", |user| text(user, "id"));
+        let level = one.get("escalation_level").and_then(Value::as_u64)?;
+        assignees.contains(&user).then(|| u32::try_from(level).ok())?
+    });
+    Ok(levels.max())
 }
 
 pub(super) fn acknowledgement(raw: &BTreeMap<String, String>) -> String {

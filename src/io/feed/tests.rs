@@ -148,6 +148,33 @@ fn pagerduty_ranks_by_priority_then_urgency() {
 }
 
 #[test]
+fn pagerduty_levels_are_those_of_who_is_on_call() {
+    let incident = |policy: &str, users: &str| {
+        let body = format!(
+            r#"{{"incidents":[{{"id":"P1","status":"triggered",
+            "escalation_policy":{{"id":"{policy}"}},"assignments":[{users}]}}]}}"#
+        );
+        let (mut found, _) = pagerduty::parse(body.as_bytes(), now()).expect("an incident");
+        found.remove(0).raw
+    };
+    let ann = r#"{"assignee":{"id":"ANN","summary":"Ann"}}"#;
+    let raw = incident("POL", ann);
+    let path = pagerduty::on_call_path(&raw).expect("enough to ask");
+    assert!(path.contains("escalation_policy_ids%5B%5D=POL&"), "{path}");
+    for (policy, users) in [("POL", ""), ("", ann), ("a&b=c", ann)] {
+        assert_eq!(pagerduty::on_call_path(&incident(policy, users)), None, "{policy} {users}");
+    }
+    let on_call = r#"{"oncalls":[
+        {"escalation_level":1,"user":{"id":"BOB"}},{"escalation_level":2,"user":{"id":"ANN"}},
+        {"escalation_level":3,"user":{"id":"EVE"}},{"escalation_level":"4","user":{"id":"ANN"}},
+        {"user":{"id":"ANN"}},{"escalation_level":5},{}]}"#;
+    assert_eq!(pagerduty::level(on_call.as_bytes(), &raw), Ok(Some(2)));
+    let other = incident("POL", r#"{"assignee":{"id":"ZOE"}}"#);
+    assert_eq!(pagerduty::level(on_call.as_bytes(), &other), Ok(None));
+    assert_eq!(pagerduty::level(b"{}", &raw), Err("no list `oncalls`".to_owned()));
+}
+
+#[test]
 fn statuspage_shows_incidents_components_and_running_maintenance() {
     let found = statuspage::parse(recorded!("statuspage-summary"), now());
     check(

@@ -1,6 +1,7 @@
 //! The end of the chain in a second file, so that a journal cut short is seen.
 //!
-//! Decides nothing. Contract: it never runs ahead of the journal.
+//! Decides nothing. Contract: it never runs ahead of the journal, and a head that was stored
+//! survives a loss of power.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -8,9 +9,9 @@ use std::path::Path;
 
 use engine::record::Chain;
 
-const NAME: &str = "journal.head";
+pub const NAME: &str = "journal.head";
 
-/// `None` when there is none yet.
+/// `None` when there is none yet, or no more.
 pub fn load(dir: &Path) -> Result<Option<Chain>, String> {
     let path = dir.join(NAME);
     match fs::read_to_string(&path) {
@@ -29,5 +30,7 @@ pub fn store(dir: &Path, chain: &Chain) -> std::io::Result<()> {
     let mut file = File::create(&new)?;
     file.write_all(text.as_bytes())?;
     file.sync_data()?;
-    fs::rename(&new, dir.join(NAME))
+    fs::rename(&new, dir.join(NAME))?;
+    // Without this a rename may be undone by a loss of power.
+    File::open(dir)?.sync_all()
 }

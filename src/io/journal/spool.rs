@@ -6,12 +6,39 @@
 use std::fs::{File, OpenOptions};
 use std::io::Read as _;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use engine::record::Entry;
 
 /// Room for about a hundred rollbacks.
 const SPOOL_BYTES: usize = 64 * 1024;
+
+pub fn place(dir: &Path) -> PathBuf {
+    dir.join("spool.jsonl")
+}
+
+/// The entries of a spool that an engine may have open, and how many lines are unreadable.
+pub fn read(dir: &Path) -> std::io::Result<(Vec<Entry>, usize)> {
+    let mut bytes = Vec::new();
+    match File::open(place(dir)) {
+        Ok(file) => file.take(SPOOL_BYTES as u64).read_to_end(&mut bytes)?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
+        Err(error) => return Err(error),
+    };
+    let (_, entries, unreadable) = parse(&bytes);
+    Ok((entries, unreadable))
+}
+
+/// The length of the whole lines, what they say, and how many say nothing.
+fn parse(bytes: &[u8]) -> (usize, Vec<Entry>, usize) {
+    // A torn last line was never acknowledged: it is left out and overwritten.
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |place| place + 1);
+    let text = String::from_utf8_lossy(&bytes[..whole]);
+    let entries: Vec<Entry> =
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let unreadable = text.lines().count() - entries.len();
+    (whole, entries, unreadable)
+}
 
 pub struct Spool {
     file: File,
@@ -27,7 +54,7 @@ impl Spool {
             .create(true)
             .truncate(false)
             .mode(0o600)
-            .open(dir.join("spool.jsonl"))?;
+            .open(place(dir))?;
         let mut bytes = Vec::new();
         (&mut file).take(SPOOL_BYTES as u64).read_to_end(&mut bytes)?;
         if bytes.len() < SPOOL_BYTES {
@@ -35,10 +62,11 @@ impl Spool {
             file.write_all_at(&missing, bytes.len() as u64)?;
             file.sync_all()?;
         }
-        // A torn last line was never acknowledged: it is left out and overwritten.
-        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |place| place + 1);
-        let text = String::from_utf8_lossy(&bytes[..whole]).into_owned();
-        let entries = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let (whole, entries, unreadable) = parse(&bytes);
+        if unreadable > 0 {
+            // The next merge clears the spool; the copy stays as evidence.
+            let _ = std::fs::copy(place(dir), dir.join("spool.unreadable"));
+        }
         Ok(Spool { file, used: whole, entries })
     }
 

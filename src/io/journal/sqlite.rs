@@ -5,23 +5,28 @@
 //! open it read-only beside a running engine.
 
 use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use engine::Appended;
-use engine::record::{Chain, Entry, Record};
-use engine::types::{Failure, FailureKind, Untrusted};
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
+use engine::record::{Chain, Entry, Event, Record};
+use engine::types::{Actor, Failure, FailureKind, Untrusted};
+use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
-use super::head;
-use super::spool::Spool;
+pub use super::read::{Broken, Report, Waiting, export, list, verify, waiting};
+use super::read::{check_head, hash_at, holds, walk};
+use super::spool::{self, Spool};
+use super::{head, read};
 
-const NAME: &str = "journal.sqlite3";
+pub(super) const NAME: &str = "journal.sqlite3";
 
-/// Longer than any transaction of ours; a lock that stays is somebody else's.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longer than any transaction of ours; a lock that stays is somebody else's. Well below the
+/// engine's patience, so that a rollback is in the spool before it is sent.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Records that the head may be behind: more than one operation writes, however busy it is.
+const HEAD_LAG_MAX: u64 = 64;
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS records (
@@ -32,69 +37,82 @@ CREATE TRIGGER IF NOT EXISTS records_remain BEFORE DELETE ON records
     BEGIN SELECT RAISE(ABORT, 'records are never deleted'); END;";
 
 pub struct Journal {
-    conn: Connection,
+    /// Or why there is none; every append tries again.
+    conn: Result<Connection, Failure>,
     chain: Chain,
+    /// Records that the head was told of.
+    settled: u64,
     dir: PathBuf,
+    /// Device and inode of the file that is open: a file moved away is written to no more.
+    file: Option<(u64, u64)>,
     spool: Result<Spool, String>,
 }
 
-/// A journal that holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
-    pub records: u64,
-    pub head: String,
-}
-
-/// The first record that does not fit; 0 when the journal cannot be read at all.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broken {
-    pub seq: u64,
-    pub why: String,
+/// A journal that was read from its first record to its last.
+struct Loaded {
+    conn: Connection,
+    chain: Chain,
+    records: Vec<Record>,
+    headless: bool,
 }
 
 impl Journal {
     /// Opens or makes the journal, checks its chain, merges the spool, and returns all entries.
     pub fn open(dir: &Path) -> Result<(Journal, Vec<Entry>), Failure> {
-        let conn = connect(dir)?;
-        let mut chain = Chain::default();
-        let mut records = Vec::new();
-        walk(&conn, &mut chain, |record| {
-            records.push(record);
-            Ok(())
-        })
-        .and_then(|()| {
-            let head = head::load(dir).map_err(|why| Broken { seq: chain.seq, why })?;
-            check_head(head.as_ref(), &conn, &chain)
-        })
-        .map_err(|broken| {
-            let text = format!(
-                "the journal in {} is broken at record {}: {}; keep it as evidence, move it away \
-                 and start anew",
-                dir.display(),
-                broken.seq,
-                broken.why
-            );
-            Failure::new(FailureKind::Malformed, text)
-        })?;
-        let spool = Spool::open(dir).map_err(|error| error.to_string());
-        let mut journal = Journal { conn, chain, dir: dir.to_owned(), spool };
-        let known = journal.chain.seq;
-        if journal.spooled() > 0 {
+        let Loaded { conn, chain, records, headless } = load(dir)?;
+        let mut entries = entries_of(&records)?;
+        let file = identity(dir);
+        let known = chain.clone();
+        let mut journal = Journal {
+            conn: Ok(conn),
+            settled: chain.seq,
+            chain,
+            dir: dir.to_owned(),
+            file,
+            spool: open_spool(dir),
+        };
+        let notes: Vec<Entry> = headless.then(|| headless_note(dir, &known)).into_iter().collect();
+        if journal.spooled() > 0 || headless {
             // What cannot be merged now stays in the spool for the next append.
-            let _ = journal.append_all(&[]);
+            let all: Vec<(&Entry, bool)> = notes.iter().map(|entry| (entry, false)).collect();
+            let _ = journal.append_all(&all);
         }
-        let mut merged = Chain { seq: known, head: journal.head_at(known) };
-        let rest = walk(&journal.conn, &mut merged, |record| {
-            records.push(record);
-            Ok(())
-        });
-        rest.map_err(|broken| Failure::new(FailureKind::Malformed, broken.why))?;
-        let entries = records.iter().map(Record::entry).collect::<Result<Vec<_>, _>>();
-        let entries = entries.map_err(|why| {
-            let text = format!("{why}; was it written by a newer version?");
-            Failure::new(FailureKind::Malformed, text)
-        })?;
+        if journal.lags() || known.seq == 0 {
+            // From now on a head that is missing was taken away.
+            journal.settle();
+        }
+        let mut merged = known;
+        let mut rest = Vec::new();
+        if let Ok(conn) = &journal.conn {
+            walk(conn, &mut merged, |record| {
+                rest.push(record);
+                Ok(())
+            })
+            .map_err(|broken| Failure::new(FailureKind::Malformed, broken.why))?;
+        }
+        entries.extend(entries_of(&rest)?);
         Ok((journal, entries))
+    }
+
+    /// As `open`; a journal that cannot be opened refuses every entry but those toward safety,
+    /// which go to the spool. What can be read of it, and the spool, is returned: a rollback must
+    /// work on a broken disk too.
+    #[must_use]
+    pub fn open_or_spool(dir: &Path) -> (Journal, Vec<Entry>) {
+        let failure = match Journal::open(dir) {
+            Ok(opened) => return opened,
+            Err(failure) => failure,
+        };
+        let spool = open_spool(dir);
+        let (chain, mut entries) = read_whole(dir).unwrap_or_default();
+        for entry in spool.as_ref().map_or(&[][..], Spool::entries) {
+            if entries.iter().all(|known| known.id != entry.id) {
+                entries.push(entry.clone());
+            }
+        }
+        let (conn, settled, dir) = (Err(failure), chain.seq, dir.to_owned());
+        let journal = Journal { conn, chain, settled, dir, file: None, spool };
+        (journal, entries)
     }
 
     #[must_use]
@@ -142,38 +160,165 @@ impl Journal {
     fn commit(&mut self, entries: &[(&Entry, bool)]) -> Result<(), String> {
         let say =
             |dir: &Path, error: &rusqlite::Error| failure(dir, error).text.display().to_owned();
+        self.reopen();
+        let conn = self.conn.as_mut().map_err(|failure| failure.text.display().to_owned())?;
         let mut chain = self.chain.clone();
         let mut records = Vec::new();
         let spooled: &[Entry] = self.spool.as_ref().map_or(&[], Spool::entries);
         for entry in spooled {
             // A crash between the merge and the clearing leaves entries that are already there.
-            if !holds(&self.conn, &entry.id).map_err(|error| say(&self.dir, &error))? {
+            if !holds(conn, &entry.id).map_err(|error| say(&self.dir, &error))? {
                 seal(&mut chain, &mut records, entry)?;
             }
         }
         for (entry, _) in entries {
             seal(&mut chain, &mut records, entry)?;
         }
-        if let Err(error) = insert(&mut self.conn, &records) {
+        if let Err(error) = insert(conn, &records) {
             // An error of a commit says nothing about the disk: look.
-            let landed = records.last().is_some_and(|last| self.head_at(last.seq) == last.hash);
-            if !landed {
+            let stored = |last: &Record| hash_at(conn, last.seq).as_ref() == Some(&last.hash);
+            if !records.last().is_some_and(stored) {
                 return Err(say(&self.dir, &error));
             }
         }
         self.chain = chain;
-        // The head may lag; the next append writes it again.
-        let _ = head::store(&self.dir, &self.chain);
+        if self.chain.seq - self.settled >= HEAD_LAG_MAX {
+            self.settle();
+        }
         if let Ok(spool) = &mut self.spool {
             let _ = spool.clear();
         }
         Ok(())
     }
 
-    /// The hash stored for `seq`; of nothing for 0 or a missing record.
-    fn head_at(&self, seq: u64) -> String {
-        hash_at(&self.conn, seq).unwrap_or_else(|| Chain::default().head)
+    /// Whether the head waits to be written.
+    #[must_use]
+    pub fn lags(&self) -> bool {
+        self.settled != self.chain.seq
     }
+
+    /// Writes the head; for when nobody waits for an append. It may stay behind, where it cannot be
+    /// written: the next one says more.
+    pub fn settle(&mut self) {
+        let _ = head::store(&self.dir, &self.chain);
+        self.settled = self.chain.seq;
+    }
+
+    /// Opens the journal anew where it could not be opened or its file was moved. It must end where
+    /// this one ends: records that the engine has not read may say something else than it does.
+    fn reopen(&mut self) {
+        if self.conn.is_ok() && identity(&self.dir) == self.file {
+            return;
+        }
+        let path = self.dir.join(NAME);
+        let found = if self.chain.seq > 0 && !path.exists() {
+            let text = format!(
+                "the journal {} was taken away: put it back, or end the engine",
+                path.display()
+            );
+            Err(Failure::new(FailureKind::Unreachable, text))
+        } else {
+            load(&self.dir)
+        };
+        let opened = found.and_then(|loaded| {
+            if loaded.chain == self.chain {
+                return Ok(loaded.conn);
+            }
+            let text = format!(
+                "the journal {} has {} records, this engine knows {}: end the engine, the next \
+                 one starts with what is there",
+                path.display(),
+                loaded.chain.seq,
+                self.chain.seq
+            );
+            Err(Failure::new(FailureKind::Refused, text))
+        });
+        self.file = opened.is_ok().then(|| identity(&self.dir)).flatten();
+        self.conn = opened;
+        if self.spool.is_err() {
+            self.spool = open_spool(&self.dir);
+        }
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        if self.lags() {
+            self.settle();
+        }
+    }
+}
+
+fn load(dir: &Path) -> Result<Loaded, Failure> {
+    let conn = connect(dir)?;
+    let (chain, records, headless) = read_all(&conn, dir).map_err(|broken| {
+        let text = format!(
+            "the journal in {} is broken at record {}: {}; keep it as evidence: move {NAME}* and \
+             {} away, the next record starts a new one",
+            dir.display(),
+            broken.seq,
+            broken.why,
+            head::NAME
+        );
+        Failure::new(FailureKind::Malformed, text)
+    })?;
+    Ok(Loaded { conn, chain, records, headless })
+}
+
+fn read_all(conn: &Connection, dir: &Path) -> Result<(Chain, Vec<Record>, bool), Broken> {
+    let mut chain = Chain::default();
+    let mut records = Vec::new();
+    walk(conn, &mut chain, |record| {
+        records.push(record);
+        Ok(())
+    })?;
+    let head = head::load(dir).map_err(|why| Broken { seq: chain.seq, why })?;
+    check_head(head.as_ref(), conn, &chain)?;
+    let headless = head.is_none() && chain.seq > 0;
+    Ok((chain, records, headless))
+}
+
+/// What a journal says that can be read whole, though not written.
+fn read_whole(dir: &Path) -> Option<(Chain, Vec<Entry>)> {
+    let conn = read::connect(dir).ok()?;
+    let (chain, records, _) = read_all(&conn, dir).ok()?;
+    Some((chain, entries_of(&records).ok()?))
+}
+
+fn entries_of(records: &[Record]) -> Result<Vec<Entry>, Failure> {
+    records.iter().map(Record::entry).collect::<Result<Vec<_>, _>>().map_err(|why| {
+        let text = format!("{why}; was it written by a newer version?");
+        Failure::new(FailureKind::Malformed, text)
+    })
+}
+
+fn open_spool(dir: &Path) -> Result<Spool, String> {
+    let shown = spool::place(dir);
+    Spool::open(dir).map_err(|error| format!("{}: {error}", shown.display()))
+}
+
+/// On record because the next append makes a new head, and nobody could see it any more.
+fn headless_note(dir: &Path, chain: &Chain) -> Entry {
+    let at = crate::io::clock::now().wall;
+    let name = format!(
+        "{} was missing: whether records after {} were cut off cannot be told",
+        dir.join(head::NAME).display(),
+        chain.seq
+    );
+    Entry {
+        id: format!("headless-{}-{}", chain.seq, at.timestamp_micros()),
+        at,
+        actor: Actor::engine(),
+        event: Event::IncidentOpened {
+            key: "journal.head".to_owned(),
+            name: Untrusted::new(&name),
+            severity: "high".to_owned(),
+        },
+    }
+}
+
+fn identity(dir: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(dir.join(NAME)).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
 fn seal(chain: &mut Chain, records: &mut Vec<Record>, entry: &Entry) -> Result<(), String> {
@@ -194,17 +339,6 @@ fn insert(conn: &mut Connection, records: &[Record]) -> rusqlite::Result<()> {
         }
     }
     transaction.commit()
-}
-
-fn holds(conn: &Connection, id: &str) -> rusqlite::Result<bool> {
-    conn.query_row("SELECT 1 FROM records WHERE body ->> '$.id' = ? LIMIT 1", [id], |_| Ok(()))
-        .optional()
-        .map(|found| found.is_some())
-}
-
-fn hash_at(conn: &Connection, seq: u64) -> Option<String> {
-    let seq = i64::try_from(seq).ok()?;
-    conn.query_row("SELECT hash FROM records WHERE seq = ?", [seq], |row| row.get(0)).ok()
 }
 
 fn connect(dir: &Path) -> Result<Connection, Failure> {
@@ -237,23 +371,8 @@ fn connect(dir: &Path) -> Result<Connection, Failure> {
     open().map_err(|error| failure(dir, &error))
 }
 
-fn connect_to_read(dir: &Path) -> Result<Connection, Failure> {
-    let path = dir.join(NAME);
-    if !path.exists() {
-        let text = format!("there is no journal in {}; is it the state directory?", dir.display());
-        return Err(Failure::new(FailureKind::Unreachable, text));
-    }
-    let open = || -> rusqlite::Result<Connection> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let conn = Connection::open_with_flags(&path, flags)?;
-        conn.busy_timeout(BUSY_TIMEOUT)?;
-        Ok(conn)
-    };
-    open().map_err(|error| failure(dir, &error))
-}
-
 /// What went wrong, and what helps.
-fn failure(dir: &Path, error: &rusqlite::Error) -> Failure {
+pub(super) fn failure(dir: &Path, error: &rusqlite::Error) -> Failure {
     let path = dir.join(NAME);
     let shown = path.display();
     let (kind, remedy) = match error.sqlite_error_code() {
@@ -265,7 +384,8 @@ fn failure(dir: &Path, error: &rusqlite::Error) -> Failure {
         }
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => (
             FailureKind::Malformed,
-            "it is damaged: keep it as evidence, move it away and start anew",
+            "it is damaged: keep it as evidence: move journal.* away, the next record starts a \
+             new one",
         ),
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => (
             FailureKind::Denied,
@@ -277,101 +397,4 @@ fn failure(dir: &Path, error: &rusqlite::Error) -> Failure {
         Some(_) | None => (FailureKind::Refused, "look at the file with sqlite3"),
     };
     Failure::new(kind, format!("journal {shown}: {error}; {remedy}"))
-}
-
-/// Feeds every record after the chain's end, in order, through the chain.
-fn walk(
-    conn: &Connection,
-    chain: &mut Chain,
-    mut each: impl FnMut(Record) -> Result<(), String>,
-) -> Result<(), Broken> {
-    let start = chain.seq;
-    let whole = |error: rusqlite::Error| Broken { seq: 0, why: error.to_string() };
-    // A record before the first would never be reached by the chain.
-    let below = if start == 0 { i64::MIN } else { i64::try_from(start).unwrap_or(i64::MAX) };
-    let mut statement = conn
-        .prepare("SELECT seq, body, prev, hash FROM records WHERE seq > ? ORDER BY seq")
-        .map_err(whole)?;
-    let mut rows = statement.query([below]).map_err(whole)?;
-    loop {
-        let seq = chain.seq + 1;
-        let broken = |why: String| Broken { seq, why };
-        match rows.next() {
-            Ok(Some(row)) => {
-                let record = record(row)
-                    .map_err(|error| broken(format!("record {seq} is unreadable: {error}")))?;
-                chain.accept(&record).map_err(broken)?;
-                each(record).map_err(broken)?;
-            }
-            Ok(None) => return Ok(()),
-            Err(error) => return Err(broken(error.to_string())),
-        }
-    }
-}
-
-fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
-    let seq: i64 = row.get(0)?;
-    Ok(Record {
-        seq: u64::try_from(seq).unwrap_or_default(),
-        body: row.get(1)?,
-        prev: row.get(2)?,
-        hash: row.get(3)?,
-    })
-}
-
-/// The head may lag behind the chain, never lead it or differ from it.
-fn check_head(head: Option<&Chain>, conn: &Connection, chain: &Chain) -> Result<(), Broken> {
-    let Some(head) = head else { return Ok(()) };
-    if head.seq > chain.seq {
-        let why = format!(
-            "the journal was cut short: it ends at record {}, journal.head knows {}",
-            chain.seq, head.seq
-        );
-        return Err(Broken { seq: chain.seq + 1, why });
-    }
-    if head.seq > 0 && hash_at(conn, head.seq).as_deref() != Some(head.head.as_str()) {
-        let why = format!("record {} is not the one that journal.head knows", head.seq);
-        return Err(Broken { seq: head.seq, why });
-    }
-    Ok(())
-}
-
-/// Checks the whole chain and its head, beside a running engine.
-pub fn verify(dir: &Path) -> Result<Report, Broken> {
-    let unreadable = |failure: Failure| Broken { seq: 0, why: failure.text.display().to_owned() };
-    let conn = connect_to_read(dir).map_err(unreadable)?;
-    // The head comes first: a running engine may append while the records are walked.
-    let head = head::load(dir).map_err(|why| Broken { seq: 0, why })?;
-    let mut chain = Chain::default();
-    walk(&conn, &mut chain, |_| Ok(()))?;
-    check_head(head.as_ref(), &conn, &chain)?;
-    Ok(Report { records: chain.seq, head: chain.head })
-}
-
-/// Writes every record as one line of JSON.
-pub fn export(dir: &Path, mut out: impl Write) -> Result<u64, Failure> {
-    let conn = connect_to_read(dir)?;
-    let mut chain = Chain::default();
-    walk(&conn, &mut chain, |record| {
-        let line = serde_json::to_string(&record).map_err(|error| error.to_string())?;
-        writeln!(out, "{line}").map_err(|error| error.to_string())
-    })
-    .map_err(|broken| {
-        let text = format!("export stopped before record {}: {}", broken.seq, broken.why);
-        Failure::new(FailureKind::Malformed, text)
-    })?;
-    Ok(chain.seq)
-}
-
-/// The newest `limit` records, oldest first.
-pub fn list(dir: &Path, limit: u32) -> Result<Vec<Record>, Failure> {
-    let conn = connect_to_read(dir)?;
-    let read = || -> rusqlite::Result<Vec<Record>> {
-        let mut statement =
-            conn.prepare("SELECT seq, body, prev, hash FROM records ORDER BY seq DESC LIMIT ?")?;
-        statement.query_map([limit], record)?.collect()
-    };
-    let mut records = read().map_err(|error| failure(dir, &error))?;
-    records.reverse();
-    Ok(records)
 }

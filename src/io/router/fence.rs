@@ -8,9 +8,12 @@
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use engine::types::{Failure, FailureKind, Fence};
 use rustix::fs::{FlockOperation, flock};
+
+use super::Deadline;
 
 /// Twenty digits (the largest u64) and a line end.
 const FILE_BYTES: usize = 21;
@@ -19,9 +22,15 @@ const FILE_BYTES: usize = 21;
 const NAME_BYTES_MAX: usize = 63;
 
 pub struct FenceFile {
-    file: File,
+    disk: Arc<Mutex<Disk>>,
     max: Fence,
     path: String,
+}
+
+/// The file, and what it holds.
+struct Disk {
+    file: File,
+    stored: Fence,
 }
 
 impl FenceFile {
@@ -49,7 +58,8 @@ impl FenceFile {
             Failure::new(FailureKind::Denied, text)
         })?;
         let max = read_or_prepare(&file, &shown)?;
-        Ok(FenceFile { file, max, path: shown })
+        let disk = Arc::new(Mutex::new(Disk { file, stored: max }));
+        Ok(FenceFile { disk, max, path: shown })
     }
 
     #[must_use]
@@ -57,21 +67,40 @@ impl FenceFile {
         self.max
     }
 
-    /// Lets `fence` pass if nothing higher was seen, and remembers it for good.
-    pub fn raise(&mut self, fence: Fence) -> Result<(), Failure> {
+    /// Lets `fence` pass if nothing higher was seen, and remembers it for good. The disk gets until
+    /// the deadline, on a thread of its own.
+    pub async fn raise(&mut self, fence: Fence, deadline: Deadline) -> Result<(), Failure> {
         if fence < self.max {
             let text = format!("fence {fence} is older than {}: superseded", self.max);
             return Err(Failure::new(FailureKind::Refused, text));
         }
         if fence > self.max {
-            store(&self.file, fence).map_err(|error| {
-                let text = format!("cannot store the fence in {}: {error}", self.path);
-                Failure::new(FailureKind::Denied, text)
-            })?;
-            self.max = fence;
+            let disk = Arc::clone(&self.disk);
+            let task = tokio::task::spawn_blocking(move || raise(&disk, fence));
+            let why = match tokio::time::timeout(deadline.left(), task).await {
+                Ok(Ok(Ok(()))) => {
+                    self.max = fence;
+                    return Ok(());
+                }
+                Ok(Ok(Err(error))) => error.to_string(),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "the disk did not answer in time".to_owned(),
+            };
+            let text = format!("cannot store the fence in {}: {why}; nothing was sent", self.path);
+            return Err(Failure::new(FailureKind::Denied, text));
         }
         Ok(())
     }
+}
+
+/// A write that the disk held up may come late: it never lowers what a newer one stored.
+fn raise(disk: &Mutex<Disk>, fence: Fence) -> std::io::Result<()> {
+    let mut disk = disk.lock().unwrap_or_else(PoisonError::into_inner);
+    if fence > disk.stored {
+        store(&disk.file, fence)?;
+        disk.stored = fence;
+    }
+    Ok(())
 }
 
 fn read_or_prepare(file: &File, shown: &str) -> Result<Fence, Failure> {
@@ -102,16 +131,23 @@ fn store(file: &File, fence: Fence) -> std::io::Result<()> {
 mod tests {
     use super::*;
 
+    fn raise(file: &mut FenceFile, fence: u64) -> Result<(), Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(async {
+            file.raise(Fence(fence), Deadline::after(std::time::Duration::from_secs(5))).await
+        })
+    }
+
     #[test]
     fn a_lower_fence_is_refused_even_after_a_restart() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mut first = FenceFile::open("edge", dir.path()).expect("opens");
-        assert!(first.raise(Fence(7)).is_ok());
-        assert!(first.raise(Fence(7)).is_ok(), "the same write may be repeated");
+        assert!(raise(&mut first, 7).is_ok());
+        assert!(raise(&mut first, 7).is_ok(), "the same write may be repeated");
         drop(first);
         let mut again = FenceFile::open("edge", dir.path()).expect("opens again");
         assert_eq!(again.max(), Fence(7));
-        assert!(again.raise(Fence(6)).is_err());
+        assert!(raise(&mut again, 6).is_err());
     }
 
     #[test]

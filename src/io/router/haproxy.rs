@@ -283,7 +283,10 @@ fn socket_failure(socket: &Path, error: &std::io::Error) -> Failure {
         ),
         ErrorKind::PermissionDenied => Failure::new(
             FailureKind::Denied,
-            format!("no permission for {shown}: add the engine's user to the socket's group"),
+            format!(
+                "no permission for {shown}: give the stats socket `mode 660` and a `group`, and \
+                 add the engine's user to that group"
+            ),
         ),
         _ => Failure::new(FailureKind::Unreachable, format!("{shown}: {error}")),
     }

@@ -9,8 +9,10 @@ mod conf;
 mod proof;
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use engine::reading::{SplitReading, WriteAnswer};
@@ -60,18 +62,64 @@ impl<'a> Place<'a> {
             }
         }
     }
+}
 
-    /// Beside the managed file, under a name that `include *.conf` does not match.
-    fn sibling(&self, suffix: &str) -> PathBuf {
-        let name = self.file.file_name().unwrap_or_default().to_string_lossy();
-        self.file.with_file_name(format!(".{name}.{suffix}"))
-    }
+/// Beside the managed file, under a name that `include *.conf` does not match.
+fn sibling(file: &Path, suffix: &str) -> PathBuf {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    file.with_file_name(format!(".{name}.{suffix}"))
 }
 
 /// What this writer knows of the generations it wrote.
 #[derive(Default)]
 pub struct Memory {
     previous: Option<Conf>,
+    disk: Arc<Disk>,
+}
+
+/// The managed file's way to the disk: one change after the other, the newest last.
+#[derive(Default)]
+struct Disk {
+    /// The highest fence that any change was asked for.
+    newest: AtomicU64,
+    busy: Mutex<()>,
+}
+
+impl Disk {
+    /// Runs `work` on a thread of its own, so that a slow disk holds up nobody else. At the
+    /// deadline it is left behind: it may still land, but never after a newer one.
+    async fn change(
+        self: Arc<Disk>,
+        fence: Fence,
+        deadline: Deadline,
+        work: impl FnOnce() -> Result<(), Failure> + Send + 'static,
+    ) -> Result<(), Failure> {
+        self.newest.fetch_max(fence.0, Ordering::SeqCst);
+        let task = tokio::task::spawn_blocking(move || {
+            let _busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.newest.load(Ordering::SeqCst) > fence.0 {
+                let text = format!("fence {fence} was superseded while the disk was slow");
+                return Err(Failure::new(FailureKind::Refused, text));
+            }
+            work()
+        });
+        finish(task, deadline).await
+    }
+}
+
+/// Waits for work on the disk until the deadline.
+async fn finish<T>(
+    task: tokio::task::JoinHandle<Result<T, Failure>>,
+    deadline: Deadline,
+) -> Result<T, Failure> {
+    match tokio::time::timeout(deadline.left(), task).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(error)) => Err(Failure::new(FailureKind::Malformed, error.to_string())),
+        Err(_) => {
+            let text = "the disk did not answer in time; what was asked may still be done";
+            Err(Failure::new(FailureKind::Timeout, text))
+        }
+    }
 }
 
 pub async fn set(
@@ -85,7 +133,7 @@ pub async fn set(
         Ok(wanted) => wanted,
         Err(why) => return rejected(why),
     };
-    let previous = match read_file(place.file) {
+    let previous = match read_file(place.file, deadline).await {
         Ok(previous) => previous,
         Err(failure) => return rejected(failure.text.display()),
     };
@@ -96,17 +144,26 @@ pub async fn set(
         return rejected(format!("{file} has no {}: not a file of Quarterdeck", conf::GENERATION));
     }
     memory.previous = previous.as_deref().and_then(|text| Conf::parse(text).ok());
-    if let Err(failure) = store(place, previous.as_deref(), &wanted.print()) {
-        return rejected(failure.text.display());
-    }
-    let undo = Undo { place, previous };
     let limit = deadline.earlier(RESTORE_TIME);
+    let (file, before, text) = (place.file.to_owned(), previous.clone(), wanted.print());
+    let work = move || store(&file, before.as_deref(), &text);
+    match Arc::clone(&memory.disk).change(fence, limit, work).await {
+        Ok(()) => {}
+        Err(failure) if failure.kind == FailureKind::Timeout => {
+            return unknown(format!("{}: {}", place.file.display(), failure.text));
+        }
+        Err(failure) => return rejected(failure.text.display()),
+    }
+    let undo =
+        Undo { disk: Arc::clone(&memory.disk), file: place.file.to_owned(), previous, fence };
     if let Err(why) = test(place, limit).await {
-        return rejected(format!("{why}; {}", undo.run()));
+        return rejected(format!("{why}; {}", undo.run(deadline).await));
     }
     let (master, old) = match hang_up(place) {
         Ok(found) => found,
-        Err(failure) => return rejected(format!("{}; {}", failure.text, undo.run())),
+        Err(failure) => {
+            return rejected(format!("{}; {}", failure.text, undo.run(deadline).await));
+        }
     };
     let generation = wanted.generation();
     match proof::wait(place.proof, &generation, master, &old, limit).await {
@@ -115,7 +172,7 @@ pub async fn set(
             unknown(format!("nginx was reloaded, but {why}"))
         }
         proof::Proof::Old(running) => {
-            let undone = undo.run();
+            let undone = undo.run(deadline).await;
             let again = match hang_up(place) {
                 Ok(_) => "and nginx told again",
                 Err(_) => "but nginx could not be told",
@@ -136,7 +193,8 @@ pub async fn read(
     let running = proof::ask(place.proof, deadline.left()).await?;
     let malformed = |why: String| Failure::new(FailureKind::Malformed, why);
     let file = place.file.display();
-    let text = read_file(place.file)?.ok_or_else(|| malformed(format!("{file} is missing")))?;
+    let text = read_file(place.file, deadline).await?;
+    let text = text.ok_or_else(|| malformed(format!("{file} is missing")))?;
     let mut notes = Vec::new();
     let held = Conf::parse(&text);
     let conf = match &held {
@@ -146,7 +204,7 @@ pub async fn read(
                 Ok(conf) => format!("holds {}", conf.generation()),
                 Err(why) => format!("cannot be read ({why})"),
             };
-            let kept = read_file(&place.sibling("previous"))?;
+            let kept = read_file(&sibling(place.file, "previous"), deadline).await?;
             let kept = kept.and_then(|text| Conf::parse(&text).ok());
             let known = [kept, memory.previous.clone()].into_iter().flatten();
             let said = format!("nginx runs generation {running}, the file {holds}");
@@ -171,60 +229,83 @@ pub async fn read(
 }
 
 /// Puts the file back that was there before.
-struct Undo<'a> {
-    place: &'a Place<'a>,
+struct Undo {
+    disk: Arc<Disk>,
+    file: PathBuf,
     previous: Option<String>,
+    fence: Fence,
 }
 
-impl Undo<'_> {
-    fn run(&self) -> String {
-        let result = match &self.previous {
-            Some(text) => replace(self.place.file, text),
-            None => fs::remove_file(self.place.file),
+impl Undo {
+    async fn run(self, deadline: Deadline) -> String {
+        let Undo { disk, file, previous, fence } = self;
+        let kept = sibling(&file, "previous").display().to_string();
+        let shown = file.display().to_string();
+        let work = move || {
+            let done = match &previous {
+                Some(text) => replace(&file, text),
+                None => fs::remove_file(&file),
+            };
+            done.map_err(|error| write_failure(&file, &error))
         };
-        match result {
+        match disk.change(fence, deadline, work).await {
             Ok(()) => "the previous file is put back".to_owned(),
-            Err(error) => format!(
-                "the previous file could NOT be put back ({error}): copy {} over {} before the \
+            Err(failure) => format!(
+                "the previous file could NOT be put back ({}): copy {kept} over {shown} before the \
                  next reload",
-                self.place.sibling("previous").display(),
-                self.place.file.display()
+                failure.text
             ),
         }
     }
 }
 
-fn read_file(path: &Path) -> Result<Option<String>, Failure> {
+async fn read_file(path: &Path, deadline: Deadline) -> Result<Option<String>, Failure> {
+    let path = path.to_owned();
+    finish(tokio::task::spawn_blocking(move || load(&path)), deadline).await
+}
+
+fn load(path: &Path) -> Result<Option<String>, Failure> {
     let shown = path.display();
-    match fs::metadata(path) {
-        Ok(meta) if meta.len() > FILE_BYTES_MAX => {
-            return Err(Failure::new(FailureKind::Malformed, format!("{shown} is too large")));
+    let malformed = |why: String| Failure::new(FailureKind::Malformed, format!("{shown} {why}"));
+    let mut text = String::new();
+    let read = fs::File::open(path).and_then(|file| {
+        // One byte more than allowed tells a file that is too large from one that just fits.
+        file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)
+    });
+    match read {
+        Ok(_) if text.len() as u64 > FILE_BYTES_MAX => Err(malformed("is too large".to_owned())),
+        Ok(_) => Ok(Some(text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            let text = format!("cannot read {shown}: {error}; give the engine's user permission");
+            Err(Failure::new(FailureKind::Denied, text))
         }
-        Ok(_) | Err(_) => {}
-    }
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => {
-            let kind = match error.kind() {
-                std::io::ErrorKind::PermissionDenied => FailureKind::Denied,
-                _ => FailureKind::Malformed,
-            };
-            Err(Failure::new(kind, format!("cannot read {shown}: {error}")))
-        }
+        Err(error) => Err(malformed(format!("cannot be read: {error}"))),
     }
 }
 
-fn store(place: &Place<'_>, previous: Option<&str>, wanted: &str) -> Result<(), Failure> {
-    let keep = previous.map_or(Ok(()), |text| replace(&place.sibling("previous"), text));
-    keep.and_then(|()| replace(place.file, wanted)).map_err(|error| {
-        let file = place.file.display();
-        let text = format!(
-            "cannot write {file}: {error}; the engine's user needs write permission for its \
-             directory, and room; nothing was changed"
-        );
-        Failure::new(FailureKind::Denied, text)
-    })
+fn store(file: &Path, previous: Option<&str>, wanted: &str) -> Result<(), Failure> {
+    let keep = previous.map_or(Ok(()), |text| replace(&sibling(file, "previous"), text));
+    keep.and_then(|()| replace(file, wanted)).map_err(|error| write_failure(file, &error))
+}
+
+fn write_failure(file: &Path, error: &std::io::Error) -> Failure {
+    let dir = file.parent().unwrap_or(Path::new(".")).display();
+    let (kind, remedy) = match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            (FailureKind::Refused, format!("make room for {dir}"))
+        }
+        ErrorKind::PermissionDenied => {
+            (FailureKind::Denied, format!("give the engine's user write permission for {dir}"))
+        }
+        ErrorKind::ReadOnlyFilesystem => {
+            (FailureKind::Denied, format!("{dir} is mounted read-only"))
+        }
+        _ => (FailureKind::Denied, format!("look at {dir}")),
+    };
+    let shown = file.display();
+    let text = format!("cannot write {shown}: {error}; nothing was changed; {remedy}");
+    Failure::new(kind, text)
 }
 
 /// All or nothing, and durable: temporary file in the same directory, then a rename.
@@ -295,4 +376,44 @@ fn hang_up(place: &Place<'_>) -> Result<(Pid, Vec<Pid>), Failure> {
         Failure::new(FailureKind::Denied, text)
     })?;
     Ok((master, old))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_change_that_the_disk_held_up_never_lands_after_a_newer_one() {
+        let disk = Arc::<Disk>::default();
+        let landed = Arc::<Mutex<Vec<u64>>>::default();
+        let work = |fence: u64, held: Option<std::sync::mpsc::Receiver<()>>| {
+            let landed = Arc::clone(&landed);
+            move || {
+                if let Some(held) = held {
+                    held.recv().expect("is let go");
+                }
+                landed.lock().expect("no thread panicked").push(fence);
+                Ok(())
+            }
+        };
+        let change = |fence: u64, budget: u64, held| {
+            let deadline = Deadline::after(Duration::from_millis(budget));
+            Arc::clone(&disk).change(Fence(fence), deadline, work(fence, held))
+        };
+        let (go, held) = std::sync::mpsc::channel();
+        let first = change(1, 50, Some(held)).await.expect_err("held up");
+        assert_eq!(first.kind, FailureKind::Timeout, "{}", first.text);
+        // The second waits behind the first and is given up too; the third is the newest.
+        let second = change(2, 50, None).await.expect_err("held up");
+        assert_eq!(second.kind, FailureKind::Timeout, "{}", second.text);
+        let third = change(3, 10_000, None);
+        let (third, ()) = tokio::join!(third, async {
+            tokio::task::yield_now().await;
+            go.send(()).expect("the first waits");
+        });
+        third.expect("lands");
+        let late = change(2, 10_000, None).await.expect_err("superseded");
+        assert_eq!(late.kind, FailureKind::Refused, "{}", late.text);
+        assert_eq!(*landed.lock().expect("no thread panicked"), [1, 3]);
+    }
 }

@@ -16,6 +16,8 @@ use crate::ui::{Ui, words};
 const BANNERS_MAX: usize = 3;
 /// Narrower headers say the score without words, so that the clock keeps its place.
 const SHORT_BELOW: u16 = 60;
+/// Narrower ones say nothing that is as usual.
+const TIGHT_BELOW: u16 = 50;
 
 pub fn rows(area: Rect, live: Option<&Snapshot>, ui: &Ui) -> u16 {
     let banners = live.map_or(0, |live| banners(live, ui).len()) + usize::from(ui.lost.is_some());
@@ -26,17 +28,21 @@ pub fn rows(area: Rect, live: Option<&Snapshot>, ui: &Ui) -> u16 {
 pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>) {
     let theme = scene.theme;
     let mut row = 0;
+    let own = scene.live.map_or(0, |live| banners(live, scene.ui).len());
+    let above = (own + usize::from(scene.ui.lost.is_some())).min(BANNERS_MAX);
+    // Without a row of their own the sources stand in the first one.
+    let alone = usize::from(at.height) <= 1 + above;
     if let Some(lost) = scene.ui.lost {
         let text = format!(
             " STALE: the engine is lost since {}; this is the last known state",
             words::age(lost.age(scene.clock))
         );
         put(buffer, at, 1, Line::raw(""));
-        put(buffer, at, row, first_line(at.width, scene));
+        put(buffer, at, row, first_line(at.width, alone, scene));
         row += 1;
         banner(buffer, at, row, &text, scene);
     } else {
-        put(buffer, at, row, first_line(at.width, scene));
+        put(buffer, at, row, first_line(at.width, alone, scene));
     }
     let Some(live) = scene.live else { return };
     let all = banners(live, scene.ui);
@@ -70,7 +76,7 @@ fn banners(live: &Snapshot, _ui: &Ui) -> Vec<String> {
     journal.into_iter().chain(others).collect()
 }
 
-fn first_line(width: u16, scene: Scene<'_>) -> Line<'static> {
+fn first_line(width: u16, alone: bool, scene: Scene<'_>) -> Line<'static> {
     let theme = scene.theme;
     let (name, band) = scene.live.map_or(("–".to_owned(), Role::BandDanger), |live| {
         let environment = &live.head.environment;
@@ -78,13 +84,14 @@ fn first_line(width: u16, scene: Scene<'_>) -> Line<'static> {
     });
     let mut spans = vec![Span::styled(format!(" {name} "), theme.style(band)), Span::raw(" ")];
     spans.extend(score_spans(width, scene));
-    spans.push(mode(scene));
+    spans.extend(mode(width, scene));
+    spans.extend(trouble(width, alone, scene));
     if let Some((at, _)) = &scene.ui.stopped {
         let text = format!("  view stopped {}", words::age(at.age(scene.clock)));
         spans.push(Span::styled(text, theme.style(Role::Degraded)));
     }
     let used: usize = spans.iter().map(Span::width).sum();
-    let clocks = clocks(usize::from(width).saturating_sub(used + 2), scene);
+    let clocks = clocks(usize::from(width).saturating_sub(used + 1), scene);
     let gap = usize::from(width).saturating_sub(used + words::width(&clocks) + 1);
     spans.push(Span::raw(" ".repeat(gap)));
     spans.push(Span::styled(clocks, theme.style(Role::Text)));
@@ -100,7 +107,8 @@ fn score_spans(width: u16, scene: Scene<'_>) -> Vec<Span<'static>> {
         Some(value) if width < SHORT_BELOW => {
             let role = if value < CRITICAL_BELOW { Role::Down } else { Role::Strong };
             let sign = if value < CRITICAL_BELOW { "!" } else { "" };
-            vec![Span::styled(format!("{value}/100{sign} "), theme.style(role))]
+            let of = if width < TIGHT_BELOW { "" } else { "/100" };
+            vec![Span::styled(format!("{value}{of}{sign} "), theme.style(role))]
         }
         None => vec![Span::styled("health –  ", theme.style(Role::Dim))],
         Some(value) if value < CRITICAL_BELOW => {
@@ -113,15 +121,44 @@ fn score_spans(width: u16, scene: Scene<'_>) -> Vec<Span<'static>> {
     }
 }
 
-fn mode(scene: Scene<'_>) -> Span<'static> {
+/// A tight header says the mode only when it is not the usual one.
+fn mode(width: u16, scene: Scene<'_>) -> Option<Span<'static>> {
     let theme = scene.theme;
-    if scene.ui.lost.is_some() {
+    Some(if scene.ui.lost.is_some() {
         Span::styled("STALE", theme.style(Role::Down))
     } else if scene.ui.read_only {
         Span::styled("READ-ONLY", theme.style(Role::Strong))
+    } else if width < TIGHT_BELOW {
+        return None;
     } else {
         Span::styled("LIVE", theme.style(Role::Text))
+    })
+}
+
+/// What is open and what is silent, in as few words as a small screen has.
+fn trouble(width: u16, alone: bool, scene: Scene<'_>) -> Vec<Span<'static>> {
+    let Some(live) = scene.live else { return Vec::new() };
+    let mut spans = Vec::new();
+    let padded = |text: String| {
+        if width < TIGHT_BELOW { format!("{text} ") } else { format!("  {text}") }
+    };
+    let open = &live.incidents.open;
+    if live.incidents.total > 0 {
+        let worst = open.iter().map(|incident| incident.severity).max();
+        let role = worst.map_or(Role::Strong, Role::of_severity);
+        let text = padded(format!("{} open", live.incidents.total));
+        spans.push(Span::styled(text, scene.theme.style(role)));
     }
+    let silent = |state| match state {
+        SourceState::Failing | SourceState::Stale => true,
+        SourceState::Ok | SourceState::Waiting => false,
+    };
+    let silent = live.sources.iter().filter(|one| silent(one.state_at(scene.clock))).count();
+    if alone && silent > 0 {
+        let text = padded(format!("{silent} silent"));
+        spans.push(Span::styled(text, scene.theme.style(Role::Down)));
+    }
+    spans
 }
 
 /// As many clocks as fit: UTC always last to go.
@@ -132,13 +169,17 @@ fn clocks(room: usize, scene: Scene<'_>) -> String {
         .ui
         .zones
         .iter()
+        .filter(|zone| **zone != chrono_tz::UTC)
         .map(|zone| wall.with_timezone(zone).format("%H:%M:%S %Z").to_string())
         .collect();
     let dated = format!("{}  {}", wall.format("%Y-%m-%d"), utc);
     let mut choices = vec![wall.format("%H:%MZ").to_string(), utc.clone()];
-    if let Some(local) = local.first() {
-        choices.push(format!("{utc}  {local}"));
-        choices.push(format!("{dated}  {local}"));
+    match local.first() {
+        Some(local) => {
+            choices.push(format!("{utc}  {local}"));
+            choices.push(format!("{dated}  {local}"));
+        }
+        None => choices.push(dated),
     }
     choices.into_iter().rev().find(|text| words::width(text) <= room).unwrap_or_default()
 }

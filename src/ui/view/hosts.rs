@@ -1,7 +1,9 @@
 //! The hosts: CPU, memory, load, and the fullest disk.
 //!
-//! Decides what of a machine is worth a line. Never turns a missing figure into a zero.
+//! Decides what of a machine is worth a line. Never turns a missing figure into a zero, and never
+//! cuts one: a column that does not fit is left out.
 
+use engine::reading::HostReading;
 use engine::snapshot::{HostView, Snapshot};
 use engine::types::{Freshness, Now};
 use ratatui::buffer::Buffer;
@@ -15,30 +17,79 @@ use crate::ui::{Panel, words};
 /// Above this a figure is drawn as abnormal.
 const BUSY_PERCENT: f64 = 90.0;
 
+/// The columns that fit; a figure is shown whole or not at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "one flag for each column")]
+struct Columns {
+    name: usize,
+    history: bool,
+    load: bool,
+    disk: bool,
+    age: bool,
+    /// What is left for words: the network, or what went wrong.
+    rest: usize,
+}
+
+/// A figure and the space after it.
+const FIGURE: usize = 7;
+const HISTORY: usize = 9;
+/// "999kB/s in 999kB/s out", and what stands for an error must say more than its first word.
+const REST_MIN: usize = 24;
+
+impl Columns {
+    fn of(width: u16) -> Columns {
+        let width = usize::from(width);
+        let name = if width < 44 { 8 } else { 12 };
+        // Name, processor and memory are what a row is for.
+        let mut left = width.saturating_sub(name + 1 + 2 * FIGURE);
+        let mut fits = |wide: usize| {
+            let fits = left >= wide;
+            left -= if fits { wide } else { 0 };
+            fits
+        };
+        let (disk, age, load) = (fits(FIGURE), fits(FIGURE), fits(FIGURE));
+        let history = fits(HISTORY);
+        Columns { name, history, load, disk, age, rest: left }
+    }
+}
+
 pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot) {
     let inside = frame(buffer, at, scene, Panel::Hosts, "");
-    let dim = scene.theme.style(Role::Dim);
+    let columns = Columns::of(inside.width);
     let head = u16::from(inside.height >= 3);
     if head == 1 {
-        let mut spans = vec![cell("host", 12, dim), number("cpu", 6, dim)];
-        spans.push(cell("", 8, dim));
-        spans.extend([number("mem", 6, dim), number("load", 6, dim), number("disk", 6, dim)]);
-        spans.push(number("age", 6, dim));
-        spans.push(Span::styled("network", dim));
-        put(buffer, inside, 0, Line::from(spans));
+        put(buffer, inside, 0, heading(columns, scene));
     }
     let first = scene.ui.scroll.get(&Panel::Hosts).copied().unwrap_or_default();
     let rows = usize::from(inside.height - head);
     for (row, host) in (head..).zip(picture.hosts.iter().skip(first).take(rows)) {
-        put(buffer, inside, row, line(host, scene));
+        put(buffer, inside, row, line(host, columns, scene));
     }
 }
 
-fn line(host: &HostView, scene: Scene<'_>) -> Line<'static> {
+fn heading(columns: Columns, scene: Scene<'_>) -> Line<'static> {
+    let dim = scene.theme.style(Role::Dim);
+    let mut spans = vec![cell("host", columns.name, dim), number("cpu", 6, dim)];
+    if columns.history {
+        spans.push(cell("", 8, dim));
+    }
+    spans.push(number("mem", 6, dim));
+    for (name, shown) in [("disk", columns.disk), ("load", columns.load), ("age", columns.age)] {
+        if shown {
+            spans.push(number(name, 6, dim));
+        }
+    }
+    if columns.rest >= REST_MIN {
+        spans.push(Span::styled("network", dim));
+    }
+    Line::from(spans)
+}
+
+fn line(host: &HostView, columns: Columns, scene: Scene<'_>) -> Line<'static> {
     let theme = scene.theme;
     let stale = is_stale(host, scene.now);
     let text = theme.style(if stale { Role::Stale } else { Role::Text });
-    let name = cell(&host.name, 12, text);
+    let name = cell(&host.name, columns.name, text);
     let Some(reading) = &host.reading else {
         let why = if host.error.is_empty() { "no data yet" } else { host.error.display() };
         return Line::from(vec![name, Span::styled(why.to_owned(), theme.style(Role::Unknown))]);
@@ -48,40 +99,80 @@ fn line(host: &HostView, scene: Scene<'_>) -> Line<'static> {
         Some(value) if value >= BUSY_PERCENT => theme.style(Role::Degraded),
         Some(_) | None => text,
     };
-    let (steps, none) = theme.spark();
-    let history: Vec<Option<f64>> =
-        host.cpu_history.iter().map(|value| value.map(f64::from)).collect();
-    let disk = reading.disks.iter().map(|disk| disk.used_percent).reduce(f64::max);
     let short =
         |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.0} %"));
-    let load = reading.load.map_or("–".to_owned(), |[one, _, _]| format!("{one:.2}"));
-    let mut spans = vec![
-        name,
-        number(&short(reading.cpu_percent), 6, busy(reading.cpu_percent)),
-        cell(&words::spark(&history, 8, steps, none), 8, theme.style(Role::Dim)),
-        number(&short(reading.memory_percent), 6, busy(reading.memory_percent)),
-        number(&load, 6, text),
-        number(&short(disk), 6, busy(disk)),
-        number(&words::age_of(host.observed, scene.now), 6, theme.style(Role::Dim)),
-    ];
-    if !host.error.is_empty() {
-        spans.push(Span::styled(host.error.display().to_owned(), theme.style(Role::Down)));
-    } else if stale {
-        spans.push(Span::styled("STALE", theme.style(Role::Stale)));
-    } else {
-        let text = format!(
-            "{} in {} out",
-            words::bytes_per_s(reading.network_receive_bytes_per_s),
-            words::bytes_per_s(reading.network_transmit_bytes_per_s)
-        );
-        spans.push(Span::styled(text, theme.style(Role::Dim)));
+    let mut spans = vec![name, number(&short(reading.cpu_percent), 6, busy(reading.cpu_percent))];
+    if columns.history {
+        let (steps, none) = theme.spark();
+        let history: Vec<Option<f64>> =
+            host.cpu_history.iter().map(|value| value.map(f64::from)).collect();
+        spans.push(cell(&words::spark(&history, 8, steps, none), 8, theme.style(Role::Dim)));
     }
+    spans.push(number(&short(reading.memory_percent), 6, busy(reading.memory_percent)));
+    if columns.disk {
+        let disk = reading.disks.iter().map(|disk| disk.used_percent).reduce(f64::max);
+        spans.push(number(&short(disk), 6, busy(disk)));
+    }
+    if columns.load {
+        let load = reading.load.map_or("–".to_owned(), |[one, _, _]| format!("{one:.2}"));
+        spans.push(number(&load, 6, text));
+    }
+    if columns.age {
+        // Without room for a word the age itself says that a machine is silent.
+        let role = if stale || !host.error.is_empty() { Role::Down } else { Role::Dim };
+        let age = words::age_of(host.observed, scene.now);
+        spans.push(number(&age, 6, theme.style(role)));
+    }
+    spans.extend(rest(host, reading, stale, columns, scene));
     Line::from(spans)
+}
+
+fn rest(
+    host: &HostView,
+    reading: &HostReading,
+    stale: bool,
+    columns: Columns,
+    scene: Scene<'_>,
+) -> Option<Span<'static>> {
+    let theme = scene.theme;
+    if !host.error.is_empty() {
+        let text = words::clip(host.error.display(), columns.rest);
+        return Some(Span::styled(text, theme.style(Role::Down)));
+    }
+    if stale {
+        let text = words::clip("STALE", columns.rest);
+        return Some(Span::styled(text, theme.style(Role::Stale)));
+    }
+    let text = format!(
+        "{} in {} out",
+        words::bytes_per_s(reading.network_receive_bytes_per_s),
+        words::bytes_per_s(reading.network_transmit_bytes_per_s)
+    );
+    (columns.rest >= REST_MIN).then(|| Span::styled(text, theme.style(Role::Dim)))
 }
 
 fn is_stale(host: &HostView, now: Now) -> bool {
     match host.observed {
         None => true,
         Some(at) => Freshness::of(at.age(now), host.interval) == Freshness::Stale,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(width: u16, shown: [bool; 4]) {
+        let columns = Columns::of(width);
+        assert_eq!([columns.disk, columns.age, columns.load, columns.history], shown, "{width}");
+    }
+
+    #[test]
+    fn columns_go_one_by_one() {
+        check(100, [true; 4]);
+        check(53, [true, true, true, false]);
+        check(38, [true, true, false, false]);
+        check(34, [true, false, false, false]);
+        check(1, [false; 4]);
     }
 }

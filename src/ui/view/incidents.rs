@@ -3,7 +3,7 @@
 //! Decides what of an incident fits a row. Never shows a label or a summary as anything but text.
 
 use engine::reading::AlertState;
-use engine::snapshot::{IncidentView, Snapshot};
+use engine::snapshot::{IncidentView, Snapshot, SourceState, SourceView};
 use engine::types::Severity;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -13,32 +13,110 @@ use super::{Scene, cell, frame, mark, number, put, state_word, window};
 use crate::ui::theme::Role;
 use crate::ui::{Panel, words};
 
+/// Kinds of sources that name incidents; the others watch, count or route.
+const FEED_KINDS: [&str; 5] = ["alertmanager", "prometheus", "pagerduty", "statuspage", "json"];
+/// State and age with their spaces, and the space after the severity.
+const STATE_AND_AGE: usize = 17;
+/// Less of a summary than this is only its first word.
+const SUMMARY_MIN: usize = 12;
+/// More silent feeds than this are counted, so that the list keeps its room.
+const SILENT_MAX: usize = 2;
+
 pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot) {
-    let incidents = &picture.incidents;
-    let mut extra = format!("{} open", incidents.total);
-    if incidents.dropped > 0 {
-        extra = format!("{extra}, {} left out by their feed's limit", incidents.dropped);
-    }
-    let inside = frame(buffer, at, scene, Panel::Incidents, &extra);
     let shown = scene.ui.incidents(picture);
+    let inside = frame(buffer, at, scene, Panel::Incidents, &extra(picture, shown.len()));
+    let silent = silent(picture, scene);
+    let mut top = 0;
+    for line in silence(&silent, scene).into_iter().take(usize::from(inside.height)) {
+        put(buffer, inside, top, line);
+        top += 1;
+    }
     if shown.is_empty() {
-        let text = if incidents.total == 0 { " none open" } else { " none match the filter" };
-        put(buffer, inside, 0, Line::styled(text, scene.theme.style(Role::Dim)));
+        let text = match (picture.incidents.total, silent.is_empty()) {
+            (0, true) => " none open",
+            (0, false) => " none was open when it was last heard",
+            (_, true | false) => " none match the filter",
+        };
+        put(buffer, inside, top, Line::styled(text, scene.theme.style(Role::Dim)));
     }
     let chosen = shown.iter().position(|it| Some(&it.key) == scene.ui.incident.as_ref());
     let detail = if inside.height >= 8 { inside.height / 2 } else { 0 };
-    let range = window(shown.len(), chosen.unwrap_or_default(), inside.height - detail);
-    for (row, place) in (0..).zip(range) {
-        put(buffer, inside, row, line(shown[place], inside.width, scene));
-        if Some(place) == chosen && scene.ui.focus == Panel::Incidents {
-            mark(buffer, inside, row, scene.theme.style(Role::Selection));
-        }
-    }
-    let Some(place) = chosen.filter(|_| detail > 0) else { return };
-    let top = inside.height - detail;
-    for (row, line) in (top..inside.height).zip(details(shown[place], scene)) {
+    let room = inside.height.saturating_sub(detail).saturating_sub(top);
+    let (rows, marked) = rows(&shown, chosen, room, inside.width, scene);
+    for (row, line) in (top..).zip(rows) {
         put(buffer, inside, row, line);
     }
+    if let Some(marked) = marked.filter(|_| scene.ui.focus == Panel::Incidents) {
+        mark(buffer, inside, top + marked, scene.theme.style(Role::Selection));
+    }
+    let Some(place) = chosen.filter(|_| detail > 0) else { return };
+    let first = inside.height - detail;
+    for (row, line) in (first..inside.height).zip(details(shown[place], scene)) {
+        put(buffer, inside, row, line);
+    }
+}
+
+/// How many there are, and how many of them nobody can see here.
+fn extra(picture: &Snapshot, matching: usize) -> String {
+    let incidents = &picture.incidents;
+    let listed = incidents.open.len();
+    let mut text = format!("{} open", incidents.total);
+    if usize::try_from(incidents.total).is_ok_and(|total| total > listed) {
+        text = format!("{text}, the worst {listed} listed");
+    }
+    if incidents.dropped > 0 {
+        text = format!("{text}, {} more left out by their feed's limit", incidents.dropped);
+    }
+    if matching != listed {
+        text = format!("{text}, {matching} match");
+    }
+    text
+}
+
+/// The feeds that do not say anything now: what they last said may be over, or worse.
+fn silent<'a>(picture: &'a Snapshot, scene: Scene<'_>) -> Vec<&'a SourceView> {
+    let feeds = picture.sources.iter().filter(|one| FEED_KINDS.contains(&one.kind.as_str()));
+    let is_silent = |feed: &&SourceView| match feed.state_at(scene.now) {
+        SourceState::Failing | SourceState::Stale => true,
+        SourceState::Ok | SourceState::Waiting => false,
+    };
+    feeds.filter(is_silent).collect()
+}
+
+fn silence(silent: &[&SourceView], scene: Scene<'_>) -> Vec<Line<'static>> {
+    let theme = scene.theme;
+    let mut lines: Vec<Line<'static>> = silent
+        .iter()
+        .take(SILENT_MAX)
+        .map(|feed| {
+            let span = match feed.success {
+                Some(at) => format!("for {}", words::age(at.age(scene.now))),
+                None => "since the start".to_owned(),
+            };
+            Line::from(vec![
+                Span::styled(format!("{}: silent {span} ", feed.name), theme.style(Role::Down)),
+                Span::styled(feed.error.display().to_owned(), theme.style(Role::Dim)),
+            ])
+        })
+        .collect();
+    if let Some(more) = silent.len().checked_sub(SILENT_MAX).filter(|more| *more > 0) {
+        lines.push(Line::styled(format!("{more} more feeds are silent"), theme.style(Role::Down)));
+    }
+    lines
+}
+
+/// The rows that show, and which of them is the selected one; the others are not laid out.
+fn rows(
+    shown: &[&IncidentView],
+    chosen: Option<usize>,
+    room: u16,
+    width: u16,
+    scene: Scene<'_>,
+) -> (Vec<Line<'static>>, Option<u16>) {
+    let range = window(shown.len(), chosen.unwrap_or_default(), room);
+    let marked = chosen.and_then(|chosen| u16::try_from(chosen.checked_sub(range.start)?).ok());
+    let marked = marked.filter(|marked| *marked < room);
+    (range.map(|place| line(shown[place], width, scene)).collect(), marked)
 }
 
 fn line(incident: &IncidentView, width: u16, scene: Scene<'_>) -> Line<'static> {
@@ -65,13 +143,20 @@ fn line(incident: &IncidentView, width: u16, scene: Scene<'_>) -> Line<'static> 
     };
     let age = incident.started_at.map(|at| (scene.now.wall - at).to_std().unwrap_or_default());
     let age = age.map_or("–".to_owned(), words::age);
+    let first = words::width(symbol) + 9;
+    let left = usize::from(width).saturating_sub(first + STATE_AND_AGE);
+    let name = if width < 70 { 16 } else { 22 };
+    // Too little room for a summary is given to the name.
+    let name = if left < name + 1 + SUMMARY_MIN { left } else { name };
     let mut spans = vec![
-        cell(&word, words::width(symbol) + 9, severity),
+        cell(&word, first, severity),
         cell(state, 8, theme.style(if open { Role::Strong } else { Role::Dim })),
         number(&age, 6, theme.style(Role::Dim)),
-        cell(incident.name.display(), if width < 70 { 16 } else { 22 }, severity),
+        cell(incident.name.display(), name, severity),
     ];
-    spans.push(Span::styled(incident.summary.display().to_owned(), theme.style(Role::Dim)));
+    if left > name {
+        spans.push(Span::styled(incident.summary.display().to_owned(), theme.style(Role::Dim)));
+    }
     Line::from(spans)
 }
 
@@ -97,4 +182,56 @@ fn details(incident: &IncidentView, scene: Scene<'_>) -> Vec<Line<'static>> {
     let labels = incident.labels.iter().map(|(name, value)| format!("{name}={value}"));
     lines.extend(labels.map(|label| row("label", &label)));
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use chrono::DateTime;
+    use engine::types::{Now, Time, Untrusted};
+
+    use super::*;
+    use crate::ui::Ui;
+    use crate::ui::theme::{Depth, Symbols, Theme};
+
+    const NOW: Now = Now { mono: Time(60_000_000), wall: DateTime::UNIX_EPOCH };
+
+    fn incident(number: usize) -> IncidentView {
+        IncidentView {
+            key: format!("storm/{number}"),
+            name: Untrusted::new("Storm"),
+            severity: Severity::High,
+            state: AlertState::Triggered,
+            source: "storm".to_owned(),
+            summary: Untrusted::new(&format!("number {number}")),
+            labels: BTreeMap::new(),
+            links: Vec::new(),
+            started_at: None,
+            first_seen: NOW,
+            last_seen: NOW,
+            pending: Untrusted::default(),
+            can_acknowledge: true,
+            can_escalate: false,
+        }
+    }
+
+    #[test]
+    fn a_storm_lays_out_only_the_rows_that_show() {
+        let storm: Vec<IncidentView> = (0..10_000).map(incident).collect();
+        let storm: Vec<&IncidentView> = storm.iter().collect();
+        let theme = Theme::named("mono", Depth::Never, Symbols::Unicode).expect("embedded");
+        let ui = Ui::new(false, None);
+        let scene = Scene { live: None, ui: &ui, theme: &theme, now: NOW, clock: NOW };
+        let check = |chosen: usize, room: u16, marked: Option<u16>, first: usize| {
+            let (rows, found) = rows(&storm, Some(chosen), room, 80, scene);
+            assert_eq!((rows.len(), found), (usize::from(room), marked));
+            let wanted = format!("number {first}");
+            assert!(rows.first().is_none_or(|row| row.to_string().ends_with(&wanted)));
+        };
+        check(0, 20, Some(0), 0);
+        check(7_000, 20, Some(19), 6_981);
+        check(9_999, 20, Some(19), 9_980);
+        check(5, 0, None, 0);
+    }
 }

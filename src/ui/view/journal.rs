@@ -21,7 +21,7 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot)
     for (row, entry) in (0..).zip(lines.into_iter().skip(first).take(rows)) {
         let spans = vec![
             cell(&time_of_day(scene, entry.at), 8, theme.style(Role::Dim)),
-            cell(entry.user.display(), 9, theme.style(Role::Dim)),
+            cell(entry.user.display(), 11, theme.style(Role::Dim)),
             cell(&entry.kind, 12, theme.style(Role::Text)),
             Span::styled(entry.text.display().to_owned(), theme.style(Role::Text)),
         ];

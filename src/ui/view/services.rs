@@ -77,6 +77,9 @@ fn certificate(probe: &ProbeView, scene: Scene<'_>) -> Option<Span<'static>> {
     Some(Span::styled(format!("cert {days}d "), scene.theme.style(role)))
 }
 
+/// Less room than this says nothing about an error.
+const WORDS_MIN: usize = 8;
+
 /// Widths by what fits: name, status, split, latency, spark, uptime, age; the rest is the error.
 struct Columns {
     name: usize,
@@ -119,8 +122,15 @@ fn heading(width: u16, theme: &Theme) -> Line<'static> {
         spans.push(number("uptime", 7, dim));
     }
     spans.push(number("age", 6, dim));
-    spans.push(Span::styled("last error", dim));
-    Line::from(spans)
+    with_words(Line::from(spans), Span::styled("last error", dim), width)
+}
+
+/// Words at the end of a row, where there is room for more than their first letters.
+fn with_words(mut line: Line<'static>, words: Span<'static>, width: u16) -> Line<'static> {
+    if line.width() + WORDS_MIN <= usize::from(width) {
+        line.push_span(words);
+    }
+    line
 }
 
 fn line(service: &ServiceView, width: u16, scene: Scene<'_>) -> Line<'static> {
@@ -153,8 +163,9 @@ fn line(service: &ServiceView, width: u16, scene: Scene<'_>) -> Line<'static> {
         spans.push(number(&words::percent(uptime), 7, figures));
     }
     spans.push(age(service, scene));
-    spans.push(Span::styled(error(service, status, scene), theme.style(Role::Dim)));
-    Line::from(spans)
+    let line = Line::from(spans);
+    let error = Span::styled(error(service, status, scene), theme.style(Role::Dim));
+    with_words(line, error, width)
 }
 
 fn split(service: &ServiceView) -> String {

@@ -11,6 +11,10 @@ use super::{Scene, cell, frame, number, put};
 use crate::ui::theme::Role;
 use crate::ui::{Panel, words};
 
+const KIND_WIDTH: usize = 12;
+/// Less of an error than this says nothing.
+const ERROR_MIN: usize = 16;
+
 pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot) {
     let mut all: Vec<_> =
         picture.sources.iter().map(|source| (source.state_at(scene.now), source)).collect();
@@ -28,13 +32,17 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot)
             SourceState::Stale => Role::Stale,
             SourceState::Failing => Role::Down,
         };
-        let spans = vec![
+        let mut spans = vec![
             cell(state.word(), 7, theme.style(role)),
             number(&words::age_of(source.success, scene.now), 6, theme.style(Role::Dim)),
             cell(&source.name, 18, theme.style(Role::Text)),
-            cell(&source.kind, 12, theme.style(Role::Dim)),
-            Span::styled(source.error.display().to_owned(), theme.style(role)),
         ];
+        // What is wrong is worth more than what kind it is.
+        let wide = usize::from(inside.width) > 34 + KIND_WIDTH + ERROR_MIN;
+        if wide || source.error.is_empty() {
+            spans.push(cell(&source.kind, KIND_WIDTH, theme.style(Role::Dim)));
+        }
+        spans.push(Span::styled(source.error.display().to_owned(), theme.style(role)));
         put(buffer, inside, row, Line::from(spans));
     }
 }

@@ -7,12 +7,17 @@
 
 use std::fmt::Write as _;
 
+use engine::record::sha256_hex;
 use engine::types::{Fence, Weights};
 
 use crate::io::router::weights::server_weights;
 
 /// The variable that the user's proof location returns.
 pub const GENERATION: &str = "$quarterdeck_generation";
+
+/// Hexadecimal digits of the SHA-256 that stand in a generation: 64 bits tell any two of our files
+/// apart, and fit a log line.
+const HASH_DIGITS: usize = 16;
 
 /// Generation of a file that a person started with; its content is not hashed.
 const START: &str = "start";
@@ -78,7 +83,8 @@ impl Conf {
         if self.start {
             return format!("{}:{START}", self.fence);
         }
-        format!("{}:{:016x}", self.fence, fnv1a(&self.print_body()))
+        let hash = sha256_hex(self.print_body().as_bytes());
+        format!("{}:{}", self.fence, &hash[..HASH_DIGITS])
     }
 
     #[must_use]
@@ -204,13 +210,6 @@ fn check_address(address: &str) -> Result<(), String> {
     let (host, port) = address.rsplit_once(':').ok_or_else(wrong)?;
     check_word("server", host, |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'))?;
     port.parse::<u16>().map(|_| ()).map_err(|_| wrong())
-}
-
-/// FNV-1a: tells one of our files from another, and from one edited by accident.
-fn fnv1a(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
 
 fn tokens(text: &str) -> Result<Vec<String>, String> {

@@ -1,0 +1,540 @@
+//! The engine's part in releases: what may start, what a move means, what is passed on.
+//!
+//! Decides whether a release is allowed. Never decides what a release does next: that is
+//! [`crate::release`]. Contract: one release in flight for each service; an operation that somebody
+//! else begins takes it back or ends it.
+
+use super::{Engine, Taken};
+use crate::command::{Command, Reply, Submission};
+use crate::ledger::Purpose;
+use crate::record::{
+    ArmCount, Event, Intent, Look, ReleaseKind, ReleaseResult, ReleaseStarted, ReleaseState,
+};
+use crate::release::{Facts, Move, Release};
+use crate::rollout::{Delta, Rollout};
+use crate::route::Operation;
+use crate::rule::{self, Values};
+use crate::schedule::Timer;
+use crate::settings::{Action, AfterCrash, Step};
+use crate::snapshot::JournalState;
+use crate::types::{
+    Actor, EffectId, Fence, Group, Now, Percent, PlanId, ServiceId, Severity, Untrusted,
+};
+use crate::{Effect, reading::TaskAnswer};
+
+/// Moves of one release in one turn; more is a loop, and the next turn goes on.
+const MOVES_MAX: usize = 64;
+
+/// Longest name of a version.
+const VERSION_BYTES_MAX: usize = 64;
+
+/// A person has this long for the question that a bare switch asks.
+const ASK_TIMEOUT: std::time::Duration = std::time::Duration::from_mins(30);
+
+impl Engine {
+    /// Goes on with a release as far as what is known allows.
+    pub(super) fn carry(&mut self, service: ServiceId, now: Now, effects: &mut Vec<Effect>) {
+        for _ in 0..MOVES_MAX {
+            let Some(mut release) = self.releases[service.index()].take() else { return };
+            let next = release.next(&self.facts(service, now));
+            self.releases[service.index()] = Some(release);
+            self.dirty.services = true;
+            let Some(next) = next else { return };
+            self.make(service, next, now, effects);
+        }
+        self.schedule.set(Timer::Release(service), now.mono);
+    }
+
+    fn facts(&self, service: ServiceId, now: Now) -> Facts<'_> {
+        let settings = self.settings.service(service);
+        let own = settings.probes.iter().map(|&id| {
+            let probe = self.probes[id.index()].view(self.settings.probe(id));
+            let status = probe.status_at(now);
+            (probe.name, status, probe.observed)
+        });
+        Facts {
+            now,
+            route: &self.routes[service.index()],
+            probes: own.collect(),
+            maintenance: settings.maintenance,
+        }
+    }
+
+    fn make(&mut self, service: ServiceId, next: Move, now: Now, effects: &mut Vec<Effect>) {
+        match next {
+            Move::Record { event, first } => {
+                let purpose = if first { Purpose::Release(service) } else { Purpose::Note };
+                let exposes = matches!(event, Event::ReleaseStarted(_) | Event::StepStarted { .. });
+                let actor = match &self.releases[service.index()] {
+                    Some(release) if release.is_opening() => release.actor.clone(),
+                    Some(_) | None => Actor::engine(),
+                };
+                let id = self.id();
+                effects.push(self.ledger.append(id, now, actor, event, purpose, !exposes));
+            }
+            Move::Split { to, verb } => {
+                let answer = self.split_for(service, to, verb, now, effects);
+                self.told(service, |release| release.split_began(answer));
+            }
+            Move::RollBack { sentence } => {
+                let fence = self.roll_back(service, &sentence, now, effects);
+                self.told(service, |release| release.split_began(Ok(fence)));
+            }
+            Move::Task { task, budget } => {
+                let id = self.id();
+                let group = self.routes[service.index()].stable.other();
+                let name = self.settings.service(service).name.clone();
+                let Some(release) = &mut self.releases[service.index()] else { return };
+                release.task_began(id);
+                let context = release.context(group.word(), &name);
+                effects.push(Effect::Task { id, task, context, budget });
+            }
+            Move::Wake(at) => self.schedule.set(Timer::Release(service), at),
+            Move::Page { summary } => {
+                let key = self.release_key(service);
+                let name =
+                    format!("{}: the release needs a person", self.settings.service(service).name);
+                self.dirty.incidents = true;
+                if let Some(event) =
+                    self.board.raise(&key, Severity::Critical, &name, &summary, now)
+                {
+                    self.note(event, now, effects);
+                }
+            }
+        }
+    }
+
+    fn told(&mut self, service: ServiceId, tell: impl FnOnce(&mut Release)) {
+        if let Some(release) = &mut self.releases[service.index()] {
+            tell(release);
+        }
+    }
+
+    fn release_key(&self, service: ServiceId) -> String {
+        format!("{}/{}/release", crate::incident::OWN, self.settings.service(service).name)
+    }
+
+    /// What was raised about a release is over when it goes on or ends.
+    fn settle_page(&mut self, service: ServiceId, now: Now, effects: &mut Vec<Effect>) {
+        let key = self.release_key(service);
+        if let Some(event) = self.board.resolve_at(&key, now) {
+            self.dirty.incidents = true;
+            self.note(event, now, effects);
+        }
+    }
+
+    /// A split that a release wants; why not, where it would raise exposure blindly.
+    fn split_for(
+        &mut self,
+        service: ServiceId,
+        to: Percent,
+        verb: &str,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Fence, String> {
+        let route = &self.routes[service.index()];
+        let toward_safety = to == Percent::ZERO
+            || route.exposure().is_some_and(|exposure| f64::from(to.get()) <= exposure);
+        if !toward_safety {
+            let unreadable = route.unreadable(&self.settings);
+            if !unreadable.is_empty() {
+                return Err(format!("{} cannot be read", unreadable.join(", ")));
+            }
+            if let JournalState::Spooling { why } | JournalState::Lost { why } = &self.ledger.state
+            {
+                return Err(format!("the journal cannot be written: {why}"));
+            }
+        }
+        let Some(release) = &self.releases[service.index()] else {
+            return Err("there is no release".to_owned());
+        };
+        let (actor, reason) = (release.actor.clone(), release.reason());
+        Ok(self.begin(service, to, verb, actor, &reason, toward_safety, now, effects))
+    }
+
+    /// All traffic to stable by the engine itself; joins a rollback that is in flight.
+    pub(super) fn roll_back(
+        &mut self,
+        service: ServiceId,
+        sentence: &str,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Fence {
+        let route = &self.routes[service.index()];
+        let running = route.operation().filter(|operation| operation.in_flight());
+        if let Some(running) = running
+            && running.to == Percent::ZERO
+        {
+            return running.fence;
+        }
+        let (to, reason) = (Percent::ZERO, Untrusted::new(sentence));
+        self.begin(service, to, "rollback", Actor::engine(), &reason, true, now, effects)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "an operation has that many facts")]
+    fn begin(
+        &mut self,
+        service: ServiceId,
+        to: Percent,
+        verb: &str,
+        actor: Actor,
+        reason: &Untrusted,
+        safety: bool,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Fence {
+        self.fence.0 += 1;
+        let fence = self.fence;
+        let route = &self.routes[service.index()];
+        let intent = Intent {
+            fence,
+            // Nobody submitted it; the name is its own and never comes again.
+            submission: format!("engine-{fence}"),
+            service: self.settings.service(service).name.clone(),
+            verb: verb.to_owned(),
+            stable: route.stable,
+            from: route.set,
+            to,
+            reason: reason.clone(),
+            seen: Untrusted::default(),
+            routers: Vec::new(),
+        };
+        let operation = Operation::new(fence, intent, actor, safety, now).unasked();
+        self.with_route(service, now, effects, |route, ctx| route.begin(operation, ctx));
+        fence
+    }
+
+    // News.
+
+    /// The record that a release waits for.
+    pub(super) fn release_recorded(
+        &mut self,
+        service: ServiceId,
+        failure: Option<&str>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(release) = &mut self.releases[service.index()] else { return };
+        let opening = release.is_opening();
+        release.recorded(failure, now);
+        let (submission, result) = (release.facts.submission.clone(), release.result);
+        let deployed = release.facts.kind == ReleaseKind::Deploy;
+        if opening {
+            let reply = match failure {
+                None => Reply::Accepted { submission, fence: None },
+                Some(why) => {
+                    let why = format!("the journal cannot be written, nothing was done: {why}");
+                    Reply::Refused { submission, why: Untrusted::new(&why) }
+                }
+            };
+            self.keep(reply.clone());
+            effects.push(Effect::Answer(reply));
+        }
+        if deployed && result == Some(ReleaseResult::Good) {
+            self.routes[service.index()].finalise();
+        }
+        if result.is_some_and(|result| result != ReleaseResult::Failed) {
+            self.settle_page(service, now, effects);
+        }
+        self.touched.insert(service);
+    }
+
+    pub(super) fn task_ended(&mut self, id: EffectId, answer: TaskAnswer, now: Now) {
+        for (place, release) in (0..).zip(&mut self.releases) {
+            let Some(release) = release else { continue };
+            if release.runs(id) {
+                release.task_ended(answer, now);
+                self.touched.insert(ServiceId(place));
+                return;
+            }
+        }
+    }
+
+    /// What both groups did since the last reading of the counters.
+    pub(super) fn counted(
+        &mut self,
+        service: ServiceId,
+        delta: [Option<ArmCount>; 2],
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let stable = self.routes[service.index()].stable;
+        let values = self.values(service, now);
+        let [a, b] = delta;
+        let (stable, canary) = match stable {
+            Group::A => (a, b),
+            Group::B => (b, a),
+        };
+        let Some(release) = &mut self.releases[service.index()] else { return };
+        if !release.watches() {
+            return;
+        }
+        let id = release.facts.release;
+        let Some(rollout) = &mut release.rollout else { return };
+        if !rollout.observe(Delta { stable, canary }, now) {
+            return;
+        }
+        let delta = rollout.take();
+        rollout.look(&delta, values, now);
+        let look = Look {
+            release: id,
+            service: self.settings.service(service).name.clone(),
+            place: u32::try_from(rollout.place()).unwrap_or(u32::MAX),
+            stable: delta.stable,
+            canary: delta.canary,
+            verdict: rollout.word().to_owned(),
+            sentence: Untrusted::new(rollout.sentence()),
+        };
+        self.note(Event::Look(look), now, effects);
+        self.touched.insert(service);
+    }
+
+    /// The figures that rules may name, as fresh as they are, without a baseline.
+    pub(super) fn values(&self, service: ServiceId, now: Now) -> Values {
+        let settings = self.settings.service(service);
+        let route = &self.routes[service.index()];
+        match (&self.signals[service.index()], &settings.signals) {
+            (Some(signals), Some(own)) => {
+                let (view, traffic) = signals.view(own, route.stable);
+                rule::fresh(&view, traffic, None, now)
+            }
+            (Some(_) | None, Some(_) | None) => Values::new(),
+        }
+    }
+
+    // Commands.
+
+    pub(super) fn deploy(
+        &mut self,
+        submission: &Submission,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Taken, String> {
+        let (name, version, plan, hotfix) = match &submission.command {
+            Command::Deploy { service, version, hotfix, .. } => (service, version, None, *hotfix),
+            Command::Run { plan, service, version, .. } => (service, version, Some(plan), false),
+            other => return Err(format!("{} starts no release", other.verb())),
+        };
+        let service = self.known(name)?;
+        let settings = self.settings.service(service).clone();
+        check_version(version, plan.is_some())?;
+        let kind = if plan.is_some() { ReleaseKind::Plan } else { ReleaseKind::Deploy };
+        let plan = match plan {
+            Some(plan) => Some(self.plan_named(plan, service)?),
+            None => settings.deploy,
+        };
+        if let Some(other) = self.releases[service.index()].as_ref().filter(|r| r.in_flight()) {
+            let (id, state) = (other.facts.release, other.state.word());
+            return Err(format!("r{id} of {name} is {state}: it must end first"));
+        }
+        if kind == ReleaseKind::Deploy {
+            self.may_deploy(service, submission)?;
+            if hotfix && settings.canary.as_ref().is_none_or(|canary| canary.objective.is_none()) {
+                return Err(format!(
+                    "a hotfix is held against `objective.error_rate`, which {name} does not have"
+                ));
+            }
+        }
+        let steps = self.steps(service, plan, kind);
+        if steps.is_empty() {
+            return Err(format!("{name} has nothing to do: the plan has no steps"));
+        }
+        self.last_release += 1;
+        let baseline = rule::baseline(&self.values(service, now));
+        let facts = ReleaseStarted {
+            release: self.last_release,
+            submission: submission.id.clone(),
+            service: name.clone(),
+            version: version.clone(),
+            plan: self.plan_name(plan),
+            kind,
+            hotfix,
+            stable: self.routes[service.index()].stable,
+            steps: steps.iter().map(|step| step.name.clone()).collect(),
+            baseline: baseline
+                .iter()
+                .map(|(key, value)| (key.clone(), value.to_string()))
+                .collect(),
+            reason: submission.command.reason().cloned().unwrap_or_default(),
+            seen: submission.seen.clone(),
+        };
+        let rollout = self.rollout(service, &facts);
+        let event = Event::ReleaseStarted(facts.clone());
+        let release = Release::new(service, facts, steps, submission.actor.clone(), rollout, now);
+        self.releases[service.index()] = Some(release);
+        self.make(service, Move::Record { event, first: true }, now, effects);
+        self.dirty.services = true;
+        Ok(Taken::Waits)
+    }
+
+    fn may_deploy(&self, service: ServiceId, submission: &Submission) -> Result<(), String> {
+        let route = &self.routes[service.index()];
+        if !route.has_routers() {
+            let name = &self.settings.service(service).name;
+            return Err(format!("{name} has no router: there is nothing to release with"));
+        }
+        if let Some(running) = route.operation().filter(|operation| operation.in_flight()) {
+            return Err(format!("#{} {} is in flight", running.fence, running.verb));
+        }
+        self.check_expected(service, submission.expected.as_ref())?;
+        let unreadable = route.unreadable(&self.settings);
+        if !unreadable.is_empty() {
+            return Err(format!("{} cannot be read", unreadable.join(", ")));
+        }
+        if let JournalState::Spooling { why } | JournalState::Lost { why } = &self.ledger.state {
+            return Err(format!("the journal cannot be written: {why}"));
+        }
+        match route.exposure() {
+            Some(exposure) if exposure > 0.0 => Err(format!(
+                "the canary has {exposure:.0} % of the traffic already: roll back or promote first"
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn plan_named(&self, plan: &str, service: ServiceId) -> Result<PlanId, String> {
+        let place = self.settings.plans.iter().position(|own| own.name == plan);
+        let Some(place) = place else {
+            let names: Vec<&str> =
+                self.settings.plans.iter().map(|plan| plan.name.as_str()).collect();
+            return Err(format!("no plan {plan}; there are {}", names.join(", ")));
+        };
+        if self.settings.plans[place].service.is_some_and(|own| own != service) {
+            return Err(format!("plan {plan} belongs to another service"));
+        }
+        Ok(PlanId(u32::try_from(place).expect("the number of plans is bounded by config")))
+    }
+
+    fn plan_name(&self, plan: Option<PlanId>) -> String {
+        plan.map_or_else(|| "default".to_owned(), |plan| self.settings.plan(plan).name.clone())
+    }
+
+    /// The steps of a plan; a deploy is given its canary or switch, and its bake.
+    pub(super) fn steps(
+        &self,
+        service: ServiceId,
+        plan: Option<PlanId>,
+        kind: ReleaseKind,
+    ) -> Vec<Step> {
+        let mut steps = plan.map(|plan| self.settings.plan(plan).steps.clone()).unwrap_or_default();
+        if kind == ReleaseKind::Plan {
+            return steps;
+        }
+        let step = |name: &str, action, timeout| Step {
+            name: name.to_owned(),
+            action,
+            timeout,
+            verify: None,
+            undo: None,
+            after_crash: AfterCrash::Repeat,
+        };
+        let canary = self.settings.service(service).canary.as_ref();
+        let moves = |step: &Step| matches!(step.action, Action::Canary | Action::Switch);
+        if !steps.iter().any(moves) {
+            if canary.is_some() {
+                steps.push(step("canary", Action::Canary, ASK_TIMEOUT));
+            } else {
+                let question = "give all traffic to the new version?".to_owned();
+                let ask = Action::Ask { question, default: None };
+                steps.push(step("ask", ask, ASK_TIMEOUT));
+                steps.push(step("switch", Action::Switch, ASK_TIMEOUT));
+            }
+        }
+        if let Some(canary) = canary.filter(|canary| !canary.bake.is_zero()) {
+            let wait = Action::Wait { span: canary.bake, watch: true };
+            steps.push(step("bake", wait, canary.bake * 2));
+        }
+        steps
+    }
+
+    pub(super) fn rollout(&self, service: ServiceId, facts: &ReleaseStarted) -> Option<Rollout> {
+        let settings = self.settings.service(service);
+        let canary = settings.canary.clone()?;
+        let signals = settings.signals.as_ref();
+        let slow = signals.is_some_and(|signals| signals.slow_above.is_some());
+        let interval = signals.map_or(canary.every, |signals| signals.interval);
+        let baseline = rule::read(&facts.baseline);
+        Some(Rollout::new(canary, facts.hotfix, slow, baseline, interval))
+    }
+
+    /// Pause, resume, reply, or promote a release.
+    pub(super) fn steer(
+        &mut self,
+        submission: &Submission,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Taken, String> {
+        let name = submission.command.service().unwrap_or_default();
+        let service = self.known(name)?;
+        let reason = submission.command.reason().cloned().unwrap_or_default();
+        if !matches!(submission.command, Command::Pause { .. }) {
+            self.check_expected(service, submission.expected.as_ref())?;
+        }
+        let release = self.releases[service.index()].as_mut().filter(|r| r.in_flight());
+        let Some(release) = release else {
+            return Err(format!("no release of {name} is in flight"));
+        };
+        let why = format!("{} by {}: {reason}", submission.command.verb(), submission.actor.user);
+        match &submission.command {
+            Command::Pause { .. } => release.pause(&why)?,
+            Command::Resume { .. } => release.resume(&why, now)?,
+            Command::Promote { .. } => release.promote(&why)?,
+            Command::Reply { yes, .. } => release.reply(*yes, &reason)?,
+            other => return Err(format!("{} steers no release", other.verb())),
+        }
+        self.settle_page(service, now, effects);
+        self.touched.insert(service);
+        Ok(Taken::Accepted(None))
+    }
+
+    /// Somebody began an operation of their own: a release in flight ends with it.
+    pub(super) fn preempt(&mut self, service: ServiceId, abort: bool, fence: Fence, why: &str) {
+        if let Some(release) = &mut self.releases[service.index()] {
+            release.preempt(abort, fence, why);
+            self.touched.insert(service);
+        }
+    }
+
+    /// A release that the journal shows as open.
+    pub(super) fn reopen_release(
+        &mut self,
+        service: ServiceId,
+        open: crate::recovery::OpenRelease,
+        now: Now,
+    ) {
+        let plan = match open.facts.kind {
+            ReleaseKind::Deploy => self.settings.service(service).deploy,
+            ReleaseKind::Plan => self.plan_named(&open.facts.plan, service).ok(),
+        };
+        let steps = self.steps(service, plan, open.facts.kind);
+        let rollout = self.rollout(service, &open.facts);
+        let name = open.facts.service.clone();
+        let id = open.facts.release;
+        let release = Release::recovered(service, open, steps, rollout, now);
+        let sentence = match release.state {
+            ReleaseState::WalkingBack => "it goes on to be taken back",
+            ReleaseState::Running => "it goes on, but raises nothing until you resume it",
+            ReleaseState::Paused | ReleaseState::Held => "it waits for you",
+            ReleaseState::Asking | ReleaseState::Ended => "see its panel",
+        };
+        let text = format!("{name}: release r{id} was open at a restart: {sentence}");
+        self.banners.push(Untrusted::new(&text));
+        self.releases[service.index()] = Some(release);
+        self.touched.insert(service);
+    }
+}
+
+/// A version stands in argument lists and addresses: no option, no path, no blank.
+fn check_version(version: &str, may_be_empty: bool) -> Result<(), String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '+' | '-');
+    let starts_well = version.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
+    if (version.is_empty() && may_be_empty)
+        || (starts_well && version.len() <= VERSION_BYTES_MAX && version.chars().all(plain))
+    {
+        return Ok(());
+    }
+    Err(format!(
+        "a version is 1 to {VERSION_BYTES_MAX} letters, digits, . _ + or -, and begins with a \
+         letter or digit"
+    ))
+}

@@ -1,0 +1,133 @@
+//! What the journal says is wanted, by the records that it holds.
+
+use super::*;
+use crate::record::Outcome;
+
+const SERVICE: &str = "web";
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(seconds)
+}
+
+fn percent(value: u8) -> Percent {
+    Percent::new(value).expect("a percent")
+}
+
+fn intent(fence: u64, verb: &str, from: u8, to: u8) -> Event {
+    Event::Intent(Intent {
+        fence: Fence(fence),
+        submission: format!("s{fence}"),
+        service: SERVICE.to_owned(),
+        verb: verb.to_owned(),
+        stable: Group::A,
+        from: Some(percent(from)),
+        to: percent(to),
+        reason: Untrusted::default(),
+        seen: Untrusted::default(),
+        routers: vec!["edge".to_owned()],
+    })
+}
+
+fn outcome(fence: u64, result: OperationResult) -> Event {
+    Event::Outcome(Outcome {
+        fence: Fence(fence),
+        service: SERVICE.to_owned(),
+        result,
+        sentence: Untrusted::new("said"),
+        routers: Vec::new(),
+    })
+}
+
+fn interrupted(fence: u64) -> Event {
+    Event::Interrupted {
+        fence: Fence(fence),
+        service: SERVICE.to_owned(),
+        sentence: Untrusted::new("asks"),
+    }
+}
+
+fn folded(events: &[Event]) -> Fold {
+    let entries: Vec<Entry> = (0..)
+        .zip(events)
+        .map(|(place, event)| Entry {
+            id: format!("e{place}"),
+            at: at(place),
+            actor: Actor::engine(),
+            event: event.clone(),
+        })
+        .collect();
+    fold(&entries)
+}
+
+/// Set, the fence of the open operation, fence and result of the one that ended.
+type Expected = (Option<u8>, Option<u64>, Option<(u64, OperationResult)>);
+
+fn check(events: &[Event], expected: Expected) {
+    let fold = folded(events);
+    let service = fold.services.get(SERVICE).cloned().unwrap_or_default();
+    let seen = (
+        service.set.map(Percent::get),
+        service.open.map(|(intent, ..)| intent.fence.0),
+        service.ended.map(|ended| (ended.intent.fence.0, ended.result)),
+    );
+    assert_eq!(seen, expected, "{events:?}");
+}
+
+#[test]
+fn records_say_what_is_set_open_and_ended() {
+    use OperationResult::{Partial, Refused, Superseded, Unknown, Verified};
+    let split = || intent(1, "split", 0, 25);
+    let rollback = || intent(2, "rollback", 25, 0);
+    check(&[], (None, None, None));
+    check(&[split()], (Some(25), Some(1), None));
+    check(&[split(), outcome(1, Verified)], (Some(25), None, Some((1, Verified))));
+    // All routers refused: what was set before is set still.
+    check(&[split(), outcome(1, Refused)], (Some(0), None, Some((1, Refused))));
+    check(&[split(), outcome(1, Partial)], (Some(25), None, Some((1, Partial))));
+    // Proven after its first verdict.
+    let late = [split(), outcome(1, Unknown), outcome(1, Verified)];
+    check(&late, (Some(25), None, Some((1, Verified))));
+    // The rollback that superseded stays open, whatever is said about the older one.
+    check(&[split(), rollback()], (Some(0), Some(2), None));
+    check(&[split(), rollback(), outcome(1, Superseded)], (Some(0), Some(2), None));
+    check(&[split(), rollback(), outcome(1, Refused)], (Some(0), Some(2), None));
+    // What a restart interrupted is wanted no more until someone asks.
+    check(&[split(), interrupted(1)], (None, None, Some((1, Unknown))));
+    check(&[split(), rollback(), interrupted(1)], (Some(0), Some(2), None));
+    // A result without its intent says nothing.
+    check(&[outcome(7, Verified)], (None, None, None));
+    check(&[interrupted(7)], (None, None, None));
+}
+
+#[test]
+fn the_fence_is_the_highest_and_a_rollback_is_remembered() {
+    let fold = folded(&[intent(5, "split", 0, 10), intent(6, "rollback", 10, 0)]);
+    assert_eq!(fold.fence, Fence(6));
+    assert_eq!(fold.services[SERVICE].fence, Fence(6));
+    assert_eq!(fold.services[SERVICE].rolled_back, Some(at(1)));
+    let fold = folded(&[intent(5, "abort", 10, 0)]);
+    assert_eq!(fold.services[SERVICE].rolled_back, None, "an abort starts no hold");
+}
+
+#[test]
+fn the_newest_submissions_are_remembered_up_to_a_limit() {
+    let count = u64::try_from(SUBMISSIONS_MAX).expect("a small limit") + 10;
+    let events: Vec<Event> = (1..=count).map(|fence| intent(fence, "split", 0, 1)).collect();
+    let fold = folded(&events);
+    assert_eq!(fold.submissions.len(), SUBMISSIONS_MAX);
+    assert_eq!(fold.submissions[0], ("s11".to_owned(), Some(Fence(11))));
+    assert_eq!(fold.submissions.last(), Some(&(format!("s{count}"), Some(Fence(count)))));
+}
+
+#[test]
+fn the_configuration_is_the_one_of_the_last_start() {
+    let started = |hash: &str| Event::Started { version: "1".into(), config_hash: hash.into() };
+    let changed = |hash: &str| Event::ConfigChanged { config_hash: hash.into() };
+    let check = |events: &[Event], expected: Option<&str>| {
+        assert_eq!(folded(events).config_hash.as_deref(), expected, "{events:?}");
+    };
+    check(&[], None);
+    check(&[started("a")], Some("a"));
+    check(&[started("a"), changed("b"), started("b")], Some("b"));
+    check(&[started("a"), started("c")], Some("c"));
+}

@@ -1,0 +1,961 @@
+//! A release of one service: the steps of a plan, one after the other, and the way back.
+//!
+//! Decides which step is next and what it needs. Never touches anything: it says one [`Move`] at a
+//! time, and is told what became of it. Contract, level-triggered: [`Release::next`] looks at what
+//! is known now, so asking it again does nothing twice. No step with an effect begins before its
+//! record is durable; a failed deploy takes traffic to stable first and then its steps back.
+
+mod view;
+
+use std::time::Duration;
+
+use crate::reading::{TaskAnswer, TaskContext};
+use crate::record::{
+    Event, OperationResult, ReleaseKind, ReleaseResult, ReleaseStarted, ReleaseState, StepResult,
+};
+use crate::recovery::OpenRelease;
+use crate::rollout::{Delta, Next, Rollout};
+use crate::route::Route;
+use crate::settings::{Action, AfterCrash, Step};
+use crate::snapshot::StepState;
+use crate::types::{
+    Actor, EffectId, Fence, Now, Percent, ServiceId, Status, TaskId, Time, Untrusted,
+};
+
+/// What takes a step back gets this long, whatever the step itself had.
+const UNDO_BUDGET: Duration = Duration::from_mins(5);
+
+/// Lines of a task's output that a step keeps are bounded by the adapter; this bounds a sentence.
+const SENTENCE_CHARS_MAX: usize = 600;
+
+/// The next thing to do for a release.
+#[derive(Clone, Debug)]
+pub enum Move {
+    /// Write it down. `first`: nothing goes on before it is durable.
+    Record {
+        event: Event,
+        first: bool,
+    },
+    /// Set the split, as an operation of the route.
+    Split {
+        to: Percent,
+        verb: &'static str,
+    },
+    /// All traffic to stable, at once.
+    RollBack {
+        sentence: String,
+    },
+    Task {
+        task: TaskId,
+        budget: Duration,
+    },
+    /// Look again then.
+    Wake(Time),
+    /// People must know.
+    Page {
+        summary: String,
+    },
+}
+
+/// What a release may know about the world.
+pub struct Facts<'a> {
+    pub now: Now,
+    pub route: &'a Route,
+    /// The service's probes: name, status now, last answer.
+    pub probes: Vec<(String, Status, Option<Now>)>,
+    pub maintenance: Option<[TaskId; 2]>,
+}
+
+/// What the current step waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doing {
+    /// The release's own start is being recorded.
+    Opening,
+    /// The step has not begun.
+    Idle,
+    /// Its start is being recorded.
+    Recording,
+    /// It has begun; its action decides.
+    Acting,
+    Asked(Purpose),
+    Running(EffectId, Purpose),
+    /// An operation of the route is asked for, then in flight.
+    Splitting(Option<Fence>),
+    /// The end is being recorded.
+    Closing,
+}
+
+/// What a task is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Act,
+    Verify,
+    /// After a restart: is it done already? If not, it is done again.
+    Recheck,
+    Undo(usize),
+}
+
+#[derive(Clone, Debug)]
+struct Mark {
+    state: StepState,
+    started: Option<Now>,
+    ended: Option<Now>,
+    detail: Untrusted,
+}
+
+impl Mark {
+    fn waiting() -> Mark {
+        Mark { state: StepState::Waiting, started: None, ended: None, detail: Untrusted::default() }
+    }
+}
+
+/// The way back, and the end.
+#[derive(Clone, Debug)]
+struct Back {
+    /// How it ends once everything is taken back.
+    ending: ReleaseResult,
+    /// Steps are taken back on the way out.
+    undoes: bool,
+    /// Traffic was taken to stable, or never left it.
+    traffic_done: bool,
+    /// Something could not be taken back.
+    stuck: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Release {
+    pub service: ServiceId,
+    pub facts: ReleaseStarted,
+    pub actor: Actor,
+    pub started: Now,
+    pub state: ReleaseState,
+    pub result: Option<ReleaseResult>,
+    ended: Option<Now>,
+    steps: Vec<Step>,
+    marks: Vec<Mark>,
+    place: usize,
+    doing: Doing,
+    pub rollout: Option<Rollout>,
+    /// A restart came in between: a person says go before exposure rises again.
+    restarted: bool,
+    /// The plan in the configuration is not the one that was started.
+    changed: bool,
+    answered: Option<bool>,
+    back: Back,
+    sentence: String,
+    woken: Option<Time>,
+    /// Records that are not waited for.
+    notes: Vec<Move>,
+}
+
+impl Release {
+    #[must_use]
+    pub fn new(
+        service: ServiceId,
+        facts: ReleaseStarted,
+        steps: Vec<Step>,
+        actor: Actor,
+        rollout: Option<Rollout>,
+        now: Now,
+    ) -> Release {
+        Release {
+            service,
+            marks: vec![Mark::waiting(); steps.len()],
+            facts,
+            actor,
+            started: now,
+            state: ReleaseState::Running,
+            result: None,
+            ended: None,
+            steps,
+            place: 0,
+            doing: Doing::Opening,
+            rollout,
+            restarted: false,
+            changed: false,
+            answered: None,
+            back: Back {
+                ending: ReleaseResult::RolledBack,
+                undoes: true,
+                traffic_done: false,
+                stuck: false,
+            },
+            sentence: "its start is being recorded".to_owned(),
+            woken: None,
+            notes: Vec::new(),
+        }
+    }
+
+    /// One that a restart found open. What was going on is done again, checked or asked for, by
+    /// its step's own rule; exposure is not raised before a person says so.
+    #[must_use]
+    pub fn recovered(
+        service: ServiceId,
+        open: OpenRelease,
+        mut steps: Vec<Step>,
+        rollout: Option<Rollout>,
+        now: Now,
+    ) -> Release {
+        let OpenRelease { facts, actor, at, place, marks, state, why, back, canary_place, looks } =
+            open;
+        let changed = !steps.iter().map(|step| &step.name).eq(&facts.steps);
+        if changed {
+            steps = facts.steps.iter().map(|name| Step::lost(name)).collect();
+        }
+        let since = (now.wall - at).to_std().unwrap_or_default();
+        let started = Now { mono: now.mono - since, wall: at };
+        let mut release = Release::new(service, facts, steps, actor, rollout, started);
+        release.doing = Doing::Idle;
+        release.place = place.min(release.steps.len());
+        release.restarted = true;
+        release.changed = changed;
+        for (mark, (state, detail)) in release.marks.iter_mut().zip(marks) {
+            mark.state = state;
+            mark.detail = detail;
+        }
+        if let Some(rollout) = &mut release.rollout {
+            for look in looks {
+                rollout.replay(&Delta { stable: look.stable, canary: look.canary });
+            }
+            rollout.enter(canary_place);
+        }
+        if let Some((ending, undoes)) = back {
+            release.back = Back { ending, undoes, ..release.back };
+        }
+        release.state = state;
+        release.sentence = why;
+        match state {
+            ReleaseState::WalkingBack => release.doing = Doing::Acting,
+            ReleaseState::Asking => release.state = ReleaseState::Running,
+            ReleaseState::Running
+            | ReleaseState::Paused
+            | ReleaseState::Held
+            | ReleaseState::Ended => {}
+        }
+        release.take_up();
+        release
+    }
+
+    /// The step that was under way at a restart.
+    fn take_up(&mut self) {
+        if self.changed && self.state != ReleaseState::WalkingBack {
+            let why = "the plan changed since this release started: only abort is left";
+            return self.hold(why);
+        }
+        let Some(mark) = self.marks.get_mut(self.place) else { return };
+        if mark.state != StepState::Running || self.state == ReleaseState::WalkingBack {
+            return;
+        }
+        let Some(step) = self.steps.get(self.place) else { return };
+        let rule = match step.action {
+            Action::Task(_) | Action::Maintenance(_) => step.after_crash,
+            Action::Probe(_)
+            | Action::Split(_)
+            | Action::Canary
+            | Action::Switch
+            | Action::Wait { .. }
+            | Action::Ask { .. }
+            | Action::Note(_) => AfterCrash::Repeat,
+        };
+        let name = step.name.clone();
+        match rule {
+            AfterCrash::Repeat => *mark = Mark::waiting(),
+            AfterCrash::Check if step.verify.is_some() => {
+                self.doing = Doing::Asked(Purpose::Recheck);
+            }
+            AfterCrash::Check | AfterCrash::Ask => {
+                mark.state = StepState::Failed;
+                let detail = Untrusted::new("under way at a restart");
+                self.record_step(self.place, StepResult::Interrupted, detail);
+                self.hold(&format!(
+                    "{name} was under way at a restart: resume does it again, abort takes it back"
+                ));
+            }
+        }
+    }
+
+    #[must_use]
+    pub fn in_flight(&self) -> bool {
+        self.result.is_none()
+    }
+
+    #[must_use]
+    pub fn is_opening(&self) -> bool {
+        self.doing == Doing::Opening
+    }
+
+    /// What a command must have seen.
+    #[must_use]
+    pub fn expected(&self) -> (u64, u32) {
+        (self.facts.release, u32::try_from(self.place).unwrap_or(u32::MAX))
+    }
+
+    /// Why its splits are set, for the journal.
+    #[must_use]
+    pub fn reason(&self) -> Untrusted {
+        let version = &self.facts.version;
+        Untrusted::new(&format!("r{} {version}: {}", self.facts.release, self.sentence))
+    }
+
+    fn step(&self) -> Option<&Step> {
+        self.steps.get(self.place)
+    }
+
+    /// The canary or a bake is under way: looks count.
+    #[must_use]
+    pub fn watches(&self) -> bool {
+        let acting = matches!(self.doing, Doing::Acting | Doing::Splitting(_));
+        self.in_flight()
+            && self.state != ReleaseState::WalkingBack
+            && acting
+            && self.step().is_some_and(|step| {
+                matches!(step.action, Action::Canary | Action::Wait { watch: true, .. })
+            })
+    }
+
+    /// The step is the canary: to promote is to finish it now.
+    #[must_use]
+    pub fn in_canary(&self) -> bool {
+        self.in_flight() && self.step().is_some_and(|step| step.action == Action::Canary)
+    }
+
+    #[must_use]
+    pub fn context(&self, group: &str, service: &str) -> TaskContext {
+        TaskContext {
+            service: service.to_owned(),
+            version: self.facts.version.clone(),
+            group: group.to_owned(),
+            reason: self.facts.reason.clone(),
+        }
+    }
+
+    // What it is told.
+
+    /// The record that was waited for is durable, or is not.
+    pub fn recorded(&mut self, failure: Option<&str>, now: Now) {
+        match (self.doing, failure) {
+            (Doing::Opening, None) => self.doing = Doing::Idle,
+            (Doing::Opening, Some(why)) => {
+                self.end(ReleaseResult::Failed, now);
+                self.sentence = format!("the journal cannot be written, nothing was done: {why}");
+            }
+            (Doing::Recording, None) => self.doing = Doing::Acting,
+            (Doing::Recording, Some(why)) => {
+                self.doing = Doing::Idle;
+                self.marks[self.place] = Mark::waiting();
+                self.hold(&format!("the journal cannot be written: {why}; resume tries again"));
+            }
+            // The end is the same with and without its record.
+            (Doing::Closing, _) => self.end(self.back.ending, now),
+            (
+                Doing::Idle
+                | Doing::Acting
+                | Doing::Asked(_)
+                | Doing::Running(..)
+                | Doing::Splitting(_),
+                _,
+            ) => {}
+        }
+    }
+
+    fn end(&mut self, result: ReleaseResult, now: Now) {
+        self.result = Some(result);
+        self.state = ReleaseState::Ended;
+        self.ended = Some(now);
+    }
+
+    /// The task that was asked for has this id.
+    pub fn task_began(&mut self, id: EffectId) {
+        if let Doing::Asked(purpose) = self.doing {
+            self.doing = Doing::Running(id, purpose);
+        }
+    }
+
+    /// Is this the task in flight?
+    #[must_use]
+    pub fn runs(&self, id: EffectId) -> bool {
+        matches!(self.doing, Doing::Running(own, _) if own == id)
+    }
+
+    /// The answer of the task in flight.
+    pub fn task_ended(&mut self, answer: TaskAnswer, now: Now) {
+        let Doing::Running(_, purpose) = self.doing else { return };
+        self.doing = Doing::Acting;
+        match purpose {
+            Purpose::Undo(place) => self.undone(place, answer, now),
+            Purpose::Act | Purpose::Verify | Purpose::Recheck
+                if self.state == ReleaseState::WalkingBack =>
+            {
+                // It ended on the way out: what it did is taken back like the rest.
+            }
+            Purpose::Act => match (answer, self.step().and_then(|step| step.verify)) {
+                (TaskAnswer::Passed { output }, None) => self.done(output, now),
+                (TaskAnswer::Passed { output }, Some(_)) => {
+                    self.marks[self.place].detail = output;
+                    self.doing = Doing::Asked(Purpose::Verify);
+                }
+                (TaskAnswer::Unknown { why }, Some(_)) => {
+                    self.marks[self.place].detail = why;
+                    self.doing = Doing::Asked(Purpose::Verify);
+                }
+                (TaskAnswer::Failed { output }, _) => self.fail(output.display(), now),
+                (TaskAnswer::Unknown { why }, None) => {
+                    self.fail(&format!("not known whether it happened: {why}"), now);
+                }
+            },
+            Purpose::Recheck => match answer {
+                TaskAnswer::Passed { output } => self.done(output, now),
+                TaskAnswer::Failed { .. } | TaskAnswer::Unknown { .. } => {}
+            },
+            Purpose::Verify => match answer {
+                TaskAnswer::Passed { output } => self.done(output, now),
+                TaskAnswer::Failed { output } => {
+                    self.fail(&format!("done, but not verified: {output}"), now);
+                }
+                TaskAnswer::Unknown { why } => self.fail(&format!("not verified: {why}"), now),
+            },
+        }
+    }
+
+    /// The operation that was asked for has this fence, or was refused.
+    pub fn split_began(&mut self, answer: Result<Fence, String>) {
+        match answer {
+            Ok(fence) => self.doing = Doing::Splitting(Some(fence)),
+            Err(why) if self.state == ReleaseState::WalkingBack => {
+                self.doing = Doing::Acting;
+                self.back.traffic_done = true;
+                self.back.stuck = true;
+                self.sentence = format!("{}; no rollback: {why}", self.sentence);
+            }
+            Err(why) => {
+                self.doing = Doing::Acting;
+                self.change(ReleaseState::Held, &format!("the split was refused: {why}"));
+            }
+        }
+    }
+
+    // What people say.
+
+    pub fn pause(&mut self, why: &str) -> Result<(), String> {
+        match self.state {
+            ReleaseState::Running | ReleaseState::Asking | ReleaseState::Held => {
+                self.change(ReleaseState::Paused, why);
+                Ok(())
+            }
+            ReleaseState::Paused | ReleaseState::WalkingBack | ReleaseState::Ended => {
+                Err(format!("the release is {}", self.state.word()))
+            }
+        }
+    }
+
+    pub fn resume(&mut self, why: &str, now: Now) -> Result<(), String> {
+        if !matches!(self.state, ReleaseState::Paused | ReleaseState::Held) {
+            return Err(format!("the release is {}", self.state.word()));
+        }
+        if self.changed {
+            return Err("its plan changed since it started: it can only be aborted".to_owned());
+        }
+        self.restarted = false;
+        if let Some(rollout) = self.rollout.as_mut().filter(|rollout| rollout.is_set()) {
+            rollout.resume(now);
+        }
+        if self.marks.get(self.place).is_some_and(|mark| mark.state == StepState::Failed) {
+            self.marks[self.place] = Mark::waiting();
+            self.doing = Doing::Idle;
+        }
+        self.change(ReleaseState::Running, why);
+        Ok(())
+    }
+
+    pub fn reply(&mut self, yes: bool, reason: &Untrusted) -> Result<(), String> {
+        if self.state != ReleaseState::Asking {
+            return Err("the release asks nothing".to_owned());
+        }
+        self.answered = Some(yes);
+        self.note(Event::Answered {
+            release: self.facts.release,
+            service: self.facts.service.clone(),
+            step: self.expected().1,
+            yes,
+            reason: reason.clone(),
+        });
+        Ok(())
+    }
+
+    /// Finish the canary now: its last step is next.
+    pub fn promote(&mut self, why: &str) -> Result<(), String> {
+        if !self.in_canary() || !matches!(self.doing, Doing::Acting) {
+            return Err("the release is not at its canary".to_owned());
+        }
+        self.restarted = false;
+        let Some(rollout) = &mut self.rollout else {
+            return Err("the release has no canary".to_owned());
+        };
+        if rollout.is_last() {
+            return Err("the canary has all the traffic already".to_owned());
+        }
+        rollout.enter(usize::MAX);
+        self.change(ReleaseState::Running, why);
+        Ok(())
+    }
+
+    /// Somebody took the traffic to stable by an operation of their own, which ends the release.
+    /// An abort takes the steps back, too; an emergency leaves all else as it is.
+    pub fn preempt(&mut self, abort: bool, fence: Fence, why: &str) {
+        if !self.in_flight() || self.state == ReleaseState::WalkingBack {
+            return;
+        }
+        self.back.ending = if abort { ReleaseResult::Aborted } else { ReleaseResult::RolledBack };
+        self.back.undoes = abort;
+        self.back.traffic_done = false;
+        if !matches!(self.doing, Doing::Running(..) | Doing::Opening) {
+            self.doing = Doing::Splitting(Some(fence));
+        }
+        self.change(ReleaseState::WalkingBack, why);
+    }
+
+    // What it decides.
+
+    fn note(&mut self, event: Event) {
+        self.notes.push(Move::Record { event, first: false });
+    }
+
+    fn change(&mut self, state: ReleaseState, why: &str) {
+        let why: String = why.chars().take(SENTENCE_CHARS_MAX).collect();
+        self.state = state;
+        self.woken = None;
+        self.note(Event::ReleaseChanged {
+            release: self.facts.release,
+            service: self.facts.service.clone(),
+            state,
+            why: Untrusted::new(&why),
+            back: (state == ReleaseState::WalkingBack)
+                .then_some((self.back.ending, self.back.undoes)),
+        });
+        self.sentence = why;
+    }
+
+    fn hold(&mut self, why: &str) {
+        if self.state != ReleaseState::Held {
+            self.notes.push(Move::Page { summary: why.to_owned() });
+            self.change(ReleaseState::Held, why);
+        }
+    }
+
+    fn record_step(&mut self, place: usize, result: StepResult, detail: Untrusted) {
+        self.note(Event::StepEnded {
+            release: self.facts.release,
+            service: self.facts.service.clone(),
+            step: u32::try_from(place).unwrap_or(u32::MAX),
+            result,
+            detail,
+        });
+    }
+
+    fn done(&mut self, detail: Untrusted, now: Now) {
+        let mark = &mut self.marks[self.place];
+        mark.state = StepState::Done;
+        mark.ended = Some(now);
+        if !detail.is_empty() {
+            mark.detail = detail;
+        }
+        let detail = mark.detail.clone();
+        self.record_step(self.place, StepResult::Done, detail);
+        self.place += 1;
+        self.answered = None;
+        self.woken = None;
+        self.doing = Doing::Idle;
+        if self.state == ReleaseState::Asking {
+            self.state = ReleaseState::Running;
+        }
+    }
+
+    fn fail(&mut self, why: &str, now: Now) {
+        let name = self.step().map(|step| step.name.clone()).unwrap_or_default();
+        let mark = &mut self.marks[self.place];
+        mark.state = StepState::Failed;
+        mark.ended = Some(now);
+        mark.detail = Untrusted::new(why);
+        let detail = mark.detail.clone();
+        self.record_step(self.place, StepResult::Failed, detail);
+        self.doing = Doing::Acting;
+        let why = format!("step {} ({name}) failed: {why}", self.place + 1);
+        match self.facts.kind {
+            ReleaseKind::Deploy => self.walk_back(&why),
+            // A plan is not rolled back: it may be the rollback itself.
+            ReleaseKind::Plan => self.hold(&format!("{why}; resume repeats it, abort ends it")),
+        }
+    }
+
+    fn walk_back(&mut self, why: &str) {
+        self.back.ending = ReleaseResult::RolledBack;
+        self.back.undoes = true;
+        self.change(ReleaseState::WalkingBack, why);
+    }
+
+    /// The next move; `None` when it waits. Ask again after each move and after each news.
+    pub fn next(&mut self, facts: &Facts) -> Option<Move> {
+        if !self.notes.is_empty() {
+            return Some(self.notes.remove(0));
+        }
+        match self.state {
+            ReleaseState::Ended => None,
+            ReleaseState::WalkingBack => self.back(facts),
+            ReleaseState::Running
+            | ReleaseState::Asking
+            | ReleaseState::Paused
+            | ReleaseState::Held => self.forward(facts),
+        }
+    }
+
+    fn forward(&mut self, facts: &Facts) -> Option<Move> {
+        match self.doing {
+            Doing::Opening
+            | Doing::Recording
+            | Doing::Running(..)
+            | Doing::Closing
+            | Doing::Splitting(None) => None,
+            Doing::Splitting(Some(fence)) => self.splitting(fence, facts),
+            Doing::Asked(purpose) => self.task(purpose, facts),
+            Doing::Idle if self.state != ReleaseState::Running => None,
+            Doing::Idle if self.place == self.steps.len() => {
+                self.doing = Doing::Closing;
+                self.back.ending = ReleaseResult::Good;
+                let sentence = match self.facts.kind {
+                    ReleaseKind::Deploy => "finalised: the arms change roles",
+                    ReleaseKind::Plan => "all steps are done",
+                };
+                sentence.clone_into(&mut self.sentence);
+                Some(self.closing(facts))
+            }
+            Doing::Idle => {
+                self.doing = Doing::Recording;
+                self.marks[self.place].state = StepState::Running;
+                self.marks[self.place].started = Some(facts.now);
+                let name = self.step().map(|step| step.name.clone()).unwrap_or_default();
+                self.sentence.clone_from(&name);
+                let event = Event::StepStarted {
+                    release: self.facts.release,
+                    service: self.facts.service.clone(),
+                    step: self.expected().1,
+                    name,
+                };
+                Some(Move::Record { event, first: true })
+            }
+            Doing::Acting => self.act(facts),
+        }
+    }
+
+    fn closing(&self, facts: &Facts) -> Move {
+        let finalised =
+            self.back.ending == ReleaseResult::Good && self.facts.kind == ReleaseKind::Deploy;
+        let stable = if finalised { facts.route.stable.other() } else { facts.route.stable };
+        let event = Event::ReleaseEnded {
+            release: self.facts.release,
+            service: self.facts.service.clone(),
+            version: self.facts.version.clone(),
+            result: self.back.ending,
+            stable,
+            sentence: Untrusted::new(&self.sentence),
+        };
+        Move::Record { event, first: true }
+    }
+
+    fn splitting(&mut self, fence: Fence, facts: &Facts) -> Option<Move> {
+        match facts.route.result_of(fence)? {
+            OperationResult::Verified => {
+                self.doing = Doing::Acting;
+                let canary = self.step().is_some_and(|step| step.action == Action::Canary);
+                let switched = self.step().is_some_and(|step| step.action == Action::Switch);
+                if let Some(rollout) = self.rollout.as_mut().filter(|_| switched) {
+                    // What follows a switch is watched like a canary with all the traffic.
+                    rollout.enter(usize::MAX);
+                    rollout.verified(facts.now);
+                }
+                let Some(rollout) = self.rollout.as_mut().filter(|_| canary) else {
+                    let text = format!("verified at {}", percent(facts.route.set));
+                    self.done(Untrusted::new(&text), facts.now);
+                    return self.next(facts);
+                };
+                rollout.verified(facts.now);
+                let (place, percent) = (rollout.place(), rollout.percent());
+                let event = Event::CanaryStep {
+                    release: self.facts.release,
+                    service: self.facts.service.clone(),
+                    place: u32::try_from(place).unwrap_or(u32::MAX),
+                    percent,
+                };
+                Some(Move::Record { event, first: false })
+            }
+            // Whoever superseded it says what becomes of the release.
+            OperationResult::Superseded => None,
+            result @ (OperationResult::Partial
+            | OperationResult::Unknown
+            | OperationResult::Refused) => {
+                self.doing = Doing::Acting;
+                let text = format!("the split ended {}", result.word());
+                self.fail(&text, facts.now);
+                self.next(facts)
+            }
+        }
+    }
+
+    fn task(&mut self, purpose: Purpose, facts: &Facts) -> Option<Move> {
+        let step = self.steps.get(match purpose {
+            Purpose::Act | Purpose::Verify | Purpose::Recheck => self.place,
+            Purpose::Undo(place) => place,
+        })?;
+        let page = |on: bool| facts.maintenance.map(|[up, down]| if on { up } else { down });
+        let task = match (purpose, &step.action) {
+            (Purpose::Verify | Purpose::Recheck, _) => step.verify,
+            (Purpose::Act, Action::Task(task)) => Some(*task),
+            (Purpose::Act, Action::Maintenance(on)) => page(*on),
+            (Purpose::Undo(_), Action::Maintenance(true)) => step.undo.or(page(false)),
+            (Purpose::Undo(_), _) => step.undo,
+            (Purpose::Act, _) => None,
+        };
+        let budget = match purpose {
+            Purpose::Act | Purpose::Verify | Purpose::Recheck => step.timeout,
+            Purpose::Undo(_) => UNDO_BUDGET,
+        };
+        if let Some(task) = task {
+            return Some(Move::Task { task, budget });
+        }
+        self.doing = Doing::Acting;
+        self.fail("the configuration names nothing to run for it", facts.now);
+        self.next(facts)
+    }
+
+    fn act(&mut self, facts: &Facts) -> Option<Move> {
+        let step = self.step()?;
+        let started = self.marks[self.place].started.unwrap_or(facts.now);
+        let deadline = started.mono + step.timeout;
+        let running = self.state == ReleaseState::Running;
+        match step.action.clone() {
+            Action::Canary => self.canary(facts),
+            Action::Ask { question, default } => self.ask(&question, default, deadline, facts),
+            Action::Wait { span, watch } => self.wait(started, span, watch, facts),
+            _ if !running => None,
+            Action::Task(_) | Action::Maintenance(_) => {
+                self.doing = Doing::Asked(Purpose::Act);
+                self.task(Purpose::Act, facts)
+            }
+            Action::Note(text) => {
+                self.done(Untrusted::new(&text), facts.now);
+                self.next(facts)
+            }
+            Action::Split(to) => self.split(to, "split", facts),
+            Action::Switch => self.split(Percent::FULL, "switch", facts),
+            Action::Probe(name) => {
+                let found = facts.probes.iter().find(|(own, ..)| *own == name);
+                let fresh = found.is_some_and(|(_, status, at)| {
+                    *status == Status::Up && at.is_some_and(|at| at.mono > started.mono)
+                });
+                if fresh {
+                    self.done(Untrusted::new(&format!("{name} is UP")), facts.now);
+                    return self.next(facts);
+                }
+                if facts.now.mono >= deadline {
+                    let status = found.map_or("unknown", |(_, status, _)| status.word());
+                    self.fail(&format!("{name} is {status} at the deadline"), facts.now);
+                    return self.next(facts);
+                }
+                self.wake(deadline)
+            }
+        }
+    }
+
+    fn wake(&mut self, at: Time) -> Option<Move> {
+        (self.woken != Some(at)).then(|| {
+            self.woken = Some(at);
+            Move::Wake(at)
+        })
+    }
+
+    fn split(&mut self, to: Percent, verb: &'static str, facts: &Facts) -> Option<Move> {
+        let up = facts.route.set.is_none_or(|set| to > set);
+        if up && self.restarted {
+            let why = "a restart came in between: resume raises exposure again";
+            self.change(ReleaseState::Paused, why);
+            return self.next(facts);
+        }
+        self.doing = Doing::Splitting(None);
+        self.sentence = format!("{verb} to {to}");
+        Some(Move::Split { to, verb })
+    }
+
+    fn canary(&mut self, facts: &Facts) -> Option<Move> {
+        let running = self.state == ReleaseState::Running;
+        let rollout = self.rollout.as_mut()?;
+        if !rollout.is_set() {
+            if !running {
+                return None;
+            }
+            let to = rollout.percent();
+            return self.split(to, "canary", facts);
+        }
+        match rollout.next(facts.now) {
+            Next::Fail(why) => {
+                self.fail(&why, facts.now);
+                self.next(facts)
+            }
+            Next::Hold(why) => {
+                if !running {
+                    return None;
+                }
+                self.hold(&why);
+                self.next(facts)
+            }
+            Next::Pass(why) if running => {
+                self.sentence.clone_from(&why);
+                if rollout.is_last() {
+                    self.done(Untrusted::new(&why), facts.now);
+                } else {
+                    let place = rollout.place() + 1;
+                    rollout.enter(place);
+                }
+                self.next(facts)
+            }
+            Next::Pass(_) | Next::Stay => {
+                let at = rollout.wakes(facts.now)?;
+                self.wake(at.mono)
+            }
+        }
+    }
+
+    fn wait(&mut self, started: Now, span: Duration, watch: bool, facts: &Facts) -> Option<Move> {
+        if watch {
+            let failed = self.rollout.as_ref().and_then(Rollout::failed).map(str::to_owned);
+            let mut down = facts.probes.iter().filter(|(_, status, _)| *status == Status::Down);
+            let down = down.next().map(|(probe, ..)| format!("{probe} is DOWN"));
+            if let Some(why) = failed.or(down) {
+                self.fail(&why, facts.now);
+                return self.next(facts);
+            }
+        }
+        if self.state != ReleaseState::Running {
+            return None;
+        }
+        let until = started.mono + span;
+        if facts.now.mono >= until {
+            let text = format!("{} s passed", span.as_secs());
+            self.done(Untrusted::new(&text), facts.now);
+            return self.next(facts);
+        }
+        self.wake(until)
+    }
+
+    fn ask(
+        &mut self,
+        question: &str,
+        default: Option<bool>,
+        deadline: Time,
+        facts: &Facts,
+    ) -> Option<Move> {
+        let late = facts.now.mono >= deadline;
+        let answer = self.answered.or(if late { default } else { None });
+        match answer {
+            Some(true) => {
+                self.done(Untrusted::new("yes"), facts.now);
+                self.next(facts)
+            }
+            Some(false) => {
+                self.fail("the answer was no", facts.now);
+                self.next(facts)
+            }
+            None if late => {
+                self.fail("nobody answered in time", facts.now);
+                self.next(facts)
+            }
+            None if self.state == ReleaseState::Running => {
+                self.change(ReleaseState::Asking, question);
+                self.next(facts)
+            }
+            None => self.wake(deadline),
+        }
+    }
+
+    // The way back.
+
+    fn back(&mut self, facts: &Facts) -> Option<Move> {
+        match self.doing {
+            Doing::Opening | Doing::Running(..) | Doing::Closing | Doing::Splitting(None) => None,
+            Doing::Asked(purpose) => self.task(purpose, facts),
+            Doing::Splitting(Some(fence)) => {
+                let result = facts.route.result_of(fence)?;
+                self.doing = Doing::Acting;
+                self.back.traffic_done = true;
+                if !matches!(result, OperationResult::Verified | OperationResult::Superseded) {
+                    self.back.stuck = true;
+                    let summary = format!("the rollback ended {}: look now", result.word());
+                    return Some(Move::Page { summary });
+                }
+                self.back(facts)
+            }
+            Doing::Idle | Doing::Recording | Doing::Acting => {
+                let routed = facts.route.has_routers();
+                let exposed = facts.route.set != Some(Percent::ZERO)
+                    || facts.route.exposure().is_none_or(|exposure| exposure > 0.0);
+                if !self.back.traffic_done && routed && exposed && self.moved_traffic() {
+                    self.doing = Doing::Splitting(None);
+                    return Some(Move::RollBack { sentence: self.sentence.clone() });
+                }
+                self.back.traffic_done = true;
+                self.take_back(facts)
+            }
+        }
+    }
+
+    /// Did any step so far give the canary traffic?
+    fn moved_traffic(&self) -> bool {
+        self.changed
+            || self.steps.iter().zip(&self.marks).any(|(step, mark)| {
+                mark.state != StepState::Waiting
+                    && matches!(step.action, Action::Canary | Action::Split(_) | Action::Switch)
+            })
+    }
+
+    fn take_back(&mut self, facts: &Facts) -> Option<Move> {
+        let place = (0..self.steps.len()).rev().find(|&place| {
+            let (step, mark) = (&self.steps[place], &self.marks[place]);
+            let reversible = step.undo.is_some() || step.action == Action::Maintenance(true);
+            let touched =
+                matches!(mark.state, StepState::Done | StepState::Failed | StepState::Running);
+            self.back.undoes && reversible && touched
+        });
+        if let Some(place) = place {
+            self.doing = Doing::Asked(Purpose::Undo(place));
+            return self.task(Purpose::Undo(place), facts);
+        }
+        if self.back.stuck {
+            self.back.ending = ReleaseResult::Failed;
+        }
+        self.doing = Doing::Closing;
+        Some(self.closing(facts))
+    }
+
+    fn undone(&mut self, place: usize, answer: TaskAnswer, now: Now) {
+        let (result, detail) = match answer {
+            TaskAnswer::Passed { output } => (StepResult::Undone, output),
+            TaskAnswer::Failed { output } => (StepResult::Failed, output),
+            TaskAnswer::Unknown { why } => (StepResult::Failed, why),
+        };
+        let name = self.steps[place].name.clone();
+        let mark = &mut self.marks[place];
+        mark.state = StepState::Undone;
+        mark.ended = Some(now);
+        mark.detail = detail.clone();
+        if result == StepResult::Failed {
+            self.back.stuck = true;
+            let summary = format!("{name} could not be taken back: {detail}");
+            self.sentence = format!("{}; {summary}", self.sentence);
+            self.notes.push(Move::Page { summary });
+        }
+        self.record_step(place, result, detail);
+    }
+}
+
+/// A split, or that none is set.
+fn percent(set: Option<Percent>) -> String {
+    set.map_or_else(|| "no split".to_owned(), |set| set.to_string())
+}

@@ -1,0 +1,410 @@
+//! The route by hand: one operation, its routers' answers, and the word that comes out.
+
+use super::*;
+use crate::settings;
+use crate::types::FailureKind;
+
+const EDGES: [RouterId; 2] = [RouterId(0), RouterId(1)];
+const REREAD: Duration = Duration::from_secs(5);
+
+/// A route and everything around it.
+struct Rig {
+    route: Route,
+    now: Now,
+    settings: Settings,
+    effects: Vec<Effect>,
+    last_id: u64,
+    schedule: Schedule,
+    ledger: Ledger,
+    raised: Vec<(String, Option<(String, String)>)>,
+}
+
+/// What a router does with each write, and shows when it is read.
+#[derive(Clone, Copy, Debug)]
+enum Edge {
+    /// Takes writes.
+    Obeys,
+    /// Says yes and shows this.
+    Shows(f64),
+    /// Says no and shows this.
+    Refuses(f64),
+    /// Does not answer a write and cannot be read.
+    Silent,
+    /// Obeys, and its file carries the fence of somebody else.
+    Foreign,
+}
+
+fn percent(value: u8) -> Percent {
+    Percent::new(value).expect("a percent")
+}
+
+impl Rig {
+    fn new() -> Rig {
+        let routers = (0..).zip(EDGES).map(|(place, _): (u32, _)| settings::Router {
+            service: ServiceId(0),
+            name: format!("edge{place}"),
+            kind: "http".into(),
+            reread: REREAD,
+            manual: "set {a} {b}".into(),
+        });
+        let service = settings::Service {
+            name: "web".into(),
+            alias: "web".into(),
+            runbook: None,
+            probes: Vec::new(),
+            routers: EDGES.to_vec(),
+            signals: None,
+            canary: None,
+            triggers: Vec::new(),
+            deploy: None,
+            recovery: None,
+            maintenance: None,
+        };
+        let wall = chrono::DateTime::UNIX_EPOCH;
+        Rig {
+            route: Route::new(ServiceId(0), &EDGES),
+            now: Now { mono: Time(1_000_000), wall },
+            settings: Settings {
+                services: vec![service],
+                routers: routers.collect(),
+                ..Settings::default()
+            },
+            effects: Vec::new(),
+            last_id: 0,
+            schedule: Schedule::default(),
+            ledger: Ledger::new(1, &[]),
+            raised: Vec::new(),
+        }
+    }
+
+    fn with<T>(&mut self, work: impl FnOnce(&mut Route, &mut Context) -> T) -> T {
+        let mut ctx = Context {
+            now: self.now,
+            settings: &self.settings,
+            effects: &mut self.effects,
+            last_id: &mut self.last_id,
+            schedule: &mut self.schedule,
+            ledger: &mut self.ledger,
+            raised: &mut self.raised,
+        };
+        work(&mut self.route, &mut ctx)
+    }
+
+    fn begin(&mut self, fence: u64, verb: &str, from: u8, to: u8) {
+        let intent = Intent {
+            fence: Fence(fence),
+            submission: format!("s{fence}"),
+            service: "web".into(),
+            verb: verb.into(),
+            stable: Group::A,
+            from: Some(percent(from)),
+            to: percent(to),
+            reason: Untrusted::default(),
+            seen: Untrusted::default(),
+            routers: Vec::new(),
+        };
+        let actor = Actor::engine();
+        let operation = Operation::new(Fence(fence), intent, actor, to <= from, self.now);
+        self.with(|route, ctx| route.begin(operation, ctx));
+    }
+
+    fn durable(&mut self, fence: u64) {
+        self.with(|route, ctx| route.intent_appended(Fence(fence), None, ctx));
+    }
+
+    /// Answers every request of the route as `edges` do, and every record as durable.
+    fn answer(&mut self, edges: &mut [Edge; 2], written: &mut [u8; 2]) {
+        while !self.effects.is_empty() {
+            for effect in std::mem::take(&mut self.effects) {
+                match effect {
+                    Effect::SetSplit { id, router, weights, .. } => {
+                        let edge = edges[router.index()];
+                        if matches!(edge, Edge::Obeys | Edge::Foreign) {
+                            written[router.index()] = weights.b.get();
+                        }
+                        let why = Untrusted::new("why");
+                        let answer = match edge {
+                            Edge::Obeys | Edge::Shows(_) | Edge::Foreign => WriteAnswer::Applied,
+                            Edge::Refuses(_) => WriteAnswer::Rejected { why },
+                            Edge::Silent => WriteAnswer::Unknown { why },
+                        };
+                        self.with(|route, ctx| route.split_set(id, router, &answer, ctx));
+                    }
+                    Effect::ReadSplit { id, router, .. } => {
+                        let place = router.index();
+                        let shown = |b: f64, fence: Option<u64>| {
+                            Ok(SplitReading { a: 100.0 - b, b, fence, note: Untrusted::default() })
+                        };
+                        let result = match edges[place] {
+                            Edge::Obeys => shown(f64::from(written[place]), None),
+                            Edge::Foreign => shown(f64::from(written[place]), Some(999)),
+                            Edge::Shows(b) | Edge::Refuses(b) => shown(b, None),
+                            Edge::Silent => Err(Failure::new(FailureKind::Timeout, "late")),
+                        };
+                        self.with(|route, ctx| route.split_read(id, router, result, ctx));
+                    }
+                    Effect::Append { id, .. } => self.recorded(id),
+                    Effect::Answer(_) => {}
+                    Effect::Probe { .. }
+                    | Effect::ReadHost { .. }
+                    | Effect::ReadFeed { .. }
+                    | Effect::Measure { .. }
+                    | Effect::Acknowledge { .. }
+                    | Effect::Escalate { .. }
+                    | Effect::Task { .. } => panic!("no route asks for {effect:?}"),
+                }
+            }
+        }
+    }
+
+    fn recorded(&mut self, id: EffectId) {
+        match self.ledger.appended(id, &crate::Appended::Durable) {
+            Some(Purpose::Intent(_, fence)) => self.durable(fence.0),
+            Some(Purpose::Outcome(_, fence)) => {
+                self.with(|route, ctx| route.outcome_appended(fence, ctx));
+            }
+            Some(Purpose::Correction(router)) => {
+                self.with(|route, ctx| route.correction_appended(router, false, ctx));
+            }
+            Some(Purpose::Release(_) | Purpose::Note) | None => {}
+        }
+    }
+
+    /// Plays timers and answers for this long.
+    fn play(&mut self, span: Duration, mut edges: [Edge; 2], written: &mut [u8; 2]) {
+        let end = self.now.mono + span;
+        self.answer(&mut edges, written);
+        while let Some((at, _)) = self.schedule.next().filter(|(at, _)| *at <= end) {
+            self.now.mono = self.now.mono.max(at);
+            let timer = self.schedule.pop_due(self.now.mono).expect("it is due");
+            self.with(|route, ctx| match timer {
+                Timer::Decide(_) => route.decide(ctx),
+                Timer::Journal(_) => route.journal_late(ctx),
+                Timer::Router(router) => route.act(router, ctx),
+                Timer::Release(_)
+                | Timer::Probe(_)
+                | Timer::Measure(_)
+                | Timer::Host(_)
+                | Timer::Feed(_) => {
+                    panic!("no route sets {timer:?}")
+                }
+            });
+            self.answer(&mut edges, written);
+        }
+        self.now.mono = end;
+    }
+
+    fn phase(&self) -> Phase {
+        self.route.operation().expect("an operation").phase
+    }
+
+    fn writes(&self) -> usize {
+        self.effects.iter().filter(|effect| matches!(effect, Effect::SetSplit { .. })).count()
+    }
+}
+
+/// One operation with these routers: the result after 30 s, and what is set then.
+fn check(verb: &str, from: u8, to: u8, edges: [Edge; 2], result: OperationResult, set: u8) {
+    let mut rig = Rig::new();
+    rig.begin(1, verb, from, to);
+    let mut written = [from; 2];
+    rig.play(Duration::from_secs(30), edges, &mut written);
+    let told = format!("{verb} {from} to {to}, {edges:?}: {:?}", rig.route.operation());
+    assert_eq!(rig.phase(), Phase::Ended(result), "{told}");
+    assert_eq!(rig.route.set, Some(percent(set)), "{told}");
+    let view = rig.route.operation_view(&rig.settings).expect("an operation");
+    let unproven = view.routers.iter().filter(|router| router.proven.is_none()).count();
+    assert_eq!(view.manual.len(), unproven, "a way by hand for each router not proven: {told}");
+    assert_eq!(result == OperationResult::Verified, unproven == 0, "{told}");
+}
+
+#[test]
+fn the_result_is_what_was_read_and_nothing_else() {
+    use Edge::{Foreign, Obeys, Refuses, Shows, Silent};
+    use OperationResult::{Partial, Refused, Unknown, Verified};
+    check("split", 0, 25, [Obeys, Obeys], Verified, 25);
+    check("rollback", 25, 0, [Obeys, Obeys], Verified, 0);
+    // Whole weights round; nothing and everything do not.
+    check("split", 0, 25, [Obeys, Shows(25.9)], Verified, 25);
+    check("split", 0, 25, [Obeys, Shows(26.1)], Partial, 25);
+    check("rollback", 25, 0, [Obeys, Shows(0.4)], Partial, 0);
+    check("promote", 25, 100, [Obeys, Shows(99.6)], Partial, 100);
+    // A yes is no proof, and the proof of another write is none.
+    check("split", 0, 25, [Obeys, Shows(0.0)], Partial, 25);
+    check("split", 0, 25, [Obeys, Foreign], Partial, 25);
+    // Refused is only what moved nothing anywhere, and never a rollback.
+    check("split", 0, 25, [Refuses(0.0), Refuses(0.0)], Refused, 0);
+    check("split", 0, 25, [Refuses(0.0), Refuses(10.0)], Partial, 25);
+    check("split", 0, 25, [Refuses(0.0), Obeys], Partial, 25);
+    check("rollback", 25, 0, [Refuses(25.0), Refuses(25.0)], Partial, 0);
+    // Who refuses and shows what is wanted is proven.
+    check("split", 0, 25, [Refuses(25.0), Obeys], Verified, 25);
+    check("split", 0, 25, [Obeys, Silent], Unknown, 25);
+    check("rollback", 25, 0, [Silent, Silent], Unknown, 0);
+    check("rollback", 25, 0, [Silent, Shows(25.0)], Unknown, 0);
+}
+
+#[test]
+fn exposure_waits_for_its_record_and_safety_does_not() {
+    let check = |verb: &str, from: u8, to: u8, fails: bool, writes: usize, phase: Phase| {
+        let mut rig = Rig::new();
+        rig.begin(1, verb, from, to);
+        assert_eq!(rig.writes(), 0, "{verb}: nothing before the journal");
+        if fails {
+            rig.with(|route, ctx| route.intent_appended(Fence(1), Some("disk full"), ctx));
+        } else {
+            rig.with(Route::journal_late);
+        }
+        assert_eq!((rig.writes(), rig.phase()), (writes, phase), "{verb}, fails: {fails}");
+    };
+    let refused = Phase::Ended(OperationResult::Refused);
+    check("split", 0, 25, true, 0, refused);
+    check("split", 0, 25, false, 0, Phase::Accepted);
+    check("rollback", 25, 0, true, 2, Phase::Applying);
+    check("rollback", 25, 0, false, 2, Phase::Applying);
+}
+
+#[test]
+fn a_newer_operation_never_writes_beside_an_older_write() {
+    let mut rig = Rig::new();
+    rig.begin(1, "split", 0, 50);
+    rig.durable(1);
+    assert_eq!(rig.writes(), 2);
+    rig.begin(2, "rollback", 50, 0);
+    // An answer to the older intent means nothing any more.
+    rig.durable(1);
+    rig.durable(2);
+    assert_eq!(rig.writes(), 2, "the writes in flight end first");
+    assert_eq!((rig.route.fence, rig.route.applied), (Fence(2), Fence(2)));
+    let mut written = [0; 2];
+    rig.play(Duration::from_secs(2), [Edge::Obeys; 2], &mut written);
+    assert_eq!(rig.phase(), Phase::Ended(OperationResult::Verified));
+    assert_eq!((written, rig.route.state()), ([0, 0], RouteState::Verified));
+}
+
+/// After a verified operation the routers show something else: what they show 30 s later, and the
+/// number of troubles raised.
+fn drifts(verb: &str, from: u8, to: u8, other: u8, expected: [u8; 2], raised: usize) {
+    let mut rig = Rig::new();
+    rig.begin(1, "split", 0, 50);
+    let mut written = [0; 2];
+    rig.play(Duration::from_secs(1), [Edge::Obeys; 2], &mut written);
+    rig.begin(2, verb, from, to);
+    rig.play(Duration::from_secs(1), [Edge::Obeys; 2], &mut written);
+    assert_eq!(rig.phase(), Phase::Ended(OperationResult::Verified), "{verb}");
+    written[1] = other;
+    rig.play(Duration::from_secs(30), [Edge::Obeys; 2], &mut written);
+    assert_eq!(written, expected, "{verb} {from} to {to}, then {other}");
+    assert_eq!(rig.raised.len(), raised, "{verb} {from} to {to}, then {other}: {:?}", rig.raised);
+}
+
+#[test]
+fn drift_is_corrected_only_when_it_is_ours_or_after_a_rollback() {
+    // Our own older write landed late.
+    drifts("split", 50, 20, 50, [20, 20], 0);
+    // A person may have meant it.
+    drifts("split", 50, 20, 70, [20, 70], 1);
+    drifts("split", 50, 20, 0, [20, 0], 1);
+    // After an emergency rollback nobody exposes more for a while.
+    drifts("rollback", 50, 0, 70, [0, 0], 0);
+    drifts("abort", 50, 0, 70, [0, 70], 1);
+}
+
+#[test]
+fn corrections_end_and_what_comes_back_is_told() {
+    let mut rig = Rig::new();
+    rig.begin(1, "rollback", 50, 0);
+    let mut written = [50; 2];
+    rig.play(Duration::from_secs(1), [Edge::Obeys; 2], &mut written);
+    // Another writer puts it back each time.
+    rig.play(Duration::from_mins(1), [Edge::Obeys, Edge::Shows(50.0)], &mut written);
+    assert_eq!(rig.route.state(), RouteState::Drifted);
+    assert_eq!(rig.route.routers[1].corrections, CORRECTIONS_MAX);
+    let raised: Vec<bool> = rig.raised.iter().map(|(_, trouble)| trouble.is_some()).collect();
+    assert_eq!(raised, [true], "raised once: {:?}", rig.raised);
+    rig.play(Duration::from_secs(10), [Edge::Obeys; 2], &mut written);
+    let raised: Vec<bool> = rig.raised.iter().map(|(_, trouble)| trouble.is_some()).collect();
+    assert_eq!(raised, [true, false], "and resolved: {:?}", rig.raised);
+}
+
+#[test]
+fn exposure_is_the_most_that_any_router_shows() {
+    let check = |edges: [Edge; 2], expected: Option<f64>| {
+        let mut rig = Rig::new();
+        for id in EDGES {
+            rig.with(|route, ctx| route.act(id, ctx));
+        }
+        rig.answer(&mut edges.clone(), &mut [0; 2]);
+        assert_eq!(rig.route.exposure(), expected, "{edges:?}");
+    };
+    check([Edge::Shows(10.0), Edge::Shows(30.0)], Some(30.0));
+    check([Edge::Shows(0.0), Edge::Shows(0.0)], Some(0.0));
+    check([Edge::Shows(10.0), Edge::Silent], None);
+    assert_eq!(Rig::new().route.exposure(), None, "never read");
+}
+
+#[test]
+fn a_hold_corrects_toward_safety_only() {
+    let check = |other: u8, expected: [u8; 2]| {
+        let mut rig = Rig::new();
+        let mut written = [50; 2];
+        rig.begin(1, "rollback", 50, 0);
+        rig.play(Duration::from_secs(1), [Edge::Obeys; 2], &mut written);
+        rig.begin(2, "split", 0, 20);
+        rig.play(Duration::from_secs(1), [Edge::Obeys; 2], &mut written);
+        written[1] = other;
+        rig.play(Duration::from_secs(30), [Edge::Obeys; 2], &mut written);
+        assert_eq!(written, expected, "{other}");
+        assert_eq!(rig.raised.len(), usize::from(written[1] != 20), "{other}: {:?}", rig.raised);
+    };
+    check(40, [20, 20]);
+    check(10, [20, 10]);
+}
+
+#[test]
+fn a_correction_that_cannot_be_recorded_waits_unless_it_is_held() {
+    let check = |verb: &str, from: u8, to: u8, writes: usize| {
+        let mut rig = Rig::new();
+        rig.begin(1, verb, from, to);
+        let mut written = [from; 2];
+        rig.play(Duration::from_secs(1), [Edge::Obeys; 2], &mut written);
+        rig.with(|route, ctx| route.correction_appended(EDGES[0], true, ctx));
+        assert_eq!(rig.writes(), writes, "{verb}");
+    };
+    check("split", 0, 20, 0);
+    check("abort", 20, 0, 0);
+    check("rollback", 20, 0, 1);
+}
+
+#[test]
+fn the_same_wish_again_joins_the_operation_in_flight() {
+    let mut rig = Rig::new();
+    rig.begin(1, "rollback", 50, 0);
+    assert_eq!(rig.route.join("again"), Ok(None), "it waits for the journal too");
+    rig.durable(1);
+    let answered = |effects: &[Effect]| -> Vec<String> {
+        let told = effects.iter().filter_map(|effect| match effect {
+            Effect::Answer(Reply::Accepted { submission, fence: Some(Fence(1)) }) => {
+                Some(submission.clone())
+            }
+            Effect::Answer(reply) => panic!("{reply:?}"),
+            Effect::Probe { .. }
+            | Effect::ReadHost { .. }
+            | Effect::ReadFeed { .. }
+            | Effect::Measure { .. }
+            | Effect::SetSplit { .. }
+            | Effect::ReadSplit { .. }
+            | Effect::Append { .. }
+            | Effect::Acknowledge { .. }
+            | Effect::Escalate { .. }
+            | Effect::Task { .. } => None,
+        });
+        told.collect()
+    };
+    assert_eq!(answered(&rig.effects), ["s1", "again"]);
+    assert_eq!(rig.route.join("later"), Ok(Some(Fence(1))), "it is on record: at once");
+    rig.begin(2, "rollback", 50, 0);
+    let waits: Vec<bool> =
+        (0..=WAITING_MAX).map(|n| rig.route.join(&n.to_string()).is_ok()).collect();
+    assert_eq!(waits.iter().filter(|took| **took).count(), WAITING_MAX - 1, "its own is one");
+}

@@ -1,0 +1,161 @@
+//! What stands against giving a canary more traffic, as the snapshot shows it.
+//!
+//! Decides which facts an operator must override by hand. Never blocks a way to safety: nobody
+//! asks it there. Contract: what is unknown, stale or not counted stands against; a gate keeps its
+//! key while its words change.
+
+use engine::reading::AlertState;
+use engine::snapshot::{
+    ArmView, IncidentView, JournalState, ProbeView, RouteState, RouteView, ServiceView,
+    SignalsView, Snapshot,
+};
+use engine::types::{Freshness, Now, Severity, Status};
+
+use crate::ui::words;
+
+/// Fewer errors than this are noise, whatever stable has.
+const ERROR_PERCENT_MIN: f64 = 1.0;
+/// A canary this many times worse than stable is worse, not unlucky. The engine's own analysis is
+/// finer; this is what a person would see.
+const TIMES_WORSE: f64 = 2.0;
+/// Latencies closer than this are one histogram bucket apart.
+const LATENCY_MS_MIN: f64 = 100.0;
+/// Longest part of a probe's own words.
+const WORDS_MAX: usize = 40;
+/// Names of incidents that are told one by one.
+const NAMED_MAX: usize = 2;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gate {
+    /// The same for the same trouble.
+    pub key: String,
+    pub text: String,
+    /// False once it stopped standing against, while the guard is open.
+    pub holds: bool,
+}
+
+fn gate(key: &str, text: String) -> Gate {
+    Gate { key: key.to_owned(), text, holds: true }
+}
+
+/// Everything that stands against more exposure of `service`. `measured`: the canary has, or the
+/// command skips, the first share by which it could be measured.
+#[must_use]
+pub fn against(picture: &Snapshot, service: &ServiceView, measured: bool, now: Now) -> Vec<Gate> {
+    let mut found = Vec::new();
+    match picture.head.journal {
+        JournalState::Writable => {}
+        JournalState::Spooling { .. } | JournalState::Lost { .. } => {
+            found.push(gate("journal", "the journal cannot be written".to_owned()));
+        }
+    }
+    if service.probes.is_empty() {
+        found.push(gate("probes", "UNKNOWN: nothing watches it".to_owned()));
+    }
+    found.extend(service.probes.iter().filter_map(|one| probe(one, now)));
+    if let Some(view) = &service.route {
+        found.extend(route(view));
+    }
+    found.extend(signals(service.signals.as_ref(), measured, now));
+    found.extend(incidents(&picture.incidents.open));
+    found
+}
+
+fn probe(probe: &ProbeView, now: Now) -> Option<Gate> {
+    let status = probe.status_at(now);
+    let text = match status {
+        Status::Up | Status::Maint => return None,
+        Status::Unknown => format!("{} UNKNOWN: no answer yet", probe.name),
+        Status::Stale => {
+            let age = words::age_of(probe.observed, now);
+            format!("{} STALE {age} (last {})", probe.name, probe.status)
+        }
+        Status::Degraded | Status::Down => {
+            let said = words::clip(probe.message.display(), WORDS_MAX);
+            let said = if said.is_empty() { said } else { format!(": {said}") };
+            format!("{} {status}{said}", probe.name)
+        }
+    };
+    Some(gate(&format!("probe/{}", probe.name), text))
+}
+
+fn route(route: &RouteView) -> Vec<Gate> {
+    let unread = |router: &&engine::snapshot::RouterView| {
+        router.canary.is_none() || !router.error.is_empty()
+    };
+    let mut found: Vec<Gate> = route
+        .routers
+        .iter()
+        .filter(unread)
+        .map(|router| {
+            gate(&format!("router/{}", router.name), format!("{} cannot be read", router.name))
+        })
+        .collect();
+    let text = match (route.state, route.set) {
+        (RouteState::Verified, _) | (RouteState::Unverified, None) => None,
+        (RouteState::Drifted, _) => Some("DRIFTED: the routers do not show what was set"),
+        (RouteState::Unverified, Some(_)) => Some("UNVERIFIED: nobody knows the split"),
+        (RouteState::Changing, _) => Some("CHANGING: an operation is in flight"),
+    };
+    found.extend(text.map(|text| gate("route", text.to_owned())));
+    found
+}
+
+fn signals(signals: Option<&SignalsView>, measured: bool, now: Now) -> Vec<Gate> {
+    let Some(signals) = signals else {
+        let text = "no data: stable and canary are not counted".to_owned();
+        return if measured { vec![gate("signals", text)] } else { Vec::new() };
+    };
+    let is_old = |at: Now| Freshness::of(at.age(now), signals.interval) == Freshness::Stale;
+    let age = match signals.observed {
+        Some(at) if is_old(at) => Some(format!("the counts are STALE {}", words::age(at.age(now)))),
+        None => Some("nothing was counted yet".to_owned()),
+        Some(_) => None,
+    };
+    if let Some(age) = age {
+        return vec![gate("signals", format!("no data: {age}"))];
+    }
+    let (stable, canary) = (&signals.stable, &signals.canary);
+    if canary.requests.is_none_or(|count| count <= 0.0) {
+        let text = "no data: the canary answered no request".to_owned();
+        return if measured { vec![gate("signals", text)] } else { Vec::new() };
+    }
+    worse(stable, canary)
+}
+
+fn worse(stable: &ArmView, canary: &ArmView) -> Vec<Gate> {
+    let mut found = Vec::new();
+    match (canary.error_percent, stable.error_percent) {
+        (None, _) => found.push(gate("errors", "no data: the canary's errors".to_owned())),
+        (Some(own), other) if own >= ERROR_PERCENT_MIN => {
+            let limit = other.unwrap_or_default() * TIMES_WORSE;
+            let (own_text, other) = (words::percent(Some(own)), words::percent(other));
+            if own > limit {
+                let text = format!("canary worse: errors {own_text}, stable {other}");
+                found.push(gate("errors", text));
+            }
+        }
+        (Some(_), _) => {}
+    }
+    let slow = |arm: &ArmView| arm.latency_p95_ms.or(arm.latency_p50_ms).or(arm.latency_avg_ms);
+    if let (Some(own), Some(other)) = (slow(canary), slow(stable))
+        && own > other * TIMES_WORSE
+        && own - other > LATENCY_MS_MIN
+    {
+        let (own, other) = (words::millis(Some(own)), words::millis(Some(other)));
+        found.push(gate("latency", format!("canary worse: takes {own}, stable {other}")));
+    }
+    found
+}
+
+fn incidents(open: &[IncidentView]) -> Option<Gate> {
+    let critical: Vec<&IncidentView> = open
+        .iter()
+        .filter(|one| one.severity == Severity::Critical && one.state != AlertState::Resolved)
+        .collect();
+    let names: Vec<&str> = critical.iter().take(NAMED_MAX).map(|one| one.name.display()).collect();
+    let more = if critical.len() > names.len() { ", …" } else { "" };
+    let count = critical.len();
+    let text = format!("{count} critical open: {}{more}", names.join(", "));
+    (count > 0).then(|| gate("incidents", text))
+}
