@@ -4,11 +4,15 @@
 //! never stops at the first problem. Contract: both settings have the same things in the same
 //! order, so that an id finds both halves; the same text gives the same hash.
 
+mod canary;
 mod later;
+mod plan;
 mod reader;
 mod route;
+mod rule;
 mod secret;
 mod signals;
+mod task;
 mod value;
 mod watch;
 
@@ -191,7 +195,9 @@ fn root(mut table: Table<'_>, text: &str) -> (engine::settings::Settings, IoSett
         read_service(service, &sources, &mut seen, &mut engine, &mut io);
     }
     derive_aliases(&mut engine.services);
-    read_later(&mut table);
+    let mut references = later::Named::default();
+    read_plans(&mut table, &sources, seen, &mut references, &mut engine, &mut io);
+    read_later(&mut table, references);
     if ["service", "host", "feed"].iter().all(|key| !table.has(key)) {
         table.warn("", "nothing is watched: there is no [[service]], [[host]] or [[feed]]");
     }
@@ -199,18 +205,33 @@ fn root(mut table: Table<'_>, text: &str) -> (engine::settings::Settings, IoSett
     (engine, io)
 }
 
-fn read_later(table: &mut Table<'_>) {
+fn read_plans(
+    table: &mut Table<'_>,
+    sources: &watch::Sources,
+    seen: Seen,
+    named: &mut later::Named,
+    engine: &mut engine::settings::Settings,
+    io: &mut IoSettings,
+) {
+    let Seen { uses, mut tasks, .. } = seen;
+    if let Some(inner) = table.table("plan", "plans") {
+        let (services, probes) = (&engine.services, &engine.probes);
+        let world = plan::World { services, probes, targets: &io.probes, sources };
+        engine.plans = plan::plans(&inner, &world, &uses, &mut tasks, named);
+    }
+    plan::assign(table, &mut engine.services, &engine.plans, &uses, named);
+    engine.tasks = tasks.engine;
+    io.tasks = tasks.io;
+}
+
+fn read_later(table: &mut Table<'_>, mut named: later::Named) {
     let reader = table.reader;
-    let mut named = later::Named::default();
     let mut seen = BTreeSet::new();
     for incident in table.tables("incident", "incident") {
         later::incident(incident, &mut seen, &mut named);
     }
     if let Some(channels) = table.table("notify", "notify") {
         later::channels(&channels, &mut named);
-    }
-    if let Some(plans) = table.table("plan", "plans") {
-        later::plans(&plans, &mut named);
     }
     named.finish(reader);
 }
@@ -232,11 +253,13 @@ fn read_environment(mut table: Table<'_>) -> Environment {
     Environment { name: name.unwrap_or_default(), timezone, band }
 }
 
-/// What services must not share.
+/// What services must not share, and what they need of plans that come later.
 #[derive(Default)]
 struct Seen {
     names: BTreeSet<String>,
     aliases: BTreeSet<String>,
+    uses: Vec<plan::Use>,
+    tasks: task::Tasks,
 }
 
 fn read_service(
@@ -280,6 +303,21 @@ fn read_service(
             io.routers.push(target);
         }
     }
+    read_judgement(&mut table, &mut service, sources, io, first_router);
+    seen.uses.extend(plan::uses(&mut table, id));
+    service.maintenance = plan::maintenance(&mut table, &mut seen.tasks);
+    table.finish();
+    engine.services.push(service);
+}
+
+/// What the service counts, and what decides by it.
+fn read_judgement(
+    table: &mut Table<'_>,
+    service: &mut Service,
+    sources: &watch::Sources,
+    io: &mut IoSettings,
+    first_router: usize,
+) {
     let signals = table
         .table("signals", "signals")
         .and_then(|inner| signals::signals(inner, sources, &io.routers[first_router..]));
@@ -287,14 +325,18 @@ fn read_service(
         service.signals = Some(signals);
         target
     });
-    if let Some(canary) = table.table("canary", "canary") {
-        later::canary(canary);
+    let figures = match &target {
+        Some(target) => Some(rule::Figures::of(target)),
+        None if table.has("signals") => Some(rule::Figures::ALL),
+        None => None,
+    };
+    let around = canary::Around { figures: figures.as_ref(), routed: table.has("router") };
+    if let Some(inner) = table.table("canary", "canary") {
+        service.canary = Some(canary::canary(inner, around));
     }
     for trigger in table.tables("rollback_when", "rollback_when") {
-        later::rollback_when(trigger);
+        service.triggers.extend(canary::trigger(trigger, around));
     }
-    table.finish();
-    engine.services.push(service);
     io.signals.push(target);
 }
 

@@ -16,6 +16,7 @@ pub mod router;
 pub mod settings;
 pub mod socket;
 pub mod state;
+pub mod task;
 pub mod terminal;
 pub mod wire;
 

@@ -5,9 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use engine::analysis::Policy;
+use engine::settings::{Action, AfterCrash, Limits, OnFail, Pass, Step};
 use quarterdeck::config::{EXAMPLE, Loaded, load, read};
 use quarterdeck::io::settings::{
-    FeedTarget, HostTarget, ProbeTarget, RouterTarget, Secret, SignalsTarget,
+    FeedTarget, HostTarget, ProbeTarget, RouterTarget, Secret, SignalsTarget, Stdin, TaskTarget,
 };
 
 const HEAD: &str = "[environment]\nname = \"test\"\n";
@@ -429,24 +431,137 @@ fn signals_tell_the_groups_apart() {
     );
 }
 
+/// A service with a router and signals; line 10 is the first of `text`.
+fn check_canary(signals: &str, text: &str, expected: &[&str]) {
+    let head = "[[metrics]]\nname = \"prom\"\nprometheus = \"http://x/\"\n\
+                [[service]]\nname = \"web\"\n\
+                router = { command = { read = [\"r\"], set = [\"{b}\"] } }\n";
+    check(&format!("{head}signals = {{ {signals} }}\n{text}"), expected);
+}
+
+const COUNTED: &str = "requests = 'r{v=\"{arm}\"}', errors = 'e{v=\"{arm}\"}'";
+
 #[test]
-fn the_later_parts_are_checked_for_shape() {
-    check_service(
-        "[service.canary]\nsteps = [5, 101]\npass = \"tim\"\nsoak = \"1h\"\nwait = \"1m\"\n",
+fn a_canary_is_read_with_its_defaults() {
+    let service = full().engine.services.remove(0);
+    let canary = service.canary.expect("the service has a canary");
+    let steps: Vec<u8> = canary.steps.iter().map(|step| step.get()).collect();
+    assert_eq!(steps, [1, 5, 25, 50, 100]);
+    assert_eq!((canary.pass, canary.on_fail), (Pass::Evidence, OnFail::RollBack));
+    assert_eq!(canary.objective, Some(1.0));
+    assert_eq!((canary.soak, canary.wait), (Duration::from_mins(1), Duration::from_mins(30)));
+    assert_eq!((canary.every, canary.bake), (Duration::from_secs(10), Duration::from_mins(10)));
+    assert_eq!((canary.requests_min, canary.limits), (0, Limits::default()));
+    assert_eq!(canary.policy, Policy::default());
+    let sources: Vec<&str> = canary.fail_when.iter().map(|rule| rule.source.as_str()).collect();
+    assert_eq!(
+        sources,
+        ["canary.error_rate > 10.0", "canary.latency_p95 > stable.latency_p95 + 3000.0"]
+    );
+    assert_eq!(service.triggers.len(), 1);
+    assert_eq!(service.triggers[0].span, Duration::from_mins(5));
+    let engine = loaded(&example_switched_on()).engine;
+    let timed = engine.services[2].canary.as_ref().expect("mail has a canary");
+    assert_eq!((timed.pass, timed.requests_min), (Pass::Time, 100));
+}
+
+#[test]
+fn the_rules_of_the_fleets_are_accepted() {
+    let rules = [
+        "canary.error_rate > stable.error_rate + 2.0",
+        "canary.latency_avg > stable.latency_avg + 3000.0",
+        "canary.error_rate > 10.0",
+        "canary.latency_p95 > 10000.0",
+        "canary.availability < 99.0 || canary.error_rate > 1.0",
+        "canary.latency_avg > baseline.latency_avg * 1.2",
+        "service.latency_p95 > 1.5 * baseline.latency_p95",
+        "service.throughput < 0.8 * baseline.throughput",
+        "service.availability < 99.5 && canary.share > 0.0",
+    ];
+    let all = format!("{COUNTED}, latency = 'b{{v=\"{{arm}}\"}}', sum = 's', count = 'c'");
+    for rule in rules {
+        let canary = "steps = [100]\nobjective = { error_rate = 1 }\nfail_when";
+        check_canary(&all, &format!("[service.canary]\n{canary} = [\"{rule}\"]\n"), &[]);
+        check_canary(&all, &format!("[[service.rollback_when]]\nwhen = \"{rule}\"\n"), &[]);
+    }
+}
+
+#[test]
+fn a_canary_that_could_never_work_is_refused() {
+    let canary = |text: &str| format!("[service.canary]\n{text}");
+    let check = |text: &str, expected: &[&str]| check_canary(COUNTED, &canary(text), expected);
+    check(
+        "steps = [5, 101]\npass = \"tim\"\nsoak = \"1h\"\nwait = \"1m\"\n",
         &[
-            "6:13: `steps` is a percent, from 0 to 100",
-            "7:8: `pass` is one of `evidence` or `time`; did you mean `time`?",
-            "9:8: `wait` is shorter than `soak`",
+            "11:13: `steps` is a whole percent, from 1 to 100",
+            "12:8: `pass` is one of `evidence` or `time`; did you mean `time`?",
+            "14:8: `wait` is shorter than `soak`",
         ],
     );
-    check_service(
-        "[service.canary]\nsteps = [5, 5]\nobjective = { error_rate = 100.5 }\n",
-        &["6:9: `steps` rise", "7:28: `error_rate` is a percent"],
+    check(
+        "steps = [5, 5]\nobjective = { error_rate = 100.5 }\n",
+        &["11:9: `steps` rise", "12:28: `error_rate` is from 0.001 to 99"],
+    );
+    check("steps = [0.5, 100]\n", &["11:10: `steps` is a whole percent, not a float"]);
+    check("steps = [5, 50]\n", &["11:9: the last of `steps` is 100"]);
+    check("steps = []\n", &["11:9: the last of `steps` is 100"]);
+    check("soak = \"1m\"\n", &["10:1: `canary` needs `steps`"]);
+    check("steps = [100]\nevery = \"1h\"\n", &["12:9: `every` is longer than `wait`"]);
+    check(
+        "steps = [100]\nrequests_min = 5\ntol = 1.5\nalpha = 1\n",
+        &[
+            "12:16: `requests_min` belongs to `pass = \"time\"`",
+            "13:7: `tol` tolerates 1.5 more, but `harm` begins at 1.5 times",
+            "14:9: `alpha` is from 0.00001 to 0.5",
+        ],
+    );
+    check_canary(
+        "requests = 'r{v=\"{arm}\"}'",
+        &canary("steps = [100]\n"),
+        &["10:1: `canary` judges errors, and [service.signals] has no `errors`"],
     );
     check_service(
-        "[[service.rollback_when]]\nwhen = \"(a\"\n",
-        &["6:8: `when` is no expression: `)` is missing"],
+        "[service.canary]\nsteps = [100]\n",
+        &["5:1: `canary` needs [service.signals]", "5:1: `canary` needs a [[service.router]]"],
     );
+    let router = "[service.router]\ncommand = { read = [\"r\"], set = [\"{b}\"] }\n";
+    check_service(&format!("{router}[service.canary]\nsteps = [50, 100]\npass = \"time\"\n"), &[]);
+    check_service(
+        &format!(
+            "{router}[service.canary]\nsteps = [50, 100]\npass = \"time\"\n\
+             fail_when = [\"canary.error_rate > 1.0\"]\n"
+        ),
+        &["10:14: `fail_when` needs [service.signals]"],
+    );
+}
+
+#[test]
+fn rules_name_only_what_is_counted() {
+    let trigger = |rule: &str| format!("[[service.rollback_when]]\nwhen = \"{rule}\"\n");
+    let check = |rule: &str, expected: &[&str]| check_canary(COUNTED, &trigger(rule), expected);
+    check("service.error_rate > 1.0", &[]);
+    check("(a", &["11:8: `when` is no expression: `)` is missing"]);
+    check(
+        "canary.errro_rate > 1.0",
+        &["11:8: `when` names `canary.errro_rate`, which nothing counts; \
+           did you mean `canary.error_rate`?"],
+    );
+    check("host.cpu > 1.0", &["11:8: `when` names `host.cpu`, which nothing counts; known: "]);
+    check("service.latency_p95 > 1.0", &["11:8: `when` names `service.latency_p95`, which needs"]);
+    check_canary(
+        COUNTED,
+        "[[service.rollback_when]]\nfor = \"1m\"\n",
+        &["10:1: `rollback_when` needs `when`"],
+    );
+    check_canary(
+        COUNTED,
+        "[service.canary]\nsteps = [100]\nfail_when = [\n\"true\",\n\"canary.eror > 1.0\"]\n",
+        &["14:1: `fail_when` names `canary.eror`"],
+    );
+}
+
+#[test]
+fn the_later_parts_are_checked_for_shape() {
     check(
         "[[incident]]\nname = \"i\"\nseverity = \"urgent\"\n\
          when = \"a > 1.0\"\n\
@@ -458,7 +573,227 @@ fn the_later_parts_are_checked_for_shape() {
             "8:10: there is no [notify.slak]; did you mean `slack`?",
         ],
     );
-    check("[plan.p]\nsteps = [{ run = \"rm -rf /\" }]\n", &["4:18: `run` is a list of a program"]);
+}
+
+/// A plan of the service `web`, which has a probe, a router and no canary; line 18 is the first
+/// step of `steps`.
+fn check_steps(steps: &str, expected: &[&str]) {
+    let text = format!(
+        "[[metrics]]\nname = \"prom\"\nprometheus = \"http://x/\"\n\
+         [[service]]\nname = \"web\"\nmaintenance = {{ on = [\"on\"], off = [\"off\"] }}\n\
+         [service.probe]\nname = \"api\"\ntcp = \"127.0.0.1:1\"\n\
+         [service.router]\ncommand = {{ read = [\"r\"], set = [\"{{b}}\"] }}\n\n\
+         [plan.p]\nservice = \"web\"\nsteps = [\n{steps}\n]\n"
+    );
+    check(&text, expected);
+}
+
+#[test]
+fn a_plan_is_read_in_the_engines_words() {
+    let Loaded { engine, io, .. } = loaded(&example_switched_on());
+    assert_eq!(engine.tasks.len(), io.tasks.len());
+    let search = &engine.services[1];
+    let deploy = engine.plan(search.deploy.expect("search is deployed by a plan"));
+    assert_eq!(deploy.service, engine.service_named("search"));
+    let names: Vec<&str> = deploy.steps.iter().map(|step| step.name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "backup is there",
+            "run deploy",
+            "check query up{job=\"search\"}",
+            "call https://ci.example/hooks/{service}",
+            "ask",
+        ]
+    );
+    let run = &deploy.steps[1];
+    assert_eq!(run.timeout, Duration::from_mins(10));
+    assert_eq!(run.after_crash, AfterCrash::Check);
+    let kinds = [run.verify, run.undo].map(|id| {
+        let task = engine.task(id.expect("the step has both"));
+        (task.kind.as_str(), task.label.as_str())
+    });
+    assert_eq!(kinds, [("check command", "running"), ("run", "deploy")]);
+    let Action::Task(id) = run.action else { panic!("{run:?}") };
+    let TaskTarget::Run(program) = &io.tasks[id.index()] else { panic!("{:?}", io.tasks) };
+    assert_eq!(Path::new(&program.argv[0]), fixtures().join("deploy"));
+    assert_eq!(program.argv[1..], ["{group}", "{version}"]);
+    assert!(matches!(program.env["DEPLOY_TOKEN"], Secret::Missing(_)));
+    assert!(matches!(&program.stdin, Some(Stdin::Text(text)) if text.contains("{reason}")));
+    let TaskTarget::Call { http, status, .. } = &io.tasks[task_of(&deploy.steps[3])] else {
+        panic!("{:?}", io.tasks)
+    };
+    assert_eq!(
+        (http.url.as_str(), &status[..]),
+        ("https://ci.example/hooks/{service}", &[204][..])
+    );
+    assert_eq!(
+        deploy.steps[4].action,
+        Action::Ask { question: "Smoke tests are green. Go on?".to_owned(), default: Some(false) }
+    );
+    // The recovery plan names no service: the one that uses it is meant.
+    let recovery = engine.plan(search.recovery.expect("search is recovered by a plan"));
+    assert_eq!(recovery.service, deploy.service);
+    let actions: Vec<&Action> = recovery.steps.iter().map(|step| &step.action).collect();
+    assert_eq!(actions[0], &Action::Maintenance(true));
+    assert_eq!(actions[1], &Action::Switch);
+    assert_eq!(actions[2], &Action::Probe("api".to_owned()));
+    assert_eq!(actions[3], &Action::Wait { span: Duration::from_secs(30), watch: true });
+    assert_eq!(recovery.steps[2].after_crash, AfterCrash::Repeat);
+    let by_hand = engine.plans.iter().find(|plan| plan.name == "by-hand").expect("the third plan");
+    assert_eq!(by_hand.steps[1].timeout, Duration::from_mins(30) * 5);
+    let page = search.maintenance.expect("search has a page").map(|id| engine.task(id).clone());
+    assert_eq!(page.map(|task| task.label), ["page", "page"]);
+}
+
+fn task_of(step: &Step) -> usize {
+    let Action::Task(id) = step.action else { panic!("{step:?}") };
+    id.index()
+}
+
+#[test]
+fn steps_without_a_deadline_are_refused() {
+    check_steps("{ run = [\"x\"] },", &["18:1: a step that has `run` needs `timeout`"]);
+    check_steps("{ ask = \"ok?\" },", &["18:1: a step that has `ask` needs `timeout`"]);
+    check_steps(
+        "{ call = { url = \"http://x/\" } },",
+        &["18:1: a step that has `call` needs `timeout`"],
+    );
+    check_steps(
+        "{ wait = \"1s\", timeout = \"1s\" },",
+        &["18:26: `timeout` is not given beside `wait`"],
+    );
+    check_steps("{ run = [\"x\"], timeout = \"8d\" },", &["18:26: `timeout` is from 100ms to 7d"]);
+    check_steps(
+        "{ check = { probe = \"api\" } }, { check = { command = [\"x\"] } },\n\
+         { split = 10 }, { switch = true }, { note = \"n\" }, { maintenance = \"on\" },",
+        &[],
+    );
+}
+
+#[test]
+fn a_step_has_one_action_and_what_goes_with_it() {
+    check_steps("{ name = \"x\" },", &["18:1: `step` needs one of `check`, `run`"]);
+    check_steps(
+        "{ note = \"x\", switch = true },",
+        &["18:10: `step` takes only one of `switch` and `note`"],
+    );
+    check_steps(
+        "{ rum = [\"x\"] },",
+        &["18:1: `step` needs one of", "18:3: unknown key `rum` in `step`; did you mean `run`?"],
+    );
+    check_steps(
+        "{ note = \"x\", watch = true, default = \"yes\", env = {}, undo = [\"u\"] },",
+        &[
+            "18:23: `watch` belongs to `wait`",
+            "18:39: `default` belongs to `ask`",
+            "18:52: `env` belongs to `run`",
+            "18:63: `undo` has nothing to do here",
+        ],
+    );
+    check_steps(
+        "{ switch = false },\n{ split = 101 },\n{ split = 1.5 },",
+        &[
+            "18:12: `switch` is true",
+            "19:11: `split` is a whole percent, from 0 to 100",
+            "20:11: `split` is a whole percent, not a float",
+        ],
+    );
+    check_steps(
+        "{ switch = true, after_crash = \"check\" },",
+        &["18:32: `after_crash = \"check\"` needs `verify`"],
+    );
+    check_steps(
+        "{ note = \"a\", name = \"n\" },\n{ note = \"b\", name = \"n\" },\n\
+         { note = \"\\u001b[2J\" },",
+        &["19:22: there is already a step of this name", "20:10: `note` is 1 to 1000 printable"],
+    );
+    check_steps("", &["17:9: `steps` is empty"]);
+}
+
+#[test]
+fn what_a_step_names_is_there() {
+    check_steps(
+        "{ check = { probe = \"apii\" } },\n{ canary = true },",
+        &[
+            "18:21: `web` has no probe named `apii`; did you mean `api`?",
+            "19:12: `canary`: the service `web` has no [service.canary]",
+        ],
+    );
+    check(
+        "[plan.p]\n\
+         steps = [{ split = 5 }, { check = { probe = \"x\" } }, { maintenance = \"on\" }]\n",
+        &[
+            "4:20: `split` needs to know whose it is: write `service",
+            "4:45: `probe` needs to know whose it is",
+            "4:70: `maintenance` needs to know whose it is",
+        ],
+    );
+    check(
+        "[plan.p]\nservice = \"x\"\nsteps = [{ switch = true }]\n",
+        &["4:11: there is no [[service]]"],
+    );
+    check(
+        "[[service]]\nname = \"web\"\ndeploy = \"depoly\"\n[[service]]\nname = \"b\"\n\
+         recovery = \"p\"\n\
+         [plan.deploy]\nservice = \"web\"\nsteps = [{ switch = true }, { maintenance = \"on\" }]\n\
+         [plan.p]\nservice = \"web\"\nsteps = [{ note = \"n\" }]\n",
+        &[
+            "5:10: there is no [plan.depoly]; did you mean `deploy`?",
+            "8:12: `recovery` names a plan of the service `web`",
+            "11:21: `switch` moves traffic, and `web` has no router",
+            "11:45: `web` has no `maintenance",
+        ],
+    );
+    check_steps(
+        "{ check = { query = 'x', metrics = \"pron\", above = 1 } },\n\
+         { check = { query = 'x' } },\n\
+         { check = { file = \"f\", exit = 1 } },",
+        &[
+            "18:36: `metrics` names no Prometheus server of this file; did you mean `prom`?",
+            "19:21: `query` needs `above` or `below`",
+            "20:32: `exit` belongs to `command`",
+        ],
+    );
+    check_steps(
+        "{ check = { command = [\"x\"], output = \"(\" } },",
+        &["18:39: `output` is no regular expression"],
+    );
+}
+
+#[test]
+fn placeholders_are_known_and_stay_in_their_place() {
+    check_steps(
+        "{ run = [\"x\", \"{vesion}\"], timeout = \"1s\" },\n\
+         { run = [\"{version}\"], timeout = \"1s\" },",
+        &[
+            "18:15: `run` has an unknown placeholder `{vesion}`; did you mean `{version}`?",
+            "19:9: `run`: the program itself is never a placeholder",
+        ],
+    );
+    check_steps(
+        "{ call = { url = \"http://x/{a}\", body = \"{b}\" }, timeout = \"1s\" },",
+        &[
+            "18:18: `url` has an unknown placeholder `{a}`",
+            "18:41: `body` has an unknown placeholder `{b}`",
+        ],
+    );
+    check_steps(
+        "{ call = { url = \"http://x{version}/\" }, timeout = \"1s\" },",
+        &["18:18: `url`"],
+    );
+    check_steps("{ run = [\"awk\", \"{ print }\"], timeout = \"1s\" },", &[]);
+}
+
+#[test]
+fn a_credential_of_a_program_is_a_secret() {
+    let found = lines(&format!(
+        "{HEAD}[plan.p]\nsteps = [{{ run = [\"x\"], timeout = \"1s\", \
+         env = {{ API_TOKEN = \"s3cret\", TOKEN_FILE = \"/x\", \"A B\" = \"x\" }} }}]\n"
+    ));
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(found[0].contains("`API_TOKEN` is a secret and never stands"), "{found:#?}");
+    assert!(!found.join("\n").contains("s3cret"), "{found:#?}");
 }
 
 #[test]

@@ -1,12 +1,11 @@
-//! What the file may already say and nothing acts on yet: canary steps, triggers, incidents,
-//! notifications and plans.
+//! What the file may already say and nothing acts on yet: incidents and notifications.
 //!
 //! Decides only whether it is well formed. Never builds a setting. Contract: a file that passes
 //! here means the same when these parts come to life; [`Named`] checks that what is named exists.
 
 use std::collections::BTreeSet;
 
-use super::reader::{Reader, Table, percent};
+use super::reader::{Reader, Table};
 use super::watch::{SPANS, unique};
 use super::{secret, value};
 
@@ -20,6 +19,11 @@ pub struct Named {
 }
 
 impl Named {
+    /// The plan `name` is used where `at` stands.
+    pub fn uses_plan(&mut self, at: usize, name: &str) {
+        self.used_plans.push((at, name.to_owned()));
+    }
+
     /// Reports every name that is used and never given.
     pub fn finish(self, reader: &Reader<'_>) {
         for (used, given, what) in
@@ -44,43 +48,6 @@ fn expression(table: &mut Table<'_>, key: &'static str) {
     {
         table.problem(key, format!("`{key}` {why}"));
     }
-}
-
-pub fn canary(mut table: Table<'_>) {
-    let reader = table.reader;
-    if let Some(node) = table.get("steps") {
-        let steps = reader
-            .list("steps", node, "a list of percents", |step| percent(reader, "steps", step))
-            .unwrap_or_default();
-        if steps.windows(2).any(|pair| pair[0] >= pair[1]) {
-            table.problem("steps", "`steps` rise: each is above the one before it");
-        }
-    }
-    table.word("pass", &["evidence", "time"]);
-    table.word("on_fail", &["roll back", "hold"]);
-    let soak = table.duration("soak", SPANS);
-    let wait = table.duration("wait", SPANS);
-    table.duration("every", SPANS);
-    if soak.zip(wait).is_some_and(|(soak, wait)| wait < soak) {
-        table.problem("wait", "`wait` is shorter than `soak`: no step could pass");
-    }
-    if let Some(mut objective) = table.table("objective", "objective") {
-        objective.percent("error_rate");
-        objective.duration("latency_p95", SPANS);
-        objective.finish();
-    }
-    for text in table.strings("fail_when").unwrap_or_default() {
-        if let Err(why) = value::expression(&text) {
-            table.problem("fail_when", format!("`fail_when` {why}"));
-        }
-    }
-    table.finish();
-}
-
-pub fn rollback_when(mut table: Table<'_>) {
-    expression(table.need("when"), "when");
-    table.duration("for", SPANS);
-    table.finish();
 }
 
 pub fn incident(mut table: Table<'_>, seen: &mut BTreeSet<String>, named: &mut Named) {
@@ -120,23 +87,5 @@ pub fn channels(table: &Table<'_>, named: &mut Named) {
             pagerduty.finish();
         }
         channel.finish();
-    }
-}
-
-/// `[plan.NAME]`: steps that run in order.
-pub fn plans(table: &Table<'_>, named: &mut Named) {
-    let reader = table.reader;
-    for (name, at, node) in table.entries() {
-        if let Err(why) = value::name(&name) {
-            reader.problem(at, format!("the key under `plan` {why}"));
-        }
-        named.plans.insert(name);
-        let Some(mut plan) = reader.table("plan", "plan", "a table", node) else { continue };
-        for mut step in plan.need("steps").tables("steps", "step") {
-            step.need("run").argv("run");
-            step.duration("timeout", SPANS);
-            step.finish();
-        }
-        plan.finish();
     }
 }

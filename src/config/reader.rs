@@ -10,7 +10,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use engine::types::Untrusted;
+use engine::types::{Percent, Untrusted};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -320,9 +320,18 @@ impl<'a> Table<'a> {
         value
     }
 
-    pub fn percent(&mut self, key: &'static str) -> Option<f64> {
+    /// A number, whole or with a fraction.
+    pub fn number(&mut self, key: &'static str, range: RangeInclusive<f64>) -> Option<f64> {
         let node = self.get(key)?;
-        percent(self.reader, key, node)
+        let Some(number) = figure(node) else {
+            self.reader.mistyped(key, "a number", node);
+            return None;
+        };
+        let number = Some(number).filter(|number| range.contains(number));
+        if number.is_none() {
+            self.problem(key, format!("`{key}` is from {} to {}", range.start(), range.end()));
+        }
+        number
     }
 
     pub fn duration(
@@ -451,32 +460,38 @@ impl<'a> Table<'a> {
     }
 }
 
-/// A percent from 0 to 100, whole or with a fraction.
-pub fn percent(reader: &Reader<'_>, key: &str, node: &Node<'_>) -> Option<f64> {
-    let number: Option<f64> = match node.get_ref() {
+/// An integer or a float as it stands; `None` for anything else.
+fn figure(node: &Node<'_>) -> Option<f64> {
+    match node.get_ref() {
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
             .ok()
             .and_then(|number| i32::try_from(number).ok())
-            .map(f64::from),
-        DeValue::Float(number) => number.as_str().parse().ok(),
+            .map_or(Some(f64::NAN), |number| Some(f64::from(number))),
+        DeValue::Float(number) => Some(number.as_str().parse().unwrap_or(f64::NAN)),
         DeValue::String(_)
         | DeValue::Boolean(_)
         | DeValue::Datetime(_)
         | DeValue::Array(_)
-        | DeValue::Table(_) => {
-            let kind = node.get_ref().type_str();
-            reader.problem(
-                node.span().start,
-                format!("`{key}` is a percent (a number from 0 to 100), not a {kind}"),
-            );
-            return None;
-        }
-    };
-    let percent = number.filter(|number| (0.0..=100.0).contains(number));
-    if percent.is_none() {
-        reader.problem(node.span().start, format!("`{key}` is a percent, from 0 to 100"));
+        | DeValue::Table(_) => None,
     }
-    percent
+}
+
+/// A share of the traffic: routers take whole percents only.
+pub fn share(reader: &Reader<'_>, key: &str, least: u8, node: &Node<'_>) -> Option<Percent> {
+    let DeValue::Integer(number) = node.get_ref() else {
+        reader.mistyped(key, "a whole percent", node);
+        return None;
+    };
+    let share = i64::from_str_radix(number.as_str(), number.radix())
+        .ok()
+        .and_then(|number| u8::try_from(number).ok())
+        .filter(|number| *number >= least)
+        .and_then(Percent::new);
+    if share.is_none() {
+        let text = format!("`{key}` is a whole percent, from {least} to 100");
+        reader.problem(node.span().start, text);
+    }
+    share
 }
 
 /// A key of the file as it may be shown: cleaned and short.

@@ -71,7 +71,8 @@ pub fn http_options(table: &mut Table<'_>, timeout: Duration, body_bytes_max: us
     }
 }
 
-fn ca_file(table: &mut Table<'_>) -> Option<PathBuf> {
+/// A PEM file of an authority.
+pub fn ca_file(table: &mut Table<'_>) -> Option<PathBuf> {
     let path = table.path("ca")?;
     if !path.is_file() {
         table.warn("ca", format!("`ca`: there is no file {}", path.display()));
@@ -79,7 +80,8 @@ fn ca_file(table: &mut Table<'_>) -> Option<PathBuf> {
     Some(path)
 }
 
-fn headers(table: &mut Table<'_>) -> BTreeMap<String, Secret> {
+/// Headers by name, each plain or a secret.
+pub fn headers(table: &mut Table<'_>) -> BTreeMap<String, Secret> {
     let mut headers = BTreeMap::new();
     let Some(inner) = table.table("headers", "headers") else { return headers };
     for (name, at, node) in inner.entries() {

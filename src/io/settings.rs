@@ -8,6 +8,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::io::http::Method;
+
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     pub probes: Vec<ProbeTarget>,
@@ -16,6 +18,7 @@ pub struct Settings {
     pub feeds: Vec<FeedTarget>,
     /// By service; `None` where stable and canary are not counted.
     pub signals: Vec<Option<SignalsTarget>>,
+    pub tasks: Vec<TaskTarget>,
 }
 
 /// A secret, or why it is missing: that is an error of the part that needs it, not of the rest.
@@ -140,4 +143,56 @@ pub enum RouterTarget {
         read: Vec<String>,
         set: Vec<String>,
     },
+}
+
+/// What a plan's step runs, calls or checks. Its texts may hold placeholders; they are filled when
+/// it is performed.
+#[derive(Clone, Debug)]
+pub enum TaskTarget {
+    Run(Program),
+    Call {
+        http: HttpTarget,
+        method: Method,
+        /// Sent as JSON.
+        body: Option<String>,
+        /// What counts as success; empty for any 2xx.
+        status: Vec<u16>,
+    },
+    /// Looks until it is UP.
+    Probe(ProbeTarget),
+    Command {
+        program: Program,
+        exit: i32,
+        /// Must match what the program prints.
+        output: Option<regex_lite::Regex>,
+    },
+    /// Every value that the query finds lies between.
+    Query {
+        http: HttpTarget,
+        query: String,
+        above: Option<f64>,
+        below: Option<f64>,
+    },
+    /// It is there and not empty.
+    File {
+        /// Where a relative path begins.
+        dir: PathBuf,
+        path: String,
+        json: bool,
+    },
+}
+
+/// A program of a plan, and what it gets besides its arguments.
+#[derive(Clone, Debug)]
+pub struct Program {
+    pub argv: Vec<String>,
+    /// Beside the few variables that every program gets.
+    pub env: BTreeMap<String, Secret>,
+    pub stdin: Option<Stdin>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Stdin {
+    Text(String),
+    Secret(Secret),
 }
