@@ -5,6 +5,7 @@
 //! its figure. Contract: fixed seeds, one core, the same figures every time.
 
 #[path = "../tests/support/streams.rs"]
+#[expect(dead_code, reason = "shared with the test, which asks for more")]
 mod streams;
 
 use std::process::ExitCode;
@@ -89,6 +90,7 @@ fn false_fails(broken: &mut Vec<String>) {
     let cases = [
         ("", usual, 0.0, 10_000_u32),
         ("", traffic(0.5, 0.01, 1.0), 0.0, 2000),
+        ("", traffic(0.1, 0.01, 1.0), 0.0, 1000),
         ("", usual, 0.1, 1000),
         ("of 30 in 100 requests", traffic(5.0, 0.3, 1.0), 0.0, 1000),
         ("a minute of 20× in both arms in each step", Traffic { outage: 20.0, ..usual }, 0.0, 1000),

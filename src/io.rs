@@ -25,7 +25,7 @@ use std::rc::Rc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
-use engine::reading::{SplitReading, TaskAnswer, WriteAnswer};
+use engine::reading::{SplitReading, WriteAnswer};
 use engine::types::{Failure, FailureKind, Fence, Untrusted, Weights};
 use engine::{Effect, Input};
 use tokio::sync::{Mutex, mpsc};
@@ -173,9 +173,10 @@ impl World {
                     Input::SplitRead { id, router, result }
                 });
             }
-            Effect::Task { id, .. } => self.spawn(async move {
-                let why = Untrusted::new("no task is configured");
-                Input::TaskEnded { id, answer: TaskAnswer::Failed { output: why } }
+            Effect::Task { id, task, context, budget } => self.spawn(async move {
+                let target = &settings.tasks[task.index()];
+                let answer = task::perform(&client, target, &context, budget).await;
+                Input::TaskEnded { id, answer }
             }),
             Effect::Append { id, entry, safety } => {
                 // The journal's thread lives as long as this world does.

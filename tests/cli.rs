@@ -709,10 +709,10 @@ fn a_journal_that_another_process_locks_lets_a_rollback_through() {
     all_goes_on(&router, &run);
 }
 
-/// Gives the deck away, with a copy of the program: the original may stand where nobody may look.
+/// Gives the deck away, with a copy of the program.
 fn program_of_nobody(deck: &Deck) -> PathBuf {
     let program = deck.dir.path().join("quarterdeck");
-    std::fs::copy(product::PROGRAM, &program).expect("copies");
+    nobody::copy_program(Path::new(product::PROGRAM), &program);
     for path in [deck.dir.path(), &program, &deck.config()] {
         nobody::give(path);
     }
@@ -740,7 +740,9 @@ fn a_journal_that_may_not_be_written_lets_a_rollback_through() {
     assert!(owner != 0, "the engine runs without privileges");
     let pid = deck.engine().expect("the engine runs");
     kill_process(pid, Signal::TERM).expect("it can be ended");
-    until("the end of the engine", || deck.engine().is_none().then_some(()));
+    // Its socket goes first; the journal is closed when the process is gone.
+    let program_of = format!("/proc/{}/exe", pid.as_raw_nonzero());
+    until("the end of the engine", || std::fs::read_link(&program_of).is_err().then_some(()));
     nobody::mode(&path, 0o400);
     only_safety_goes_on(&router, &deck, "give the engine's user", &run);
     nobody::mode(&path, 0o600);
@@ -830,4 +832,17 @@ fn an_engine_that_may_not_signal_nginx_says_so() {
     assert!(said.code != 0 && said.out.contains("must run as nginx's user"), "{said:#?}");
     assert!(said.out.contains("the previous file is put back"), "{said:#?}");
     assert_eq!(std::fs::read_to_string(&file).expect("reads"), before);
+}
+
+#[test]
+fn a_head_that_was_taken_away_is_said_and_goes_on_record() {
+    let (_router, deck) = half_and_half();
+    deck.run(&HALF).ends(0, "VERIFIED");
+    end_engine(&deck);
+    deck.run(&["journal", "verify"]).ends(0, "chain whole");
+    std::fs::remove_file(deck.state().join("journal.head")).expect("removes");
+    deck.run(&["journal", "verify"]).ends(1, "journal.head is missing");
+    deck.run(&["status"]);
+    deck.run(&["journal", "list"]).ends(0, "journal.head was missing");
+    deck.run(&["journal", "verify"]).ends(0, "chain whole");
 }

@@ -9,7 +9,7 @@ use engine::analysis::Policy;
 use engine::settings::{Action, AfterCrash, Limits, OnFail, Pass, Step};
 use quarterdeck::config::{EXAMPLE, Loaded, load, read};
 use quarterdeck::io::settings::{
-    FeedTarget, HostTarget, ProbeTarget, RouterTarget, Secret, SignalsTarget, Stdin, TaskTarget,
+    FeedTarget, Given, HostTarget, ProbeTarget, RouterTarget, Secret, SignalsTarget, TaskTarget,
 };
 
 const HEAD: &str = "[environment]\nname = \"test\"\n";
@@ -618,8 +618,8 @@ fn a_plan_is_read_in_the_engines_words() {
     let TaskTarget::Run(program) = &io.tasks[id.index()] else { panic!("{:?}", io.tasks) };
     assert_eq!(Path::new(&program.argv[0]), fixtures().join("deploy"));
     assert_eq!(program.argv[1..], ["{group}", "{version}"]);
-    assert!(matches!(program.env["DEPLOY_TOKEN"], Secret::Missing(_)));
-    assert!(matches!(&program.stdin, Some(Stdin::Text(text)) if text.contains("{reason}")));
+    assert!(matches!(program.env["DEPLOY_TOKEN"], Given::Secret(Secret::Missing(_))));
+    assert!(matches!(&program.stdin, Some(Given::Text(text)) if text.contains("{reason}")));
     let TaskTarget::Call { http, status, .. } = &io.tasks[task_of(&deploy.steps[3])] else {
         panic!("{:?}", io.tasks)
     };

@@ -274,6 +274,19 @@ fn a_missing_head_is_said_and_goes_on_record() {
     assert!(note.text.display().contains("journal.head was missing"), "{}", note.text);
     drop(journal);
     assert!(!verify(dir.path()).expect("holds").headless);
+    // The same where the journal was locked when it was looked for.
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    drop(journal_of(2, dir.path()));
+    fs::remove_file(dir.path().join("journal.head")).expect("removes");
+    let other = Connection::open(dir.path().join("journal.sqlite3")).expect("opens");
+    other.execute_batch("BEGIN IMMEDIATE").expect("takes the lock");
+    let (mut journal, _) = Journal::open_or_spool(dir.path());
+    other.execute_batch("ROLLBACK").expect("lets go");
+    assert_eq!(journal.append(&entry(3), false), Appended::Durable);
+    drop(journal);
+    let (_, entries) = Journal::open(dir.path()).expect("opens");
+    assert_eq!((entries.len(), &entries[3]), (4, &entry(3)));
+    assert!(engine::line(&entries[2]).text.display().contains("journal.head was missing"));
     // An empty journal has a head from the start, so its absence tells something later.
     let dir = tempfile::tempdir().expect("a temporary directory");
     drop(journal_of(0, dir.path()));
@@ -295,4 +308,27 @@ fn a_spool_line_that_cannot_be_read_is_counted_and_kept() {
     assert_eq!(waiting(dir.path()).expect("reads"), Waiting::default());
     let kept = fs::read_to_string(dir.path().join("spool.unreadable")).expect("kept");
     assert!(kept.contains("{broken"));
+}
+
+#[test]
+fn the_head_lags_only_so_far_and_never_leads() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (mut journal, _) = Journal::open(dir.path()).expect("opens");
+    let head = || {
+        let text = fs::read_to_string(dir.path().join("journal.head")).expect("reads");
+        let value: serde_json::Value = serde_json::from_str(&text).expect("an object");
+        value["seq"].as_u64().expect("a number")
+    };
+    let mut lagged = false;
+    for n in 1..=130 {
+        assert_eq!(journal.append(&entry(n), false), Appended::Durable);
+        let behind = journal.chain().seq - head();
+        assert!(behind < 64, "{behind} behind at {n}");
+        lagged |= behind > 0;
+        assert_eq!(journal.lags(), behind > 0);
+    }
+    assert!(lagged, "an append does not wait for the head");
+    journal.settle();
+    assert_eq!((head(), journal.lags()), (130, false));
+    assert!(verify(dir.path()).is_ok());
 }

@@ -44,6 +44,19 @@ fn equal_releases_do_not_fail() {
 }
 
 #[test]
+fn a_fail_does_not_overstate() {
+    let mut overstated = 0;
+    for seed in 0..200 {
+        let mut judge = Fails::new(&policy(0.1));
+        let endings =
+            release(Traffic { ratio: 4.0, ..EQUAL }, &STEPS, 2000 + seed, &mut [&mut judge]);
+        assert!(endings[0].second.is_some(), "seed {seed}");
+        overstated += u32::from(judge.at_least().is_none_or(|least| least > 4.0));
+    }
+    assert!(overstated <= 2, "{overstated} of 200 said more than the true 4×");
+}
+
+#[test]
 fn bad_releases_fail_in_time() {
     let check = |tol: f64, ratio: f64, at_most: u32| {
         let seconds = (0..101).map(|seed| {

@@ -15,7 +15,7 @@ use super::reader::{Node, Reader, Table};
 use super::watch::{self, Source, Sources};
 use super::{secret, value};
 use crate::io::http::Method;
-use crate::io::settings::{HttpTarget, Program, Secret, Stdin, TaskTarget};
+use crate::io::settings::{Given, HttpTarget, Program, TaskTarget};
 use crate::io::task::fill;
 
 /// An answer that says what became of a call; more is a download.
@@ -111,7 +111,7 @@ fn program(table: &mut Table<'_>, key: &'static str) -> Option<Program> {
     Some(Program { argv: argv(table, key)?, env, stdin })
 }
 
-fn env(table: &mut Table<'_>) -> BTreeMap<String, Secret> {
+fn env(table: &mut Table<'_>) -> BTreeMap<String, Given> {
     let mut found = BTreeMap::new();
     let Some(inner) = table.table("env", "env") else { return found };
     for (name, at, node) in inner.entries() {
@@ -128,25 +128,27 @@ fn env(table: &mut Table<'_>) -> BTreeMap<String, Secret> {
 }
 
 /// A variable whose name tells of a credential takes a secret; a path to one may stand as it is.
-fn variable<'a>(reader: &'a Reader<'a>, name: &str, node: &'a Node<'a>) -> Option<Secret> {
+fn variable<'a>(reader: &'a Reader<'a>, name: &str, node: &'a Node<'a>) -> Option<Given> {
     const TELLING: [&str; 7] = ["TOKEN", "KEY", "SECRET", "PASS", "PWD", "AUTH", "CREDENTIAL"];
     let upper = name.to_ascii_uppercase();
     let place = ["FILE", "PATH", "DIR"].iter().any(|end| upper.ends_with(end));
     let telling = TELLING.iter().any(|word| upper.contains(word)) && !place;
     if telling || !matches!(node.get_ref(), DeValue::String(_)) {
-        return secret::from_node(reader, name, node);
+        return secret::from_node(reader, name, node).map(Given::Secret);
     }
-    reader.text(name, node).map(Secret::Known)
+    let text = reader.text(name, node)?;
+    placeholders(reader, node.span().start, name, &text);
+    Some(Given::Text(text))
 }
 
-fn stdin(table: &mut Table<'_>) -> Option<Stdin> {
+fn stdin(table: &mut Table<'_>) -> Option<Given> {
     let node = table.get("stdin")?;
     if let DeValue::Table(_) = node.get_ref() {
-        return secret::from_node(table.reader, "stdin", node).map(Stdin::Secret);
+        return secret::from_node(table.reader, "stdin", node).map(Given::Secret);
     }
     let text = table.string("stdin")?;
     check_text(table, "stdin", &text);
-    Some(Stdin::Text(text))
+    Some(Given::Text(text))
 }
 
 /// `run = [argv]` with `env` and `stdin` beside it.

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 pub use comparison::{
     Comparison, EVENTS_PER_LOOK_MAX, FAIL_BETS, FAIL_EVENTS_MIN, FAIL_LOOKS_MIN, LEAST_NULLS,
-    PASS_BETS,
+    PASS_BETS, WAITING_LOOKS_MAX,
 };
 pub use evidence::progress;
 pub use latency::{BORDERS_MAX, Histogram, Latency, Slower};

@@ -4,6 +4,7 @@
 //! rest. Never loses an input in silence: a reply that nobody waits for changes nothing. Contract:
 //! see the crate's head.
 
+mod guards;
 mod releases;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,17 +12,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::command::{Command, Expected, Reply, Submission};
+use crate::freeze::Freezes;
+use crate::history::History;
 use crate::incident::Board;
 use crate::ledger::{Ledger, Purpose};
 use crate::reading::AlertState;
 use crate::record::{Entry, Event, Intent, OperationResult};
-use crate::recovery::fold;
+use crate::recovery::{ServiceFold, fold};
 use crate::release::Release;
 use crate::rng::Rng;
 use crate::route::{Context, HOLD, Operation, Route};
 use crate::schedule::{Schedule, Timer};
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 use crate::snapshot::{Head, Phase, Readiness, ServiceView, Snapshot, SourceView};
+use crate::trigger::Triggers;
 use crate::types::{
     Actor, EffectId, Failure, FeedId, Fence, Group, HostId, Now, Percent, ProbeId, RouterId,
     ServiceId, Severity, Time, Untrusted,
@@ -56,6 +60,8 @@ struct Response {
 pub struct Engine {
     settings: Settings,
     started: Now,
+    /// The newest time it was given.
+    latest: Now,
     rng: Rng,
     last_id: u64,
     fence: Fence,
@@ -72,6 +78,10 @@ pub struct Engine {
     /// By service: the release in flight, else the last one.
     releases: Vec<Option<Release>>,
     last_release: u64,
+    /// By service.
+    triggers: Vec<Triggers>,
+    history: Vec<History>,
+    freezes: Freezes,
     /// Services whose release may go on.
     touched: BTreeSet<ServiceId>,
     replies: Vec<(String, Reply)>,
@@ -128,26 +138,7 @@ impl Engine {
     ) -> Engine {
         let folded = fold(entries);
         let routes = (0..).zip(&settings.services).map(|(place, service)| {
-            let mut route = Route::new(ServiceId(place), &service.routers);
-            if let Some(known) = folded.services.get(&service.name) {
-                route.stable = known.stable.unwrap_or(Group::A);
-                route.set = known.set;
-                route.fence = known.fence;
-                route.applied = known.fence;
-                if let Some(ended) = &known.ended {
-                    let since = (now.wall - ended.at).to_std().unwrap_or_default();
-                    let then = Now { mono: now.mono - since, wall: ended.at };
-                    let (intent, actor) = (ended.intent.clone(), ended.actor.clone());
-                    let safety = intent.to == Percent::ZERO;
-                    let operation = Operation::new(intent.fence, intent, actor, safety, then);
-                    route.show_ended(operation.ended(ended.result, &ended.sentence));
-                }
-                if let Some(at) = known.rolled_back {
-                    let since = (now.wall - at).to_std().unwrap_or_default();
-                    route.hold(now.mono + HOLD.saturating_sub(since));
-                }
-            }
-            route
+            recovered_route(ServiceId(place), service, folded.services.get(&service.name), now)
         });
         let mut engine = Engine {
             routes: routes.collect(),
@@ -169,9 +160,13 @@ impl Engine {
                 .collect(),
             releases: settings.services.iter().map(|_| None).collect(),
             last_release: folded.release,
+            triggers: settings.services.iter().map(Triggers::new).collect(),
+            history: settings.services.iter().map(|own| History::new(&own.name)).collect(),
+            freezes: Freezes::default(),
             touched: BTreeSet::new(),
             settings,
             started: now,
+            latest: now,
             rng: Rng::new(seed),
             last_id: 0,
             fence: folded.fence.max(floor),
@@ -183,6 +178,9 @@ impl Engine {
             dirty: Dirty::ALL,
             shown: None,
         };
+        for entry in entries {
+            engine.apply(entry, now);
+        }
         let hash = engine.settings.hash.clone();
         if folded.config_hash.as_ref().is_some_and(|old| *old != hash) {
             engine.note(Event::ConfigChanged { config_hash: hash.clone() }, now, effects);
@@ -259,6 +257,7 @@ impl Engine {
 
     /// Takes one input; what is to be done comes out in `effects`.
     pub fn handle(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
+        self.latest = now;
         self.take(now, input, effects);
         self.settle(now, effects);
     }
@@ -328,6 +327,7 @@ impl Engine {
 
     /// Does what is due at `now`; nothing when called early.
     pub fn handle_deadline(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        self.latest = now;
         while let Some(timer) = self.schedule.pop_due(now.mono) {
             self.fire(timer, now, effects);
             self.settle(now, effects);
@@ -390,8 +390,7 @@ impl Engine {
     }
 
     fn note(&mut self, event: Event, now: Now, effects: &mut Vec<Effect>) {
-        let id = self.id();
-        effects.push(self.ledger.append(id, now, Actor::engine(), event, Purpose::Note, false));
+        self.jot(Actor::engine(), event, false, now, effects);
     }
 
     fn with_route(
@@ -418,6 +417,8 @@ impl Engine {
         for effect in &effects[first..] {
             if let Effect::Answer(reply) = effect {
                 self.keep(reply.clone());
+            } else if let Effect::Append { entry, .. } = effect {
+                self.apply(entry, now);
             }
         }
         for (key, trouble) in raised {
@@ -612,7 +613,7 @@ impl Engine {
             | Command::Thaw { .. }
             | Command::StopTheLine { .. }
             | Command::Trigger { .. }
-            | Command::Mark { .. } => Err("nothing carries releases yet".to_owned()),
+            | Command::Mark { .. } => self.say(submission, now, effects),
             Command::Verify { service } => {
                 let service = self.known(service)?;
                 for router in self.settings.service(service).routers.clone() {
@@ -813,45 +814,45 @@ impl Engine {
             started: self.started,
             journal: self.ledger.state.clone(),
             banners: self.banners.clone(),
-            freezes: Vec::new(),
+            freezes: self.freezes.views(self.latest),
         }
     }
 
     fn service_views(&self) -> Vec<ServiceView> {
-        self.settings
-            .services
-            .iter()
-            .zip(&self.routes)
-            .zip(&self.signals)
-            .zip(&self.releases)
-            .map(|(((settings, route), signals), release)| {
-                let (signals, traffic) = match (signals, &settings.signals) {
-                    (Some(signals), Some(own)) => {
-                        let (view, traffic) = signals.view(own, route.stable);
-                        (Some(view), traffic)
-                    }
-                    (Some(_) | None, Some(_) | None) => (None, None),
-                };
-                ServiceView {
-                    name: settings.name.clone(),
-                    alias: settings.alias.clone(),
-                    runbook: settings.runbook.clone(),
-                    probes: settings
-                        .probes
-                        .iter()
-                        .map(|&id| self.probes[id.index()].view(self.settings.probe(id)))
-                        .collect(),
-                    route: (!settings.routers.is_empty())
-                        .then(|| route.view(&self.settings, traffic)),
-                    signals,
-                    operation: route.operation_view(&self.settings),
-                    release: release.as_ref().map(Release::view),
-                    readiness: Readiness::default(),
-                    triggers: Vec::new(),
-                    history: Vec::new(),
-                }
-            })
+        (0..)
+            .zip(&self.settings.services)
+            .map(|(n, own)| self.service_view(ServiceId(n), own))
             .collect()
+    }
+
+    fn service_view(&self, id: ServiceId, settings: &settings::Service) -> ServiceView {
+        let route = &self.routes[id.index()];
+        let (signals, traffic) = match (&self.signals[id.index()], &settings.signals) {
+            (Some(signals), Some(own)) => {
+                let (view, traffic) = signals.view(own, route.stable);
+                (Some(view), traffic)
+            }
+            (Some(_) | None, Some(_) | None) => (None, None),
+        };
+        let every = settings.signals.as_ref().map_or(Duration::ZERO, |own| own.interval);
+        let probes = settings.probes.iter();
+        let mut view = ServiceView {
+            name: settings.name.clone(),
+            alias: settings.alias.clone(),
+            runbook: settings.runbook.clone(),
+            probes: probes
+                .map(|&id| self.probes[id.index()].view(self.settings.probe(id)))
+                .collect(),
+            route: (!settings.routers.is_empty()).then(|| route.view(&self.settings, traffic)),
+            signals,
+            operation: route.operation_view(&self.settings),
+            release: self.releases[id.index()].as_ref().map(Release::view),
+            readiness: Readiness::default(),
+            triggers: self.triggers[id.index()].views(&settings.triggers, every, self.latest),
+            history: self.history[id.index()].views(guards::HISTORY_SHOWN_MAX),
+        };
+        view.readiness = self.readiness(id, &view);
+        view
     }
 
     fn source_views(&self) -> Vec<SourceView> {
@@ -917,4 +918,32 @@ impl Engine {
     fn in_canary(&self, service: ServiceId) -> bool {
         self.releases[service.index()].as_ref().is_some_and(Release::in_flight)
     }
+}
+
+/// A route as the journal tells it; what its routers show is not known yet.
+fn recovered_route(
+    id: ServiceId,
+    service: &settings::Service,
+    known: Option<&ServiceFold>,
+    now: Now,
+) -> Route {
+    let mut route = Route::new(id, &service.routers);
+    let Some(known) = known else { return route };
+    route.stable = known.stable.unwrap_or(Group::A);
+    route.set = known.set;
+    route.fence = known.fence;
+    route.applied = known.fence;
+    if let Some(ended) = &known.ended {
+        let since = (now.wall - ended.at).to_std().unwrap_or_default();
+        let then = Now { mono: now.mono - since, wall: ended.at };
+        let (intent, actor) = (ended.intent.clone(), ended.actor.clone());
+        let safety = intent.to == Percent::ZERO;
+        let operation = Operation::new(intent.fence, intent, actor, safety, then);
+        route.show_ended(operation.ended(ended.result, &ended.sentence));
+    }
+    if let Some(at) = known.rolled_back {
+        let since = (now.wall - at).to_std().unwrap_or_default();
+        route.hold(now.mono + HOLD.saturating_sub(since));
+    }
+    route
 }

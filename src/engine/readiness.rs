@@ -18,7 +18,7 @@ use crate::words;
 
 /// Without an objective, a stable with more percent of errors than this is no place to go back to:
 /// the border at which both fleets' rules give up a canary.
-const ERRORS_MAX: f64 = 10.0;
+pub const ERRORS_MAX: f64 = 10.0;
 
 /// A group that carries at least this percent of the traffic, and carried all of it before, is
 /// taken to carry all of it again.

@@ -194,7 +194,7 @@ pub enum AfterCrash {
 /// Something that an adapter runs or calls for a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
-    /// "run", "call", "check command", "check query", "check file".
+    /// "run", "call", "check probe", "check command", "check query", "check file".
     pub kind: String,
     /// The program or the address without its secrets, for people.
     pub label: String,

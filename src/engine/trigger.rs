@@ -1,7 +1,8 @@
 //! Rules that roll back by themselves: `rollback_when`.
 //!
 //! Decides when a rule has been true for long enough, and whether a rollback may follow from it.
-//! Never fires on figures that are missing, old or few, nor on trouble that stable has as well.
+//! Never fires on figures that are missing, old or few; a rule on the service as a whole not on
+//! trouble that stable has alone, too.
 //! Contract: a rule fires once for each time that it became true, and at most one rollback of a
 //! service starts by itself in [`COOLDOWN`]; where it would fire and may not, it is held, and
 //! people are told once for each obstacle.
@@ -301,10 +302,14 @@ fn obstacle(
         let why = "but stable has all the traffic already".to_owned();
         return Some((Obstacle::NoExposure, why));
     }
-    if rule.operands().iter().all(|name| name.starts_with("stable.")) {
+    let only = |arm: &str| rule.operands().iter().all(|name| name.starts_with(arm));
+    if only("stable.") {
         return Some((Obstacle::NotTheCanary, "but it says nothing about the canary".to_owned()));
     }
-    if let Some(figures) = stable_too(rule, values) {
+    // A rule on the canary alone is an absolute guard: a canary may take stable down with it.
+    if !only("canary.")
+        && let Some(figures) = stable_too(rule, values)
+    {
         let why = format!("but stable shows the same ({figures}), so it is not the canary");
         return Some((Obstacle::CommonCause, why));
     }
@@ -542,8 +547,6 @@ mod tests {
         held(rule, &bad(), &busy, "but #7 rollback by ada is in flight");
         let sick = Ground { target: Some("1.4 is marked bad"), ..exposed() };
         held(rule, &bad(), &sick, "stable cannot take the traffic, 1.4 is marked bad");
-        let both = figures((900.0, 17.0), (100.0, 20.0));
-        held(rule, &both, &exposed(), "stable shows the same (stable.error_rate 17.0)");
     }
 
     #[test]
@@ -568,7 +571,8 @@ mod tests {
             values.insert("service.error_rate".to_owned(), 20.0);
             values
         };
-        assert_eq!(bench.words(0, &service((900.0, 30.0))), ["hold"]);
+        let both = bench.look(0, &service((900.0, 30.0)), &exposed());
+        assert!(sentence(&both).contains("stable shows the same (stable.error_rate 30.0)"));
         assert_eq!(bench.words(10, &service((0.0, 100.0))), ["clear", "fire"]);
         let mut own = Bench::new(&[("stable.error_rate > 15", 0)]);
         let calls = own.look(0, &service((900.0, 30.0)), &exposed());
@@ -576,6 +580,8 @@ mod tests {
         let mut against = Bench::new(&[("canary.error_rate > stable.error_rate + 2", 0)]);
         let sick = figures((900.0, 17.0), (100.0, 20.0));
         assert_eq!(against.words(0, &sick), ["fire"]);
+        let mut guard = Bench::new(&[("canary.error_rate > 15", 0)]);
+        assert_eq!(guard.words(0, &sick), ["fire"], "an absolute guard stands always");
     }
 
     #[test]

@@ -26,6 +26,13 @@ pub fn clock(at: DateTime<Utc>) -> String {
     at.format("%H:%M:%SZ").to_string()
 }
 
+/// An instant to come: with its date where the time of day alone could be taken for an earlier one.
+#[must_use]
+pub fn until(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    let far = (at - now).to_std().is_ok_and(|span| span >= Duration::from_hours(20));
+    if far { at.format("%Y-%m-%d %H:%MZ").to_string() } else { clock(at) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,5 +48,13 @@ mod tests {
         check(Duration::from_mins(119), "119 min");
         check(Duration::from_hours(2), "2 h");
         check(Duration::from_hours(24 * 9), "9 d");
+    }
+
+    #[test]
+    fn a_far_instant_has_its_date() {
+        let hours = |hours| DateTime::UNIX_EPOCH + Duration::from_hours(hours);
+        assert_eq!(until(hours(19), hours(0)), "19:00:00Z");
+        assert_eq!(until(hours(20), hours(0)), "1970-01-01 20:00Z");
+        assert_eq!(until(hours(3), hours(50)), "03:00:00Z");
     }
 }

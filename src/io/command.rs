@@ -8,6 +8,7 @@
 
 use std::io;
 use std::process::{ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use engine::types::{Failure, FailureKind};
@@ -17,6 +18,8 @@ use tokio::process::{Child, ChildStdin};
 
 /// Enough for a page of JSON; a program that writes more is read on, but not kept.
 pub const OUTPUT_BYTES_MAX: usize = 64 * 1024;
+/// The end of a flood: enough for the last lines that a person reads.
+const LAST_BYTES_MAX: usize = 16 * 1024;
 /// A killed process is gone at once unless the kernel holds it; then nobody should wait for it.
 const REAP_TIMEOUT: Duration = Duration::from_millis(200);
 /// A program's last words are in the pipe when it ends; only its leftovers hold it open longer.
@@ -49,11 +52,57 @@ pub struct Output {
     pub truncated: bool,
 }
 
+/// The end of what a program said on both streams, line by line as it came; also of one that was
+/// killed.
+#[derive(Debug, Default)]
+pub struct Last(Mutex<Said>);
+
+#[derive(Debug, Default)]
+struct Said {
+    lines: Vec<u8>,
+    /// Of each stream, the line that is not ended yet.
+    open: [Vec<u8>; 2],
+}
+
+impl Last {
+    fn hear(&self, stream: usize, bytes: &[u8]) {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = std::mem::take(&mut said.open[stream]);
+        open.extend_from_slice(bytes);
+        let whole = open.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        said.lines.extend(open.drain(..whole));
+        said.open[stream] = open;
+        let Said { lines, open: [out, err] } = &mut *said;
+        for kept in [lines, out, err] {
+            kept.drain(..kept.len().saturating_sub(LAST_BYTES_MAX));
+        }
+    }
+
+    #[must_use]
+    pub fn words(&self) -> String {
+        let said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let [out, err] = &said.open;
+        let all = [said.lines.as_slice(), out, b"\n", err].concat();
+        String::from_utf8_lossy(&all).into_owned()
+    }
+}
+
 /// Runs `argv` with `stdin` (nothing when `None`) and waits for its end.
 pub async fn run(
     argv: &[String],
     stdin: Option<&str>,
     timeout: Duration,
+) -> Result<Output, Failure> {
+    run_with(argv, &[], stdin, timeout, &Last::default()).await
+}
+
+/// The same with variables of its own; `last` hears what it says.
+pub async fn run_with(
+    argv: &[String],
+    env: &[(&str, String)],
+    stdin: Option<&str>,
+    timeout: Duration,
+    last: &Last,
 ) -> Result<Output, Failure> {
     let Some((program, arguments)) = argv.split_first() else {
         return Err(Failure::new(FailureKind::Malformed, "run a command: no program is named"));
@@ -64,6 +113,7 @@ pub async fn run(
         .args(arguments)
         .env_clear()
         .envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+        .envs(env.iter().map(|(name, value)| (name, value)))
         .stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -72,7 +122,7 @@ pub async fn run(
     let mut child = command.spawn().map_err(|error| failed(kind_of(&error), &error.to_string()))?;
     let group = Group::of(&child);
     group.limit();
-    match tokio::time::timeout(timeout, attend(&mut child, stdin)).await {
+    match tokio::time::timeout(timeout, attend(&mut child, stdin, last)).await {
         Ok(Ok(output)) => {
             drop(group);
             Ok(output)
@@ -127,14 +177,18 @@ impl Drop for Group {
     }
 }
 
-async fn attend(child: &mut Child, stdin: Option<&str>) -> io::Result<Output> {
+async fn attend(child: &mut Child, stdin: Option<&str>, last: &Last) -> io::Result<Output> {
     let feed = feed(child.stdin.take(), stdin.unwrap_or("").to_owned());
     let mut out = Kept::default();
     let mut err = Kept::default();
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let ended: io::Result<ExitStatus> = {
         let talk = async {
-            tokio::join!(feed, drain(stdout, &mut out), drain(stderr, &mut err));
+            tokio::join!(
+                feed,
+                drain(stdout, &mut out, (last, 0)),
+                drain(stderr, &mut err, (last, 1))
+            );
         };
         tokio::pin!(talk);
         tokio::select! {
@@ -166,10 +220,11 @@ struct Kept {
     truncated: bool,
 }
 
-async fn drain(pipe: Option<impl AsyncRead + Unpin>, kept: &mut Kept) {
+async fn drain(pipe: Option<impl AsyncRead + Unpin>, kept: &mut Kept, last: (&Last, usize)) {
     let Some(mut pipe) = pipe else { return };
     let mut buffer = vec![0; 8 * 1024];
     while let Ok(count @ 1..) = pipe.read(&mut buffer).await {
+        last.0.hear(last.1, &buffer[..count]);
         let room = OUTPUT_BYTES_MAX - kept.bytes.len();
         kept.bytes.extend_from_slice(&buffer[..count.min(room)]);
         kept.truncated |= count > room;

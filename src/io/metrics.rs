@@ -46,6 +46,15 @@ pub async fn measure(client: &Client, target: &SignalsTarget) -> Result<Measurem
     }
 }
 
+/// The values that one instant query finds now; those that are no number are counted apart.
+pub async fn values(
+    client: &Client,
+    http: &HttpTarget,
+    query: &str,
+) -> Result<(Vec<f64>, usize), Failure> {
+    within(http.timeout, "prometheus", prometheus::values(client, http, query)).await
+}
+
 async fn within<T>(
     timeout: Duration,
     what: &str,

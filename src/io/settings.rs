@@ -187,12 +187,13 @@ pub enum TaskTarget {
 pub struct Program {
     pub argv: Vec<String>,
     /// Beside the few variables that every program gets.
-    pub env: BTreeMap<String, Secret>,
-    pub stdin: Option<Stdin>,
+    pub env: BTreeMap<String, Given>,
+    pub stdin: Option<Given>,
 }
 
+/// What a program gets: a text that anybody may see, with placeholders, or a secret.
 #[derive(Clone, Debug)]
-pub enum Stdin {
+pub enum Given {
     Text(String),
     Secret(Secret),
 }

@@ -30,6 +30,15 @@ pub fn mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("it is ours");
 }
 
+/// The original may stand where nobody else may look. The copy is made by another process: a file
+/// that is open for writing here, and so for a moment in whatever another test just forks, cannot
+/// be run.
+pub fn copy_program(from: &Path, to: &Path) {
+    let done = Command::new("/bin/cp").arg(from).arg(to).status().expect("cp starts");
+    assert!(done.success(), "{} cannot be copied", from.display());
+    mode(to, 0o755);
+}
+
 /// When this is root: runs the named tests of this program once more as `nobody`, and says true.
 pub fn ran_as_nobody(tests: &[&str]) -> bool {
     if !is_root() {
@@ -38,9 +47,7 @@ pub fn ran_as_nobody(tests: &[&str]) -> bool {
     let place = tempfile::tempdir().expect("a temporary directory");
     mode(place.path(), 0o755);
     let (program, scratch) = (place.path().join("tests"), place.path().join("scratch"));
-    // The original may stand where nobody else may look.
-    std::fs::copy(std::env::current_exe().expect("its path"), &program).expect("copies");
-    mode(&program, 0o755);
+    copy_program(&std::env::current_exe().expect("its path"), &program);
     std::fs::create_dir(&scratch).expect("makes");
     give(&scratch);
     let mut command = Command::new(&program);

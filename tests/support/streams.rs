@@ -182,6 +182,13 @@ impl Fails {
     }
 }
 
+impl Fails {
+    /// "At least so many times stable", when it failed.
+    pub fn at_least(&self) -> Option<f64> {
+        self.comparison.at_least(self.alpha)
+    }
+}
+
 impl Judge for Fails {
     fn look(&mut self, _: u32, stable: Counts, canary: Counts) -> bool {
         self.comparison.observe(stable, canary);

@@ -43,6 +43,9 @@ pub const FAIL_LOOKS_MIN: u32 = 2;
 /// the verdict stays valid, and dependent events (retries of one failure) weigh at most so much.
 /// Higher than a look of a few seconds needs: at 100 events the smallest harm is clear in ten.
 pub const EVENTS_PER_LOOK_MAX: f64 = 100.0;
+/// Looks that may wait for a request in the other arm, as looks of one share: longer, and a cause
+/// that came meanwhile (an outage of both) would be held against the arm that came back.
+pub const WAITING_LOOKS_MAX: u32 = 60;
 /// What is left of earlier looks in the recent share: it follows a step within some ten looks.
 const RECENT_KEPT: f64 = 0.9;
 
@@ -63,6 +66,8 @@ pub struct Comparison {
     expected: f64,
     /// Counts that wait for requests in both arms.
     pending: [Counts; 2],
+    /// Looks in [`Self::pending`].
+    waiting: u32,
     /// Requests of stable and canary lately, older ones faded.
     recent: [f64; 2],
     /// Looks with events of the canary.
@@ -82,13 +87,15 @@ impl Comparison {
             canary: Counts::default(),
             expected: 0.0,
             pending: [Counts::default(); 2],
+            waiting: 0,
             recent: [0.0; 2],
             looks: 0,
         }
     }
 
     /// Takes what both arms did since the last look. A look without requests in one arm has no
-    /// share: it waits for the next. False, and nothing taken, where a count is no count.
+    /// share: it waits for the next, at most [`WAITING_LOOKS_MAX`] times. False, and nothing
+    /// taken, where a count is no count.
     pub fn observe(&mut self, stable: Counts, canary: Counts) -> bool {
         if !(stable.is_sound() && canary.is_sound()) {
             return false;
@@ -99,8 +106,14 @@ impl Comparison {
         let block = [waiting_stable.plus(stable), waiting_canary.plus(canary)];
         self.pending = block;
         if block.iter().any(|arm| arm.requests <= 0.0) {
+            self.waiting = self.waiting.saturating_add(1);
+            if self.waiting >= WAITING_LOOKS_MAX {
+                self.waiting = 0;
+                self.pending = [Counts::default(); 2];
+            }
             return true;
         }
+        self.waiting = 0;
         self.pending = [Counts::default(); 2];
         let [stable, canary] = block.map(Counts::bounded);
         self.recent = [
@@ -416,6 +429,15 @@ mod tests {
         let whole = after(1, look(95.0, 1.0), look(5.0, 1.0));
         assert_eq!(apart.above, whole.above);
         assert_eq!(apart.totals(), whole.totals());
+    }
+
+    #[test]
+    fn a_canary_that_comes_back_in_an_outage_is_not_blamed() {
+        let mut paused = after(100_000, look(1000.0, 0.0), look(0.0, 0.0));
+        for _ in 0..20 {
+            paused.observe(look(1000.0, 900.0), look(10.0, 9.0));
+        }
+        assert!(!paused.fails(ALPHA), "{}", paused.e_fail());
     }
 
     #[test]

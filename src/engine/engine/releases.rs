@@ -17,9 +17,7 @@ use crate::rule::{self, Values};
 use crate::schedule::Timer;
 use crate::settings::{Action, AfterCrash, Step};
 use crate::snapshot::JournalState;
-use crate::types::{
-    Actor, EffectId, Fence, Group, Now, Percent, PlanId, ServiceId, Severity, Untrusted,
-};
+use crate::types::{Actor, EffectId, Fence, Group, Now, Percent, PlanId, ServiceId, Untrusted};
 use crate::{Effect, reading::TaskAnswer};
 
 /// Moves of one release in one turn; more is a loop, and the next turn goes on.
@@ -69,14 +67,18 @@ impl Engine {
                     Some(release) if release.is_opening() => release.actor.clone(),
                     Some(_) | None => Actor::engine(),
                 };
-                let id = self.id();
-                effects.push(self.ledger.append(id, now, actor, event, purpose, !exposes));
+                self.append(actor, event, purpose, !exposes, now, effects);
             }
             Move::Split { to, verb } => {
                 let answer = self.split_for(service, to, verb, now, effects);
                 self.told(service, |release| release.split_began(answer));
             }
             Move::RollBack { sentence } => {
+                let release = self.releases[service.index()].as_ref();
+                let judged = release.and_then(|release| release.rollout.as_ref()?.failed());
+                if let Some(why) = judged.map(str::to_owned) {
+                    self.mark_bad(service, &why, now, effects);
+                }
                 let fence = self.roll_back(service, &sentence, now, effects);
                 self.told(service, |release| release.split_began(Ok(fence)));
             }
@@ -94,12 +96,7 @@ impl Engine {
                 let key = self.release_key(service);
                 let name =
                     format!("{}: the release needs a person", self.settings.service(service).name);
-                self.dirty.incidents = true;
-                if let Some(event) =
-                    self.board.raise(&key, Severity::Critical, &name, &summary, now)
-                {
-                    self.note(event, now, effects);
-                }
+                self.raise(&key, &name, &summary, now, effects);
             }
         }
     }
@@ -117,10 +114,7 @@ impl Engine {
     /// What was raised about a release is over when it goes on or ends.
     fn settle_page(&mut self, service: ServiceId, now: Now, effects: &mut Vec<Effect>) {
         let key = self.release_key(service);
-        if let Some(event) = self.board.resolve_at(&key, now) {
-            self.dirty.incidents = true;
-            self.note(event, now, effects);
-        }
+        self.clear(&key, now, effects);
     }
 
     /// A split that a release wants; why not, where it would raise exposure blindly.
@@ -265,6 +259,7 @@ impl Engine {
             Group::A => (a, b),
             Group::B => (b, a),
         };
+        self.pull_triggers(service, now, effects);
         let Some(release) = &mut self.releases[service.index()] else { return };
         if !release.watches() {
             return;
@@ -318,6 +313,11 @@ impl Engine {
         let service = self.known(name)?;
         let settings = self.settings.service(service).clone();
         check_version(version, plan.is_some())?;
+        if let Some(why) = self.history[service.index()].why_bad(version) {
+            return Err(format!(
+                "{version} is marked bad: {why}; mark it good first, with a reason"
+            ));
+        }
         let kind = if plan.is_some() { ReleaseKind::Plan } else { ReleaseKind::Deploy };
         let plan = match plan {
             Some(plan) => Some(self.plan_named(plan, service)?),
@@ -328,7 +328,7 @@ impl Engine {
             return Err(format!("r{id} of {name} is {state}: it must end first"));
         }
         if kind == ReleaseKind::Deploy {
-            self.may_deploy(service, submission)?;
+            self.may_deploy(service, submission, now)?;
             if hotfix && settings.canary.as_ref().is_none_or(|canary| canary.objective.is_none()) {
                 return Err(format!(
                     "a hotfix is held against `objective.error_rate`, which {name} does not have"
@@ -367,8 +367,17 @@ impl Engine {
         Ok(Taken::Waits)
     }
 
-    fn may_deploy(&self, service: ServiceId, submission: &Submission) -> Result<(), String> {
+    fn may_deploy(
+        &self,
+        service: ServiceId,
+        submission: &Submission,
+        now: Now,
+    ) -> Result<(), String> {
         let route = &self.routes[service.index()];
+        let frozen = self.freezes.forbids(&self.settings.service(service).name, now);
+        if let Some(frozen) = frozen {
+            return Err(frozen);
+        }
         if !route.has_routers() {
             let name = &self.settings.service(service).name;
             return Err(format!("{name} has no router: there is nothing to release with"));
@@ -525,7 +534,7 @@ impl Engine {
 }
 
 /// A version stands in argument lists and addresses: no option, no path, no blank.
-fn check_version(version: &str, may_be_empty: bool) -> Result<(), String> {
+pub(super) fn check_version(version: &str, may_be_empty: bool) -> Result<(), String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '+' | '-');
     let starts_well = version.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
     if (version.is_empty() && may_be_empty)

@@ -160,7 +160,7 @@ impl Journal {
     fn commit(&mut self, entries: &[(&Entry, bool)]) -> Result<(), String> {
         let say =
             |dir: &Path, error: &rusqlite::Error| failure(dir, error).text.display().to_owned();
-        self.reopen();
+        let note = self.reopen();
         let conn = self.conn.as_mut().map_err(|failure| failure.text.display().to_owned())?;
         let mut chain = self.chain.clone();
         let mut records = Vec::new();
@@ -171,7 +171,7 @@ impl Journal {
                 seal(&mut chain, &mut records, entry)?;
             }
         }
-        for (entry, _) in entries {
+        for entry in note.iter().chain(entries.iter().map(|(entry, _)| *entry)) {
             seal(&mut chain, &mut records, entry)?;
         }
         if let Err(error) = insert(conn, &records) {
@@ -206,9 +206,10 @@ impl Journal {
 
     /// Opens the journal anew where it could not be opened or its file was moved. It must end where
     /// this one ends: records that the engine has not read may say something else than it does.
-    fn reopen(&mut self) {
+    /// Returns what to note of it.
+    fn reopen(&mut self) -> Option<Entry> {
         if self.conn.is_ok() && identity(&self.dir) == self.file {
-            return;
+            return None;
         }
         let path = self.dir.join(NAME);
         let found = if self.chain.seq > 0 && !path.exists() {
@@ -220,8 +221,10 @@ impl Journal {
         } else {
             load(&self.dir)
         };
+        let mut headless = false;
         let opened = found.and_then(|loaded| {
             if loaded.chain == self.chain {
+                headless = loaded.headless;
                 return Ok(loaded.conn);
             }
             let text = format!(
@@ -238,6 +241,12 @@ impl Journal {
         if self.spool.is_err() {
             self.spool = open_spool(&self.dir);
         }
+        let note = headless.then(|| headless_note(&self.dir, &self.chain));
+        if self.conn.is_ok() {
+            // A new journal has a head from its first record on.
+            self.settle();
+        }
+        note
     }
 }
 

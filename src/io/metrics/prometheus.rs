@@ -58,6 +58,17 @@ pub(super) async fn look(
     Ok(Measurement { at, a, b })
 }
 
+/// The values of one query, and how many of them are no number.
+pub(super) async fn values(
+    client: &Client,
+    http: &HttpTarget,
+    query: &str,
+) -> Result<(Vec<f64>, usize), Failure> {
+    let http = HttpTarget { body_bytes_max: BODY_BYTES_MAX, ..http.clone() };
+    let answer = ask(client, &http, query, None, "a check").await?;
+    Ok((answer.rows.iter().map(|row| row.value).collect(), answer.gaps))
+}
+
 struct Answered {
     rows: Vec<Row>,
     /// Rows whose value is no number.

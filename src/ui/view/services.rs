@@ -55,11 +55,19 @@ fn probes(buffer: &mut Buffer, inside: Rect, from: u16, service: &ServiceView, s
         let columns = Columns::of(inside.width, scene.theme);
         let mut spans = vec![
             cell(&word, columns.status, style),
-            cell(&probe.name, columns.name, dim),
-            number(&words::latency(probe.latency), 7, dim),
-            number(&words::percent(probe.uptime_percent), 7, dim),
-            number(&words::age_of(probe.observed, scene.now), 6, dim),
+            cell(&probe.name, columns.name, scene.theme.style(Role::Text)),
         ];
+        if columns.split {
+            spans.push(cell("", 6, dim));
+        }
+        spans.push(number(&words::latency(probe.latency), 7, dim));
+        if columns.spark > 0 {
+            spans.push(cell("", columns.spark, dim));
+        }
+        if columns.uptime {
+            spans.push(number(&words::percent(probe.uptime_percent), 7, dim));
+        }
+        spans.push(number(&words::age_of(probe.observed, scene.now), 6, dim));
         spans.extend(certificate(probe, scene));
         spans.push(Span::styled(probe.message.display().to_owned(), dim));
         put(buffer, inside, row, Line::from(spans));

@@ -1,0 +1,259 @@
+//! What stands around releases: triggers, freezes, marks, readiness.
+//!
+//! Decides what their calls become: an operation, a record, an incident. Never decides when a rule
+//! fires or what a freeze covers: [`crate::trigger`] and [`crate::freeze`] do. Contract: each of
+//! them takes every entry that is appended, at a start as when it is written.
+
+use super::{Engine, Taken};
+use crate::Effect;
+use crate::command::{Command, Submission};
+use crate::ledger::Purpose;
+use crate::readiness::{self, readiness};
+use crate::record::{Entry, Event};
+use crate::snapshot::{Readiness, ServiceView};
+use crate::trigger::{Call, Ground};
+use crate::types::{Actor, Now, Percent, ServiceId, Severity, Untrusted};
+
+/// Past releases that a client is sent for each service.
+pub(super) const HISTORY_SHOWN_MAX: usize = 20;
+
+impl Engine {
+    /// Takes an entry into everything that keeps a view of the journal.
+    pub(super) fn apply(&mut self, entry: &Entry, now: Now) {
+        self.freezes.apply(entry);
+        for triggers in &mut self.triggers {
+            triggers.apply(entry, now);
+        }
+        for history in &mut self.history {
+            history.apply(entry);
+        }
+    }
+
+    /// Writes down what nothing waits for.
+    pub(super) fn jot(
+        &mut self,
+        actor: Actor,
+        event: Event,
+        safety: bool,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.append(actor, event, Purpose::Note, safety, now, effects);
+    }
+
+    pub(super) fn append(
+        &mut self,
+        actor: Actor,
+        event: Event,
+        purpose: Purpose,
+        safety: bool,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let id = self.id();
+        let effect = self.ledger.append(id, now, actor, event, purpose, safety);
+        if let Effect::Append { entry, .. } = &effect {
+            self.apply(entry, now);
+        }
+        effects.push(effect);
+    }
+
+    /// New figures of a service: do its rules want a rollback?
+    pub(super) fn pull_triggers(
+        &mut self,
+        service: ServiceId,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let settings = self.settings.service(service);
+        let Some(signals) = &settings.signals else { return };
+        if settings.triggers.is_empty() {
+            return;
+        }
+        let (own, every, name) =
+            (settings.triggers.clone(), signals.interval, settings.name.clone());
+        let values = self.values(service, now);
+        let route = &self.routes[service.index()];
+        let busy = route
+            .operation()
+            .filter(|operation| operation.in_flight() && operation.to == Percent::ZERO)
+            .map(|operation| format!("#{} {} is in flight", operation.fence, operation.verb));
+        let target = self.sick_target(service, now);
+        let ground = Ground {
+            set: route.set,
+            exposure: route.exposure(),
+            traffic: values.get("canary.share").copied(),
+            busy: busy.as_deref(),
+            target: target.as_deref(),
+        };
+        let calls = self.triggers[service.index()].look(&own, every, &values, &ground, now);
+        for call in calls {
+            match call {
+                Call::Fire { trigger, sentence } => {
+                    self.fire_trigger(service, trigger, &sentence, now, effects);
+                }
+                Call::Hold { trigger, sentence } => {
+                    let key = trigger_key(&name, trigger);
+                    let title = format!("{name}: a rollback is wanted and held");
+                    self.raise(&key, &title, &sentence, now, effects);
+                }
+                Call::Clear { trigger } => {
+                    let key = trigger_key(&name, trigger);
+                    self.clear(&key, now, effects);
+                }
+            }
+        }
+    }
+
+    fn fire_trigger(
+        &mut self,
+        service: ServiceId,
+        trigger: u32,
+        sentence: &str,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let name = self.settings.service(service).name.clone();
+        let sentence_of = Untrusted::new(sentence);
+        let event = Event::TriggerFired { service: name, trigger, sentence: sentence_of };
+        self.jot(Actor::engine(), event, true, now, effects);
+        let why = format!("rule {}: {sentence}", trigger + 1);
+        let fence = self.roll_back(service, &why, now, effects);
+        self.mark_bad(service, &why, now, effects);
+        self.preempt(service, false, fence, &why);
+    }
+
+    /// The version of the release in flight is bad: it never comes back without a person's word.
+    pub(super) fn mark_bad(
+        &mut self,
+        service: ServiceId,
+        why: &str,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(release) = &self.releases[service.index()] else { return };
+        let version = release.facts.version.clone();
+        if !release.in_flight() || version.is_empty() {
+            return;
+        }
+        let event = Event::Marked {
+            service: release.facts.service.clone(),
+            version,
+            bad: true,
+            reason: Untrusted::new(why),
+        };
+        self.jot(Actor::engine(), event, true, now, effects);
+    }
+
+    /// Why stable cannot take the traffic.
+    fn sick_target(&self, service: ServiceId, now: Now) -> Option<String> {
+        let target = self.history[service.index()].target(self.routes[service.index()].stable);
+        if let Some(why) = target.bad {
+            let version = target.version.unwrap_or_default();
+            return Some(format!("stable runs {version}, which is marked bad: {why}"));
+        }
+        let errors = self.values(service, now).get("stable.error_rate").copied()?;
+        (errors >= readiness::ERRORS_MAX).then(|| format!("stable has {errors:.1} % errors itself"))
+    }
+
+    pub(super) fn raise(
+        &mut self,
+        key: &str,
+        title: &str,
+        summary: &str,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.dirty.incidents = true;
+        if let Some(event) = self.board.raise(key, Severity::Critical, title, summary, now) {
+            self.note(event, now, effects);
+        }
+    }
+
+    pub(super) fn clear(&mut self, key: &str, now: Now, effects: &mut Vec<Effect>) {
+        if let Some(event) = self.board.resolve_at(key, now) {
+            self.dirty.incidents = true;
+            self.note(event, now, effects);
+        }
+    }
+
+    /// Freezes, triggers and marks: said by a person, on record, in force at once.
+    pub(super) fn say(
+        &mut self,
+        submission: &Submission,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Taken, String> {
+        let until = |seconds: u64| {
+            let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+            now.wall + chrono::TimeDelta::try_seconds(seconds).unwrap_or_default()
+        };
+        let event = match submission.command.clone() {
+            Command::Freeze { service, seconds, reason } => {
+                if let Some(service) = &service {
+                    self.known(service)?;
+                }
+                self.freezes.check_freeze(seconds, now)?;
+                Event::Frozen { service, until: until(seconds), reason }
+            }
+            Command::StopTheLine { seconds, reason } => {
+                self.freezes.check_freeze(seconds, now)?;
+                self.pause_all(&submission.actor, &reason);
+                Event::Frozen { service: None, until: until(seconds), reason }
+            }
+            Command::Thaw { service, reason } => {
+                self.freezes.check_thaw(service.as_deref(), now)?;
+                Event::Thawed { service, reason }
+            }
+            Command::Trigger { service, trigger, off_seconds, reason } => {
+                let id = self.known(&service)?;
+                self.triggers[id.index()].check(trigger, off_seconds)?;
+                let off_until = (off_seconds > 0).then(|| until(off_seconds));
+                Event::TriggerSet { service, trigger, off_until, reason }
+            }
+            Command::Mark { service, version, bad, reason } => {
+                self.known(&service)?;
+                super::releases::check_version(&version, false)?;
+                if reason.is_empty() {
+                    return Err("a mark needs a reason".to_owned());
+                }
+                Event::Marked { service, version, bad, reason }
+            }
+            other => return Err(format!("{} is not said", other.verb())),
+        };
+        self.jot(submission.actor.clone(), event, true, now, effects);
+        self.dirty.services = true;
+        self.dirty.head = true;
+        Ok(Taken::Accepted(None))
+    }
+
+    fn pause_all(&mut self, actor: &Actor, reason: &Untrusted) {
+        let why = format!("{} stopped the line: {reason}", actor.user);
+        for (place, release) in (0..).zip(&mut self.releases) {
+            if let Some(release) = release.as_mut().filter(|release| release.in_flight())
+                && release.pause(&why).is_ok()
+            {
+                self.touched.insert(ServiceId(place));
+            }
+        }
+    }
+
+    /// Would a rollback work right now?
+    pub(super) fn readiness(&self, service: ServiceId, view: &ServiceView) -> Readiness {
+        let target = self.history[service.index()].target(self.routes[service.index()].stable);
+        readiness(&readiness::Facts {
+            service: self.settings.service(service),
+            route: view.route.as_ref(),
+            operation: view.operation.as_ref(),
+            probes: &view.probes,
+            signals: view.signals.as_ref(),
+            target: &target,
+            journal: &self.ledger.state,
+            holder: None,
+        })
+    }
+}
+
+fn trigger_key(service: &str, trigger: u32) -> String {
+    format!("{}/{service}/rule-{}", crate::incident::OWN, trigger + 1)
+}
