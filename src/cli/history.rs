@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use engine::record::{ReleaseKind, ReleaseResult};
+use engine::history::{Goal, Objective, objectives};
 use engine::snapshot::{PastRelease, ServiceView, Snapshot, SourceView};
 use engine::types::Now;
 use engine::words;
@@ -18,11 +18,6 @@ use crate::io::clock;
 
 /// As long as `status` waits for the first answers.
 const ANSWERS_PATIENCE: Duration = Duration::from_secs(10);
-
-/// The objectives of a release: this share of them ends good, each within its time.
-const GOOD_PERCENT: f64 = 95.0;
-const RELEASE_WITHIN: Duration = Duration::from_mins(15);
-const ROLLBACK_WITHIN: Duration = Duration::from_mins(5);
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -53,12 +48,14 @@ fn look(args: &Args, global: &Global) -> Result<Vec<ServiceView>, Exit> {
 
 pub fn releases(args: &Args, global: &Global) -> Result<u8, Exit> {
     let services = look(args, global)?;
+    let now = clock::now().wall;
     if args.json {
         let services: Vec<Value> = services
             .iter()
             .map(|service| {
                 let releases: Vec<Value> = service.history.iter().map(past).collect();
-                let objectives = Objectives::of(&service.history).json();
+                let objectives: Vec<Value> =
+                    objectives(&service.history, now).iter().map(objective).collect();
                 json!({ "name": service.name, "releases": releases, "objectives": objectives })
             })
             .collect();
@@ -70,7 +67,7 @@ pub fn releases(args: &Args, global: &Global) -> Result<u8, Exit> {
         for past in &service.history {
             out += &row(past);
         }
-        out += &Objectives::of(&service.history).text();
+        out += &goals(&objectives(&service.history, now));
     }
     print(&out)
 }
@@ -116,69 +113,41 @@ fn row(past: &PastRelease) -> String {
     )
 }
 
-/// How the deploys of a history keep the objectives; `None` where there were none to count.
-struct Objectives {
-    deploys: usize,
-    good_percent: Option<f64>,
-    /// The longest of the good ones, and of the ways back.
-    release: Option<Duration>,
-    rollback: Option<Duration>,
+fn objective(objective: &Objective) -> Value {
+    json!({
+        "objective": objective.goal.words(),
+        "window_s": objective.window.as_secs(),
+        "releases": objective.counted,
+        "value": objective.value,
+        "met": objective.met,
+    })
 }
 
-impl Objectives {
-    fn of(history: &[PastRelease]) -> Objectives {
-        let deploys = || history.iter().filter(|past| past.kind == ReleaseKind::Deploy);
-        let good = || deploys().filter(|past| past.result == ReleaseResult::Good);
-        let count = deploys().count();
-        #[expect(clippy::cast_precision_loss, reason = "a history is short")]
-        let good_percent = (count > 0).then(|| 100.0 * good().count() as f64 / count as f64);
-        Objectives {
-            deploys: count,
-            good_percent,
-            release: good().map(took).max(),
-            rollback: history.iter().filter_map(|past| past.rollback_took).max(),
-        }
-    }
-
-    fn json(&self) -> Value {
-        let within = |found: Option<Duration>, most: Duration| {
-            json!({
-                "longest_s": found.map(seconds),
-                "objective_s": seconds(most),
-                "kept": found.map(|found| found < most),
+/// A line for each goal, with every window that has something to count.
+fn goals(objectives: &[Objective]) -> String {
+    let mut out = String::new();
+    for goal in Goal::ALL {
+        let windows: Vec<String> = objectives
+            .iter()
+            .filter(|objective| objective.goal == goal)
+            .filter_map(|objective| {
+                let met = if objective.met? { "met" } else { "MISSED" };
+                let value = match (goal, objective.value) {
+                    (Goal::Success, Some(percent)) => format!(" {percent:.0} %"),
+                    (Goal::DeployTime | Goal::RollbackTime, Some(seconds)) => {
+                        format!(" {}", words::span(Duration::from_secs_f64(seconds)))
+                    }
+                    (_, None) => String::new(),
+                };
+                let (count, window) = (objective.counted, words::span(objective.window));
+                Some(format!("{met}{value} of {count} in {window}"))
             })
-        };
-        json!({
-            "deploys": self.deploys,
-            "good": {
-                "percent": self.good_percent,
-                "objective_percent": GOOD_PERCENT,
-                "kept": self.good_percent.map(|percent| percent > GOOD_PERCENT),
-            },
-            "release": within(self.release, RELEASE_WITHIN),
-            "rollback": within(self.rollback, ROLLBACK_WITHIN),
-        })
+            .collect();
+        let windows =
+            if windows.is_empty() { "none to count".to_owned() } else { windows.join(", ") };
+        out += &format!("  {}: {windows}\n", goal.words());
     }
-
-    fn text(&self) -> String {
-        let Some(percent) = self.good_percent else { return "  no release yet\n".to_owned() };
-        let kept = |kept: bool| if kept { "kept" } else { "MISSED" };
-        let mut out = format!(
-            "  objectives: {percent:.0} % of {} good, above {GOOD_PERCENT:.0} %: {}",
-            self.deploys,
-            kept(percent > GOOD_PERCENT)
-        );
-        for (name, found, most) in [
-            ("longest good release", self.release, RELEASE_WITHIN),
-            ("longest rollback", self.rollback, ROLLBACK_WITHIN),
-        ] {
-            if let Some(found) = found {
-                let (took, most_words) = (words::span(found), words::span(most));
-                out += &format!("; {name} {took}, below {most_words}: {}", kept(found < most));
-            }
-        }
-        out + "\n"
-    }
+    out
 }
 
 pub fn ready(args: &Args, global: &Global) -> Result<u8, Exit> {
@@ -256,30 +225,25 @@ mod tests {
         check(&[], 3);
     }
 
-    fn past(result: ReleaseResult, seconds: i64, rollback: Option<u64>) -> PastRelease {
+    #[test]
+    fn goals_are_told_only_where_there_is_something_to_count() {
         let started = chrono::DateTime::UNIX_EPOCH;
-        PastRelease {
+        let past = PastRelease {
             id: 1,
             version: "2.0".to_owned(),
             plan: "default".to_owned(),
-            kind: ReleaseKind::Deploy,
+            kind: engine::record::ReleaseKind::Deploy,
             user: engine::types::Untrusted::new("ann"),
             started,
-            ended: started + chrono::TimeDelta::seconds(seconds),
-            result,
-            rollback_took: rollback.map(Duration::from_secs),
+            ended: started + chrono::TimeDelta::seconds(600),
+            result: engine::record::ReleaseResult::RolledBack,
+            rollback_took: Some(Duration::from_secs(400)),
             bad: false,
-        }
-    }
-
-    #[test]
-    fn objectives_are_told_only_where_there_is_something_to_count() {
-        assert_eq!(Objectives::of(&[]).text(), "  no release yet\n");
-        let history =
-            [past(ReleaseResult::Good, 600, None), past(ReleaseResult::RolledBack, 90, Some(400))];
-        let text = Objectives::of(&history).text();
-        assert!(text.contains("50 % of 2 good, above 95 %: MISSED"), "{text}");
-        assert!(text.contains("longest good release 10 min, below 15 min: kept"), "{text}");
-        assert!(text.contains("longest rollback 6 min, below 5 min: MISSED"), "{text}");
+        };
+        let text = goals(&objectives(&[past], started + chrono::TimeDelta::seconds(1200)));
+        let expected = "  deployment success above 95 %: MISSED 0 % of 1 in 30 min, MISSED 0 % of \
+                        1 in 24 h\n  deployment below 15 min: none to count\n  rollback below 5 \
+                        min: MISSED 6 min of 1 in 30 min, MISSED 6 min of 1 in 24 h\n";
+        assert_eq!(text, expected);
     }
 }

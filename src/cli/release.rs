@@ -183,11 +183,13 @@ impl Told {
         }
         self.steps(release);
         self.split(service, release);
-        if let Some(canary) = release.canary.as_ref().filter(|canary| canary.since.is_some()) {
-            let sentence = canary.sentence.to_string();
-            if release.result.is_none() {
-                self.news("verdict", &sentence, &format!("  {:<9}{sentence}", "canary"));
-            }
+        // Between two steps of a canary, the release says what let it go on.
+        let acts = release.steps.iter().any(|step| {
+            step.state == StepState::Running && step.name != release.sentence.display()
+        });
+        if acts && release.state == ReleaseState::Running && release.canary.is_some() {
+            let sentence = release.sentence.to_string();
+            self.news("verdict", &sentence, &format!("  {:<9}{sentence}", "canary"));
         }
         self.state(service, release, now);
     }
