@@ -711,6 +711,7 @@ impl Ui {
             | Command::StopTheLine { .. }
             | Command::Trigger { .. }
             | Command::Mark { .. }
+            | Command::Validate { .. }
             | Command::Verify { .. }
             | Command::Escalate { .. } => {}
         }

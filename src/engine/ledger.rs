@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::record::{Entry, Event, StepResult};
+use crate::record::{Entry, Event, Intent, StepResult};
 use crate::snapshot::{JournalLine, JournalState};
 use crate::types::{Actor, EffectId, Fence, Now, RouterId, ServiceId, Untrusted};
 use crate::{Appended, Effect};
@@ -108,16 +108,7 @@ fn describe(event: &Event) -> (&'static str, String) {
         Event::Refused { verb, service, why, .. } => {
             ("refused", format!("{verb} {}: {why}", service.as_deref().unwrap_or("")))
         }
-        Event::Intent(intent) => {
-            let from = intent.from.map_or_else(|| "?".to_owned(), |from| from.get().to_string());
-            let reason = if intent.reason.is_empty() {
-                String::new()
-            } else {
-                format!(": {}", intent.reason)
-            };
-            let (fence, verb, service) = (intent.fence, &intent.verb, &intent.service);
-            ("intent", format!("#{fence} {verb} {service} {from} → {}{reason}", intent.to))
-        }
+        Event::Intent(intent) => ("intent", describe_intent(intent)),
         Event::Sent { fence, service, router, weights, answer } => (
             "sent",
             format!(
@@ -152,6 +143,7 @@ fn describe(event: &Event) -> (&'static str, String) {
         Event::IncidentsChanged { source, opened, resolved } => {
             ("incidents", format!("{source}: {opened} opened, {resolved} resolved"))
         }
+        Event::Validated(it) => ("validated", crate::validation::line(it)),
         Event::ReleaseStarted(_)
         | Event::StepStarted { .. }
         | Event::StepEnded { .. }
@@ -182,6 +174,14 @@ fn describe(event: &Event) -> (&'static str, String) {
             ("marked", format!("{service} {version} is {word}: {reason}"))
         }
     }
+}
+
+fn describe_intent(intent: &Intent) -> String {
+    let from = intent.from.map_or_else(|| "?".to_owned(), |from| from.get().to_string());
+    let reason =
+        if intent.reason.is_empty() { String::new() } else { format!(": {}", intent.reason) };
+    let (fence, verb, service) = (intent.fence, &intent.verb, &intent.service);
+    format!("#{fence} {verb} {service} {from} → {}{reason}", intent.to)
 }
 
 fn describe_release(event: &Event) -> (&'static str, String) {
@@ -237,6 +237,7 @@ fn describe_release(event: &Event) -> (&'static str, String) {
         | Event::TriggerSet { .. }
         | Event::Frozen { .. }
         | Event::Thawed { .. }
+        | Event::Validated(_)
         | Event::Marked { .. } => ("release", String::new()),
     }
 }

@@ -181,6 +181,7 @@ impl Fold {
             | Event::TriggerSet { .. }
             | Event::Frozen { .. }
             | Event::Thawed { .. }
+            | Event::Validated(_)
             | Event::Marked { .. } => {}
         }
     }

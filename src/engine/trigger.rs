@@ -391,6 +391,7 @@ mod tests {
             deploy: None,
             recovery: None,
             maintenance: None,
+            checks: Vec::new(),
         }
     }
 

@@ -59,6 +59,7 @@ impl Rig {
             deploy: None,
             recovery: None,
             maintenance: None,
+            checks: Vec::new(),
         };
         let wall = chrono::DateTime::UNIX_EPOCH;
         Rig {
@@ -182,6 +183,7 @@ impl Rig {
                 Timer::Journal(_) => route.journal_late(ctx),
                 Timer::Router(router) => route.act(router, ctx),
                 Timer::Release(_)
+                | Timer::Validate(_)
                 | Timer::Probe(_)
                 | Timer::Measure(_)
                 | Timer::Host(_)
