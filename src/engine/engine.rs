@@ -274,6 +274,7 @@ impl Engine {
         while let Some(service) = self.touched.pop_first() {
             self.carry(service, now, effects);
             self.offer_recovery(service, now, effects);
+            self.page_unproven(service, now, effects);
         }
     }
 
@@ -285,7 +286,10 @@ impl Engine {
                 if let Some(next) = state.poll.answered(id, now, &mut self.rng) {
                     state.observe(observation, now);
                     self.schedule.set(Timer::Probe(probe), next);
-                    self.touched.insert(self.settings.probe(probe).service);
+                    let service = self.settings.probe(probe).service;
+                    if self.releases[service.index()].as_ref().is_some_and(Release::in_flight) {
+                        self.touched.insert(service);
+                    }
                     self.dirty.services = true;
                     self.dirty.sources = true;
                 }

@@ -187,6 +187,12 @@ impl Operation {
         !matches!(self.phase, Phase::Ended(_))
     }
 
+    /// What is proven and what is not.
+    #[must_use]
+    pub fn sentence(&self) -> &str {
+        self.sentence.display()
+    }
+
     /// This submission gets its answer when the journal has answered.
     #[must_use]
     pub fn waits(&self, submission: &str) -> bool {
