@@ -214,6 +214,8 @@ pub struct ReleaseStarted {
     /// Empty where the plan brings none.
     pub version: String,
     pub plan: String,
+    /// Beside the event's own `kind`, the record needs another name for it.
+    #[serde(rename = "release_kind")]
     pub kind: ReleaseKind,
     /// The control is the objective, not a stable that is known to be sick.
     pub hotfix: bool,
@@ -463,6 +465,26 @@ mod tests {
     fn first_broken(records: &[Record]) -> Option<String> {
         let mut chain = Chain::default();
         records.iter().find_map(|record| chain.accept(record).err())
+    }
+
+    #[test]
+    fn the_start_of_a_release_is_read_as_it_was_written() {
+        let started = ReleaseStarted {
+            release: 1,
+            submission: "s".to_owned(),
+            service: "web".to_owned(),
+            version: "2.0".to_owned(),
+            plan: "default".to_owned(),
+            kind: ReleaseKind::Deploy,
+            hotfix: false,
+            stable: Group::A,
+            steps: vec!["canary".to_owned()],
+            baseline: BTreeMap::from([("baseline.errors".to_owned(), "0".to_owned())]),
+            reason: Untrusted::new("why"),
+            seen: Untrusted::default(),
+        };
+        let entry = Entry { event: Event::ReleaseStarted(started), ..entry(1) };
+        assert_eq!(Chain::default().seal(&entry).entry(), Ok(entry));
     }
 
     #[test]
