@@ -79,6 +79,8 @@ fn a_release_is_steered_by_people_who_see_it() {
     let deck = site.deck("", SLOW);
     let (state_dir, config) = (deck.state(), deck.config());
     let options = Options { state_dir, config, config_hash: None, read_only: false };
+    // A client of this program finds the engine running.
+    service(&deck);
     let mut link = Link::connect(&options).expect("an engine answers");
     let before = until("a reading of the router", || {
         let service = link.snapshot()?.services[0].clone();
