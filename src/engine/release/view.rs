@@ -97,7 +97,7 @@ impl Release {
             Some(step) => format!("then {}", step.name),
             None => match self.facts.kind {
                 ReleaseKind::Deploy => "then it is finalised".to_owned(),
-                ReleaseKind::Plan => "then it is done".to_owned(),
+                ReleaseKind::Plan | ReleaseKind::Recovery => "then it is done".to_owned(),
             },
         }
     }
