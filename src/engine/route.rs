@@ -62,6 +62,12 @@ const WAITING_MAX: usize = 64;
 /// Writes remembered to recognise one of them landing late.
 const WRITTEN_MAX: usize = 16;
 
+/// Half a point: below it the nearest whole percent is the one that was set.
+const ROUNDING: f64 = 0.5;
+
+/// Shares are quotients of whole weights: this is no share, only what the division left over.
+const EXACT: f64 = 0.001;
+
 /// What the route may use while it decides.
 pub struct Context<'a> {
     pub now: Now,
@@ -961,14 +967,16 @@ impl Router {
     }
 }
 
-/// Equal within the rounding of whole weights; nothing and everything must be exact.
+/// A split is a whole percent, so a reading proves the nearest one and no other: half a point is
+/// all that the rounding of a router's weights may cost, and writers refuse what costs more.
+/// Nothing and everything are exact on both sides: a router at 0 % proves no split but 0 %.
 fn same(split: Percent, canary: f64) -> bool {
-    let difference = (f64::from(split.get()) - canary).abs();
+    let exactly = |end: f64| (end - canary).abs() < EXACT;
     if split == Percent::ZERO || split == Percent::FULL {
-        difference < 0.001
-    } else {
-        difference <= 1.0
+        return exactly(f64::from(split.get()));
     }
+    let difference = (f64::from(split.get()) - canary).abs();
+    difference < ROUNDING && !exactly(0.0) && !exactly(100.0)
 }
 
 #[cfg(test)]
