@@ -365,8 +365,9 @@ impl Route {
         operation.changed = ctx.now;
         self.fence = operation.fence;
         // What the old operation still wanted written must not go out under the new fence.
+        // Nor may what the old one proved stand beside the new one.
         for router in &mut self.routers {
-            router.step = Step::Settled;
+            router.forget(Step::Settled);
         }
         let decide_at = ctx.now.mono + DECIDE_AFTER;
         ctx.schedule.set(Timer::Decide(self.service), decide_at);
@@ -520,7 +521,7 @@ impl Route {
         answer: &WriteAnswer,
         ctx: &mut Context,
     ) {
-        let fence = self.applied;
+        let (fence, newest) = (self.applied, self.fence);
         let stable = self.stable;
         let set = self.set;
         let Some(router) = self.routers.iter_mut().find(|own| own.id == router_id) else { return };
@@ -534,11 +535,14 @@ impl Route {
             WriteAnswer::Rejected { why } => format!("rejected: {why}"),
             WriteAnswer::Unknown { why } => format!("no answer: {why}"),
         };
-        router.refused = matches!(answer, WriteAnswer::Rejected { .. });
         let told = Untrusted::new(&text);
         // One record for each new answer: a router that refuses forever must not fill the journal.
         let fresh = router.tries == 1 || told != router.answer;
-        router.answer = told.clone();
+        // The answer to a write of an operation that was superseded is not one to the newest.
+        if sent_fence == newest {
+            router.refused = matches!(answer, WriteAnswer::Rejected { .. });
+            router.answer = told.clone();
+        }
         if sent_fence == fence {
             router.step = Step::Read;
         }
@@ -844,10 +848,18 @@ impl Route {
     pub fn operation_view(&self, settings: &Settings) -> Option<OperationView> {
         let operation = self.operation.as_ref()?;
         let weights = Weights::for_split(self.stable, operation.to);
+        // Before anything was sent nothing is left to do by hand, and not after a refusal.
+        let nothing_sent = match operation.phase {
+            Phase::Accepted => true,
+            Phase::Ended(OperationResult::Refused) => {
+                self.routers.iter().all(|router| router.sent.is_none())
+            }
+            Phase::Applying | Phase::Recording | Phase::Ended(_) => false,
+        };
         let manual = self
             .routers
             .iter()
-            .filter(|router| router.proven.is_none())
+            .filter(|router| router.proven.is_none() && !nothing_sent)
             .map(|router| by_hand(&settings.router(router.id).manual, weights))
             .collect();
         Some(OperationView {
@@ -900,6 +912,12 @@ impl Router {
     }
 
     fn restart(&mut self, step: Step) {
+        self.forget(step);
+        self.corrections = 0;
+    }
+
+    /// Forgets what was done and proven for the last operation.
+    fn forget(&mut self, step: Step) {
         self.step = step;
         self.tries = 0;
         self.reads = 0;
@@ -908,7 +926,6 @@ impl Router {
         self.gave_up = false;
         self.refused = false;
         self.answer = Untrusted::default();
-        self.corrections = 0;
     }
 
     fn remember(&mut self, fence: Fence, set: Percent) {

@@ -283,6 +283,41 @@ fn exposure_waits_for_its_record_and_safety_does_not() {
 }
 
 #[test]
+fn a_new_operation_has_proven_nothing_yet() {
+    let mut rig = Rig::new();
+    let mut written = [0; 2];
+    rig.begin(1, "split", 0, 25);
+    rig.play(Duration::from_secs(1), [Edge::Obeys; 2], &mut written);
+    assert_eq!(rig.phase(), Phase::Ended(OperationResult::Verified));
+    let fresh = |rig: &Rig| {
+        let view = rig.route.operation_view(&rig.settings).expect("an operation");
+        assert!(view.manual.is_empty(), "nothing was sent: {:?}", view.manual);
+        view.routers.iter().all(|router| {
+            router.proven.is_none()
+                && router.sent.is_none()
+                && router.tries == 0
+                && router.answer.is_empty()
+        })
+    };
+    rig.begin(2, "split", 25, 50);
+    assert!(fresh(&rig), "{:?}", rig.route.operation_view(&rig.settings));
+    let mut rig = Rig::new();
+    rig.begin(1, "split", 0, 25);
+    rig.durable(1);
+    rig.begin(2, "rollback", 25, 0);
+    // The first write is answered only now: that is no answer to the second operation.
+    let mut sent = Vec::new();
+    for effect in &rig.effects {
+        if let Effect::SetSplit { id, router, .. } = effect {
+            sent.push((*id, *router));
+        }
+    }
+    let (id, router) = sent[0];
+    rig.with(|route, ctx| route.split_set(id, router, &WriteAnswer::Applied, ctx));
+    assert!(fresh(&rig), "{:?}", rig.route.operation_view(&rig.settings));
+}
+
+#[test]
 fn a_newer_operation_never_writes_beside_an_older_write() {
     let mut rig = Rig::new();
     rig.begin(1, "split", 0, 50);
