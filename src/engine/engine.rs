@@ -660,7 +660,7 @@ impl Engine {
             || route.exposure().is_some_and(|exposure| f64::from(to.get()) <= exposure);
         let running = route.operation().filter(|operation| operation.in_flight());
         if let Some(running) = running {
-            if emergency && running.verb == "rollback" {
+            if to == Percent::ZERO && running.verb == "rollback" {
                 let joined = self.routes[id.index()].join(&submission.id)?;
                 return Ok(joined.map_or(Taken::Waits, |fence| Taken::Accepted(Some(fence))));
             }
@@ -671,7 +671,8 @@ impl Engine {
                 ));
             }
         }
-        if !emergency {
+        // All traffic to stable is right whatever has moved since.
+        if to != Percent::ZERO {
             self.check_expected(id, submission.expected.as_ref())?;
         }
         let release = self.releases[id.index()].as_ref().filter(|release| release.in_flight());
@@ -918,3 +919,6 @@ impl Engine {
         self.releases[service.index()].as_ref().is_some_and(Release::in_flight)
     }
 }
+
+#[cfg(test)]
+mod safety_tests;
