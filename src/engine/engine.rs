@@ -673,7 +673,7 @@ impl Engine {
             || route.exposure().is_some_and(|exposure| f64::from(to.get()) <= exposure);
         let running = route.operation().filter(|operation| operation.in_flight());
         if let Some(running) = running {
-            if emergency && running.verb == "rollback" {
+            if to == Percent::ZERO && running.verb == "rollback" {
                 let joined = self.routes[id.index()].join(&submission.id)?;
                 return Ok(joined.map_or(Taken::Waits, |fence| Taken::Accepted(Some(fence))));
             }
@@ -684,7 +684,8 @@ impl Engine {
                 ));
             }
         }
-        if !emergency {
+        // All traffic to stable is right whatever has moved since.
+        if to != Percent::ZERO {
             self.check_expected(id, submission.expected.as_ref())?;
         }
         let release = self.releases[id.index()].as_ref().filter(|release| release.in_flight());
@@ -970,3 +971,6 @@ fn recovered_route(
     }
     route
 }
+
+#[cfg(test)]
+mod safety_tests;

@@ -62,6 +62,12 @@ const WAITING_MAX: usize = 64;
 /// Writes remembered to recognise one of them landing late.
 const WRITTEN_MAX: usize = 16;
 
+/// Half a point: below it the nearest whole percent is the one that was set.
+const ROUNDING: f64 = 0.5;
+
+/// Shares are quotients of whole weights: this is no share, only what the division left over.
+const EXACT: f64 = 0.001;
+
 /// What the route may use while it decides.
 pub struct Context<'a> {
     pub now: Now,
@@ -371,8 +377,9 @@ impl Route {
         operation.changed = ctx.now;
         self.fence = operation.fence;
         // What the old operation still wanted written must not go out under the new fence.
+        // Nor may what the old one proved stand beside the new one.
         for router in &mut self.routers {
-            router.step = Step::Settled;
+            router.forget(Step::Settled);
         }
         let decide_at = ctx.now.mono + DECIDE_AFTER;
         ctx.schedule.set(Timer::Decide(self.service), decide_at);
@@ -526,7 +533,7 @@ impl Route {
         answer: &WriteAnswer,
         ctx: &mut Context,
     ) {
-        let fence = self.applied;
+        let (fence, newest) = (self.applied, self.fence);
         let stable = self.stable;
         let set = self.set;
         let Some(router) = self.routers.iter_mut().find(|own| own.id == router_id) else { return };
@@ -540,11 +547,14 @@ impl Route {
             WriteAnswer::Rejected { why } => format!("rejected: {why}"),
             WriteAnswer::Unknown { why } => format!("no answer: {why}"),
         };
-        router.refused = matches!(answer, WriteAnswer::Rejected { .. });
         let told = Untrusted::new(&text);
         // One record for each new answer: a router that refuses forever must not fill the journal.
         let fresh = router.tries == 1 || told != router.answer;
-        router.answer = told.clone();
+        // The answer to a write of an operation that was superseded is not one to the newest.
+        if sent_fence == newest {
+            router.refused = matches!(answer, WriteAnswer::Rejected { .. });
+            router.answer = told.clone();
+        }
         if sent_fence == fence {
             router.step = Step::Read;
         }
@@ -850,10 +860,18 @@ impl Route {
     pub fn operation_view(&self, settings: &Settings) -> Option<OperationView> {
         let operation = self.operation.as_ref()?;
         let weights = Weights::for_split(self.stable, operation.to);
+        // Before anything was sent nothing is left to do by hand, and not after a refusal.
+        let nothing_sent = match operation.phase {
+            Phase::Accepted => true,
+            Phase::Ended(OperationResult::Refused) => {
+                self.routers.iter().all(|router| router.sent.is_none())
+            }
+            Phase::Applying | Phase::Recording | Phase::Ended(_) => false,
+        };
         let manual = self
             .routers
             .iter()
-            .filter(|router| router.proven.is_none())
+            .filter(|router| router.proven.is_none() && !nothing_sent)
             .map(|router| by_hand(&settings.router(router.id).manual, weights))
             .collect();
         Some(OperationView {
@@ -906,6 +924,12 @@ impl Router {
     }
 
     fn restart(&mut self, step: Step) {
+        self.forget(step);
+        self.corrections = 0;
+    }
+
+    /// Forgets what was done and proven for the last operation.
+    fn forget(&mut self, step: Step) {
         self.step = step;
         self.tries = 0;
         self.reads = 0;
@@ -914,7 +938,6 @@ impl Router {
         self.gave_up = false;
         self.refused = false;
         self.answer = Untrusted::default();
-        self.corrections = 0;
     }
 
     fn remember(&mut self, fence: Fence, set: Percent) {
@@ -973,14 +996,16 @@ impl Router {
     }
 }
 
-/// Equal within the rounding of whole weights; nothing and everything must be exact.
+/// A split is a whole percent, so a reading proves the nearest one and no other: half a point is
+/// all that the rounding of a router's weights may cost, and writers refuse what costs more.
+/// Nothing and everything are exact on both sides: a router at 0 % proves no split but 0 %.
 fn same(split: Percent, canary: f64) -> bool {
-    let difference = (f64::from(split.get()) - canary).abs();
+    let exactly = |end: f64| (end - canary).abs() < EXACT;
     if split == Percent::ZERO || split == Percent::FULL {
-        difference < 0.001
-    } else {
-        difference <= 1.0
+        return exactly(f64::from(split.get()));
     }
+    let difference = (f64::from(split.get()) - canary).abs();
+    difference < ROUNDING && !exactly(0.0) && !exactly(100.0)
 }
 
 #[cfg(test)]

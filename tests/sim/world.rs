@@ -340,7 +340,7 @@ impl World {
                 Ok(())
             }
             Happening::Meddle { router } => {
-                let percent = self.rng.pick(&[0, 5, 50, 100]);
+                let percent = self.rng.pick(&[0, 1, 5, 25, 50, 99, 100]);
                 let b = Percent::new(percent).expect("a percent");
                 self.mark(|| format!("someone sets edge {router} to {percent}"), &[2]);
                 self.routers[router].becomes(Weights { a: b.rest(), b }, None);
