@@ -89,11 +89,16 @@ fn false_fails(broken: &mut Vec<String>) {
     let usual = traffic(5.0, 0.01, 1.0);
     let cases = [
         ("", usual, 0.0, 10_000_u32),
-        ("", traffic(0.5, 0.01, 1.0), 0.0, 2000),
+        ("", traffic(0.5, 0.01, 1.0), 0.0, 1000),
         ("", traffic(0.1, 0.01, 1.0), 0.0, 1000),
         ("", usual, 0.1, 1000),
-        ("of 30 in 100 requests", traffic(5.0, 0.3, 1.0), 0.0, 1000),
-        ("a minute of 20× in both arms in each step", Traffic { outage: 20.0, ..usual }, 0.0, 1000),
+        (", of 30 in 100 requests", traffic(5.0, 0.3, 1.0), 0.0, 500),
+        (
+            ", a minute of 20× in both arms in each step",
+            Traffic { outage: 20.0, ..usual },
+            0.0,
+            500,
+        ),
     ];
     for (what, traffic, tol, releases) in cases {
         let policy = policy(tol);
@@ -105,7 +110,7 @@ fn false_fails(broken: &mut Vec<String>) {
             .count();
         let part = f64::from(u32::try_from(failed).unwrap_or(u32::MAX)) / f64::from(releases);
         println!(
-            "{:>10} {:>5} % {tol:>5} {releases:>9} {failed:>9} {:>6.2} % {what}",
+            "{:>10} {:>5} % {tol:>5} {releases:>9} {failed:>9} {:>6.2} %{what}",
             traffic.errors * traffic.requests,
             traffic.errors * 100.0,
             part * 100.0

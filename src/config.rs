@@ -16,6 +16,8 @@ mod task;
 mod value;
 mod watch;
 
+pub use value::duration;
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;

@@ -482,7 +482,9 @@ fn the_rules_of_the_fleets_are_accepted() {
     for rule in rules {
         let canary = "steps = [100]\nobjective = { error_rate = 1 }\nfail_when";
         check_canary(&all, &format!("[service.canary]\n{canary} = [\"{rule}\"]\n"), &[]);
-        check_canary(&all, &format!("[[service.rollback_when]]\nwhen = \"{rule}\"\n"), &[]);
+        if !rule.contains("baseline") {
+            check_canary(&all, &format!("[[service.rollback_when]]\nwhen = \"{rule}\"\n"), &[]);
+        }
     }
 }
 
@@ -540,14 +542,19 @@ fn rules_name_only_what_is_counted() {
     let trigger = |rule: &str| format!("[[service.rollback_when]]\nwhen = \"{rule}\"\n");
     let check = |rule: &str, expected: &[&str]| check_canary(COUNTED, &trigger(rule), expected);
     check("service.error_rate > 1.0", &[]);
-    check("(a", &["11:8: `when` is no expression: `)` is missing"]);
+    check("(a", &["11:8: `when` is no rule: "]);
     check(
         "canary.errro_rate > 1.0",
-        &["11:8: `when` names `canary.errro_rate`, which nothing counts; \
+        &["11:8: `when` is no rule: `canary.errro_rate` is not known; \
            did you mean `canary.error_rate`?"],
     );
-    check("host.cpu > 1.0", &["11:8: `when` names `host.cpu`, which nothing counts; known: "]);
-    check("service.latency_p95 > 1.0", &["11:8: `when` names `service.latency_p95`, which needs"]);
+    check("host.cpu > 1.0", &["11:8: `when` is no rule: `host.cpu` is not known"]);
+    // Outside of a release there is no baseline.
+    check("baseline.requests > 1.0", &["11:8: `when` is no rule: `baseline.requests`"]);
+    check(
+        "service.latency_p95 > 1.0",
+        &["11:8: `when` names `service.latency_p95`, which needs `latency`"],
+    );
     check_canary(
         COUNTED,
         "[[service.rollback_when]]\nfor = \"1m\"\n",
@@ -555,8 +562,9 @@ fn rules_name_only_what_is_counted() {
     );
     check_canary(
         COUNTED,
-        "[service.canary]\nsteps = [100]\nfail_when = [\n\"true\",\n\"canary.eror > 1.0\"]\n",
-        &["14:1: `fail_when` names `canary.eror`"],
+        "[service.canary]\nsteps = [100]\nfail_when = [\n\"canary.errors > 5\",\n\
+         \"canary.eror > 1.0\"]\n",
+        &["14:1: `fail_when` is no rule: `canary.eror` is not known"],
     );
 }
 

@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use engine::analysis::Policy;
+use engine::rule::TRIGGER_NAMES;
 use engine::settings::{Canary, Limits, OnFail, Pass, Trigger};
 use engine::types::Percent;
 
@@ -194,7 +195,7 @@ pub fn trigger(mut table: Table<'_>, around: Around<'_>) -> Option<Trigger> {
     let rule = table
         .need("when")
         .get("when")
-        .and_then(|node| rule::rule(reader, "when", around.figures, node));
+        .and_then(|node| rule::rule(reader, "when", (TRIGGER_NAMES, around.figures), node));
     let span = table.duration("for", SPANS).unwrap_or(TRIGGER_SPAN);
     if !around.routed {
         table.problem(

@@ -66,7 +66,7 @@ fn placeholders(reader: &Reader<'_>, at: usize, key: &str, text: &str) {
             at,
             format!(
                 "`{key}` has an unknown placeholder `{{{name}}}`; {hint}\
-                 known: {{service}}, {{version}}, {{group}}, {{reason}}"
+                 known: {{service}}, {{version}}, {{group}}, {{stable}}, {{reason}}"
             ),
         );
     }

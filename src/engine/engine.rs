@@ -82,6 +82,8 @@ pub struct Engine {
     triggers: Vec<Triggers>,
     history: Vec<History>,
     freezes: Freezes,
+    /// By service: the last rollback after which its recovery plan was offered.
+    offered: Vec<Fence>,
     /// Services whose release may go on.
     touched: BTreeSet<ServiceId>,
     replies: Vec<(String, Reply)>,
@@ -163,6 +165,11 @@ impl Engine {
             triggers: settings.services.iter().map(Triggers::new).collect(),
             history: settings.services.iter().map(|own| History::new(&own.name)).collect(),
             freezes: Freezes::default(),
+            offered: settings
+                .services
+                .iter()
+                .map(|own| folded.services.get(&own.name).map_or(Fence(0), |known| known.fence))
+                .collect(),
             touched: BTreeSet::new(),
             settings,
             started: now,
@@ -266,6 +273,7 @@ impl Engine {
     fn settle(&mut self, now: Now, effects: &mut Vec<Effect>) {
         while let Some(service) = self.touched.pop_first() {
             self.carry(service, now, effects);
+            self.offer_recovery(service, now, effects);
         }
     }
 

@@ -234,6 +234,8 @@ pub enum ReleaseKind {
     Deploy,
     /// Runs a plan; the roles of the groups stay.
     Plan,
+    /// A plan offered after an emergency rollback: its first step is the question.
+    Recovery,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

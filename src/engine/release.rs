@@ -17,10 +17,13 @@ use crate::recovery::OpenRelease;
 use crate::rollout::{Delta, Next, Rollout};
 use crate::route::Route;
 use crate::settings::{Action, AfterCrash, Step};
-use crate::snapshot::StepState;
+use crate::snapshot::{RouteState, StepState};
 use crate::types::{
     Actor, EffectId, Fence, Now, Percent, ServiceId, Status, TaskId, Time, Untrusted,
 };
+
+/// After a restart a router is read within this; then it is written.
+const READ_PATIENCE: Duration = Duration::from_secs(15);
 
 /// What takes a step back gets this long, whatever the step itself had.
 const UNDO_BUDGET: Duration = Duration::from_mins(5);
@@ -583,7 +586,9 @@ impl Release {
         match self.facts.kind {
             ReleaseKind::Deploy => self.walk_back(&why),
             // A plan is not rolled back: it may be the rollback itself.
-            ReleaseKind::Plan => self.hold(&format!("{why}; resume repeats it, abort ends it")),
+            ReleaseKind::Plan | ReleaseKind::Recovery => {
+                self.hold(&format!("{why}; resume repeats it, abort ends it"));
+            }
         }
     }
 
@@ -623,7 +628,7 @@ impl Release {
                 self.back.ending = ReleaseResult::Good;
                 let sentence = match self.facts.kind {
                     ReleaseKind::Deploy => "finalised: the arms change roles",
-                    ReleaseKind::Plan => "all steps are done",
+                    ReleaseKind::Plan | ReleaseKind::Recovery => "all steps are done",
                 };
                 sentence.clone_into(&mut self.sentence);
                 Some(self.closing(facts))
@@ -663,30 +668,7 @@ impl Release {
 
     fn splitting(&mut self, fence: Fence, facts: &Facts) -> Option<Move> {
         match facts.route.result_of(fence)? {
-            OperationResult::Verified => {
-                self.doing = Doing::Acting;
-                let canary = self.step().is_some_and(|step| step.action == Action::Canary);
-                let switched = self.step().is_some_and(|step| step.action == Action::Switch);
-                if let Some(rollout) = self.rollout.as_mut().filter(|_| switched) {
-                    // What follows a switch is watched like a canary with all the traffic.
-                    rollout.enter(usize::MAX);
-                    rollout.verified(facts.now);
-                }
-                let Some(rollout) = self.rollout.as_mut().filter(|_| canary) else {
-                    let text = format!("verified at {}", percent(facts.route.set));
-                    self.done(Untrusted::new(&text), facts.now);
-                    return self.next(facts);
-                };
-                rollout.verified(facts.now);
-                let (place, percent) = (rollout.place(), rollout.percent());
-                let event = Event::CanaryStep {
-                    release: self.facts.release,
-                    service: self.facts.service.clone(),
-                    place: u32::try_from(place).unwrap_or(u32::MAX),
-                    percent,
-                };
-                Some(Move::Record { event, first: false })
-            }
+            OperationResult::Verified => self.split_is_verified(facts),
             // Whoever superseded it says what becomes of the release.
             OperationResult::Superseded => None,
             result @ (OperationResult::Partial
@@ -698,6 +680,32 @@ impl Release {
                 self.next(facts)
             }
         }
+    }
+
+    /// The split that the step wants was read back.
+    fn split_is_verified(&mut self, facts: &Facts) -> Option<Move> {
+        self.doing = Doing::Acting;
+        let action = self.step().map(|step| step.action.clone());
+        if let (Some(Action::Switch), Some(rollout)) = (&action, &mut self.rollout) {
+            // What follows a switch is watched like a canary with all the traffic.
+            rollout.enter(usize::MAX);
+            rollout.verified(facts.now);
+        }
+        let canary = action == Some(Action::Canary);
+        let Some(rollout) = self.rollout.as_mut().filter(|_| canary) else {
+            let text = format!("verified at {}", percent(facts.route.set));
+            self.done(Untrusted::new(&text), facts.now);
+            return self.next(facts);
+        };
+        rollout.verified(facts.now);
+        let (place, percent) = (rollout.place(), rollout.percent());
+        let event = Event::CanaryStep {
+            release: self.facts.release,
+            service: self.facts.service.clone(),
+            place: u32::try_from(place).unwrap_or(u32::MAX),
+            percent,
+        };
+        Some(Move::Record { event, first: false })
     }
 
     fn task(&mut self, purpose: Purpose, facts: &Facts) -> Option<Move> {
@@ -779,8 +787,23 @@ impl Release {
             self.change(ReleaseState::Paused, why);
             return self.next(facts);
         }
+        if facts.route.set == Some(to) && !facts.route.is_changing() {
+            // Set already, as after a restart: it is read before it is written again.
+            let asked = self.marks[self.place].started.unwrap_or(facts.now);
+            match facts.route.state() {
+                RouteState::Verified => return self.split_is_verified(facts),
+                RouteState::Unverified if asked.age(facts.now) < READ_PATIENCE => {
+                    return self.wake(asked.mono + READ_PATIENCE);
+                }
+                RouteState::Unverified | RouteState::Drifted | RouteState::Changing => {}
+            }
+        }
         self.doing = Doing::Splitting(None);
-        self.sentence = format!("{verb} to {to}");
+        // What let it be raised stays beside it: it is the reason in the journal.
+        let named = self.step().is_some_and(|step| step.name == self.sentence);
+        let because =
+            if named { String::new() } else { format!("{}; ", std::mem::take(&mut self.sentence)) };
+        self.sentence = format!("{because}{verb} to {to}");
         Some(Move::Split { to, verb })
     }
 
@@ -836,6 +859,11 @@ impl Release {
         if self.state != ReleaseState::Running {
             return None;
         }
+        let held = self.rollout.as_ref().filter(|_| watch).and_then(Rollout::held);
+        if let Some(why) = held.map(str::to_owned) {
+            self.hold(&why);
+            return self.next(facts);
+        }
         let until = started.mono + span;
         if facts.now.mono >= until {
             let text = format!("{} s passed", span.as_secs());
@@ -857,6 +885,18 @@ impl Release {
         match answer {
             Some(true) => {
                 self.done(Untrusted::new("yes"), facts.now);
+                self.next(facts)
+            }
+            Some(false) if self.facts.kind != ReleaseKind::Deploy => {
+                // A plan that is declined ends where it is; nothing is taken back.
+                self.back = Back {
+                    ending: ReleaseResult::Aborted,
+                    undoes: false,
+                    traffic_done: true,
+                    stuck: false,
+                };
+                let why = format!("declined at step {}", self.place + 1);
+                self.change(ReleaseState::WalkingBack, &why);
                 self.next(facts)
             }
             Some(false) => {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::analysis::{Control, Counts, Histogram, Kind, Latency, Policy, Signal, Slower, Verdict};
 use crate::record::ArmCount;
 use crate::rule::{self, Answer, Rule, Tally, Values, Weighed};
-use crate::settings::{Canary, Pass};
+use crate::settings::{Canary, OnFail, Pass};
 use crate::snapshot::{ArmTotals, CanaryView, Evidence};
 use crate::types::{Now, Percent, Untrusted};
 
@@ -227,7 +227,10 @@ impl Rollout {
             (Some(Next::Hold(why)), _) => (Next::Hold(why.clone()), why),
             (Some(Next::Pass(_) | Next::Stay) | None, (next, sentence)) => (next, sentence),
         };
-        self.next = next;
+        self.next = match next {
+            Next::Fail(why) if self.settings.on_fail == OnFail::Hold => Next::Hold(why),
+            next @ (Next::Fail(_) | Next::Hold(_) | Next::Pass(_) | Next::Stay) => next,
+        };
         self.sentence = sentence;
     }
 
@@ -425,6 +428,15 @@ impl Rollout {
         match &self.next {
             Next::Fail(why) => Some(why),
             Next::Stay | Next::Pass(_) | Next::Hold(_) => None,
+        }
+    }
+
+    /// Why a person must look.
+    #[must_use]
+    pub fn held(&self) -> Option<&str> {
+        match &self.next {
+            Next::Hold(why) => Some(why),
+            Next::Stay | Next::Pass(_) | Next::Fail(_) => None,
         }
     }
 

@@ -285,6 +285,12 @@ impl Route {
         }
     }
 
+    /// An operation is in flight.
+    #[must_use]
+    pub fn is_changing(&self) -> bool {
+        self.operation.as_ref().is_some_and(Operation::in_flight)
+    }
+
     #[must_use]
     pub fn has_routers(&self) -> bool {
         !self.routers.is_empty()

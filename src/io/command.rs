@@ -41,6 +41,9 @@ const LIMITS: [(Resource, u64); 4] = [
     (Resource::Nofile, 65_536),
 ];
 
+/// A restore or a build keeps about that many busy.
+const PROCESSORS: u64 = 8;
+
 /// What a program said before it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
@@ -121,7 +124,7 @@ pub async fn run_with(
         .kill_on_drop(true);
     let mut child = command.spawn().map_err(|error| failed(kind_of(&error), &error.to_string()))?;
     let group = Group::of(&child);
-    group.limit();
+    group.limit(timeout);
     match tokio::time::timeout(timeout, attend(&mut child, stdin, last)).await {
         Ok(Ok(output)) => {
             drop(group);
@@ -155,8 +158,12 @@ impl Group {
 
     /// Set from outside, as soon as the program is loaded: before it is fed, though not before its
     /// first instruction.
-    fn limit(&self) {
+    fn limit(&self, timeout: Duration) {
         for (resource, most) in LIMITS {
+            // What may go on for an hour may also work for an hour, on several processors.
+            let span = timeout.as_secs();
+            let long = resource == Resource::Cpu && span > most;
+            let most = if long { span.saturating_mul(PROCESSORS) } else { most };
             let own = getrlimit(resource);
             let lower = |limit: Option<u64>| Some(limit.map_or(most, |limit| limit.min(most)));
             let limits = Rlimit { current: lower(own.current), maximum: lower(own.maximum) };

@@ -22,7 +22,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Counts;
-use super::evidence::{e_value, least, ln_mean_exp, settled, threshold};
+use super::evidence::{e_value, least, ln_mean_exp, reaches, settled, threshold};
 
 /// Ratios ahead of the null that the FAIL side bets on.
 pub const FAIL_BETS: usize = 24;
@@ -193,12 +193,12 @@ impl Comparison {
     pub fn fails(&self, alpha: f64) -> bool {
         self.canary.events >= FAIL_EVENTS_MIN
             && self.looks >= FAIL_LOOKS_MIN
-            && self.ln_e_fail() >= threshold(alpha)
+            && reaches(self.bets_above(0), threshold(alpha))
     }
 
     #[must_use]
     pub fn passes(&self, beta: f64) -> bool {
-        self.ln_e_pass() >= threshold(beta)
+        reaches(self.below.iter().skip(1).copied(), threshold(beta))
     }
 
     /// The canary's rate is at least so many times that of stable: the greatest ratio of the grid
@@ -214,8 +214,12 @@ impl Comparison {
 
     /// Evidence against "at most the ratio at `null`".
     fn ln_e_above(&self, null: usize) -> f64 {
+        ln_mean_exp(self.bets_above(null))
+    }
+
+    fn bets_above(&self, null: usize) -> impl Iterator<Item = f64> + Clone {
         let base = self.above.get(null).copied().unwrap_or(0.0);
-        ln_mean_exp(bets(null).filter_map(|i| self.above.get(i)).map(|value| value - base))
+        bets(null).filter_map(|i| self.above.get(i)).map(move |value| value - base)
     }
 
     /// Further canary requests until FAIL is expected, if all goes on as observed.

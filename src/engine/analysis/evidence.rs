@@ -31,6 +31,12 @@ pub fn ln_mean_exp(values: impl Iterator<Item = f64> + Clone) -> f64 {
     greatest + (sum / count).ln()
 }
 
+/// Does `ln(mean(exp(x)))` reach the threshold? A mean is at most the greatest, so that most looks
+/// are answered without an exponential.
+pub fn reaches(values: impl Iterator<Item = f64> + Clone, threshold: f64) -> bool {
+    values.clone().any(|value| value >= threshold) && ln_mean_exp(values) >= threshold
+}
+
 /// The e-value of its logarithm, at most the greatest number there is.
 pub fn e_value(ln_e: f64) -> f64 {
     ln_e.exp().min(f64::MAX)
@@ -86,6 +92,17 @@ mod tests {
         assert!((mean - (1000.0 + 0.75_f64.ln())).abs() < 1e-12, "{mean}");
         assert!(e_value(mean) > 1e308 && e_value(mean).is_finite());
         assert!(ln_mean_exp(std::iter::empty()) < f64::MIN);
+    }
+
+    #[test]
+    fn a_threshold_is_reached_by_the_mean_alone() {
+        let check = |values: [f64; 2], expected| {
+            assert_eq!(reaches(values.into_iter(), 3.0), expected, "{values:?}");
+        };
+        check([2.9, 2.9], false);
+        check([3.1, 0.0], false);
+        check([3.1, 3.0], true);
+        check([9.0, -9.0], true);
     }
 
     #[test]

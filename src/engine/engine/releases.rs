@@ -335,6 +335,7 @@ impl Engine {
                 ));
             }
         }
+        let version = self.version_for(service, version, kind);
         let steps = self.steps(service, plan, kind);
         if steps.is_empty() {
             return Err(format!("{name} has nothing to do: the plan has no steps"));
@@ -345,7 +346,7 @@ impl Engine {
             release: self.last_release,
             submission: submission.id.clone(),
             service: name.clone(),
-            version: version.clone(),
+            version,
             plan: self.plan_name(plan),
             kind,
             hotfix,
@@ -365,6 +366,58 @@ impl Engine {
         self.make(service, Move::Record { event, first: true }, now, effects);
         self.dirty.services = true;
         Ok(Taken::Waits)
+    }
+
+    /// A plan that names no version means what stable runs, else the last that was good.
+    fn version_for(&self, service: ServiceId, named: &str, kind: ReleaseKind) -> String {
+        if !named.is_empty() || kind == ReleaseKind::Deploy {
+            return named.to_owned();
+        }
+        let history = &self.history[service.index()];
+        let target = history.target(self.routes[service.index()].stable);
+        let on_stable = target.version.filter(|_| target.bad.is_none());
+        on_stable.or_else(|| history.last_good(None).map(str::to_owned)).unwrap_or_default()
+    }
+
+    /// After an emergency rollback moved the traffic, the service's recovery plan may follow: it
+    /// is offered once, and its first step is the question.
+    pub(super) fn offer_recovery(
+        &mut self,
+        service: ServiceId,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(plan) = self.settings.service(service).recovery else { return };
+        let route = &self.routes[service.index()];
+        let Some(operation) = route.operation() else { return };
+        let (fence, actor) = (operation.fence, operation.actor.clone());
+        let over = operation.verb == "rollback" && !operation.in_flight();
+        let busy = self.releases[service.index()].as_ref().is_some_and(Release::in_flight);
+        if !over || busy || self.offered[service.index()] >= fence {
+            return;
+        }
+        self.offered[service.index()] = fence;
+        let name = self.settings.plan(plan).name.clone();
+        let steps = self.steps(service, Some(plan), ReleaseKind::Recovery);
+        self.last_release += 1;
+        let facts = ReleaseStarted {
+            release: self.last_release,
+            submission: format!("recovery-{fence}"),
+            service: self.settings.service(service).name.clone(),
+            version: self.version_for(service, "", ReleaseKind::Recovery),
+            plan: name,
+            kind: ReleaseKind::Recovery,
+            hotfix: false,
+            stable: route.stable,
+            steps: steps.iter().map(|step| step.name.clone()).collect(),
+            baseline: std::collections::BTreeMap::new(),
+            reason: Untrusted::new(&format!("after rollback #{fence}")),
+            seen: Untrusted::default(),
+        };
+        let event = Event::ReleaseStarted(facts.clone());
+        let release = Release::new(service, facts, steps, actor, None, now);
+        self.releases[service.index()] = Some(release);
+        self.make(service, Move::Record { event, first: true }, now, effects);
     }
 
     fn may_deploy(
@@ -426,9 +479,6 @@ impl Engine {
         kind: ReleaseKind,
     ) -> Vec<Step> {
         let mut steps = plan.map(|plan| self.settings.plan(plan).steps.clone()).unwrap_or_default();
-        if kind == ReleaseKind::Plan {
-            return steps;
-        }
         let step = |name: &str, action, timeout| Step {
             name: name.to_owned(),
             action,
@@ -437,6 +487,16 @@ impl Engine {
             undo: None,
             after_crash: AfterCrash::Repeat,
         };
+        match kind {
+            ReleaseKind::Plan => return steps,
+            ReleaseKind::Recovery => {
+                let question = "traffic is on stable; go on with the recovery plan?".to_owned();
+                let ask = Action::Ask { question, default: Some(false) };
+                steps.insert(0, step("go on?", ask, ASK_TIMEOUT));
+                return steps;
+            }
+            ReleaseKind::Deploy => {}
+        }
         let canary = self.settings.service(service).canary.as_ref();
         let moves = |step: &Step| matches!(step.action, Action::Canary | Action::Switch);
         if !steps.iter().any(moves) {
@@ -513,7 +573,9 @@ impl Engine {
     ) {
         let plan = match open.facts.kind {
             ReleaseKind::Deploy => self.settings.service(service).deploy,
-            ReleaseKind::Plan => self.plan_named(&open.facts.plan, service).ok(),
+            ReleaseKind::Plan | ReleaseKind::Recovery => {
+                self.plan_named(&open.facts.plan, service).ok()
+            }
         };
         let steps = self.steps(service, plan, open.facts.kind);
         let rollout = self.rollout(service, &open.facts);

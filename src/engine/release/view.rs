@@ -50,7 +50,9 @@ impl Release {
     /// While the canary is watched, its own sentence is newer.
     fn told(&self) -> &str {
         match &self.rollout {
-            Some(rollout) if self.watches() && self.state == ReleaseState::Running => {
+            Some(rollout)
+                if self.watches() && rollout.is_set() && self.state == ReleaseState::Running =>
+            {
                 rollout.sentence()
             }
             Some(_) | None => &self.sentence,
@@ -95,7 +97,7 @@ impl Release {
             Some(step) => format!("then {}", step.name),
             None => match self.facts.kind {
                 ReleaseKind::Deploy => "then it is finalised".to_owned(),
-                ReleaseKind::Plan => "then it is done".to_owned(),
+                ReleaseKind::Plan | ReleaseKind::Recovery => "then it is done".to_owned(),
             },
         }
     }

@@ -8,7 +8,7 @@ use engine::reading::TaskContext;
 use reqwest::Url;
 
 /// What may stand between braces.
-pub const NAMES: [&str; 4] = ["service", "version", "group", "reason"];
+pub const NAMES: [&str; 5] = ["service", "version", "group", "stable", "reason"];
 
 /// Where a text goes, and so what its values must not do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +89,7 @@ fn value<'a>(name: &str, context: &'a TaskContext) -> Result<&'a str, String> {
         "service" => (context.service.as_str(), false),
         "version" => (context.version.as_str(), false),
         "group" => (context.group.as_str(), false),
+        "stable" => (other_group(&context.group), false),
         "reason" => (context.reason.display(), true),
         _ => return Err(format!("{{{name}}} stands for nothing")),
     };
@@ -99,6 +100,15 @@ fn value<'a>(name: &str, context: &'a TaskContext) -> Result<&'a str, String> {
         return Err(format!("{{{name}}} holds a control character"));
     }
     Ok(value)
+}
+
+/// Two groups: the other one is stable.
+fn other_group(group: &str) -> &'static str {
+    match group {
+        "a" => "b",
+        "b" => "a",
+        _ => "",
+    }
 }
 
 /// One value in the dress that its place asks for.
@@ -185,6 +195,7 @@ mod tests {
             ["version", "a_1", "group"]
         );
         check("{a=\"b\"} {} {", "1", Spot::Plain, Ok("{a=\"b\"} {} {"));
+        check("{group}{stable}", "1", Spot::Plain, Ok("ba"));
         check("{}{version}}", "1.2", Spot::Argument, Ok("{}1.2}"));
     }
 
