@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::Effect;
 use crate::command::Reply;
 use crate::ledger::{Ledger, Purpose};
-use crate::reading::{SplitReading, WriteAnswer};
+use crate::reading::{Claim, SplitReading, WriteAnswer};
 use crate::record::{Event, Intent, OperationResult, Outcome, RouterProof};
 use crate::schedule::{Schedule, Timer};
 use crate::settings::Settings;
@@ -496,6 +496,7 @@ impl Route {
     /// Does the router's next step, unless one is in flight.
     pub fn act(&mut self, id: RouterId, ctx: &mut Context) {
         let (stable, fence, set) = (self.stable, self.applied, self.set);
+        let claim = self.claim(ctx.settings);
         let Some(router) = self.routers.iter_mut().find(|own| own.id == id) else { return };
         if router.busy.is_some() {
             return;
@@ -514,15 +515,25 @@ impl Route {
                     router: id,
                     weights: Weights::for_split(stable, set),
                     fence,
+                    claim,
                     budget: WRITE_BUDGET,
                 });
             }
             (Step::Write, None) | (Step::Read | Step::Settled, _) => {
                 router.busy = Some((effect, Busy::Read));
-                let budget = READ_BUDGET;
-                ctx.effects.push(Effect::ReadSplit { id: effect, router: id, budget });
+                let (renew, budget) = (None, READ_BUDGET);
+                ctx.effects.push(Effect::ReadSplit { id: effect, router: id, renew, budget });
             }
         }
+    }
+
+    /// What a write, or a read that keeps the routers, tells other engines.
+    fn claim(&self, settings: &Settings) -> Claim {
+        let service = &settings.service(self.service).name;
+        let doing = self.operation.as_ref().map_or_else(String::new, |operation| {
+            format!("#{} {} of {service}", operation.fence, operation.verb)
+        });
+        Claim { emergency: self.set == Some(Percent::ZERO), doing }
     }
 
     /// A write was answered. The answer is kept for people; what counts is the read after it.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::command::{Command, Expected, Submission};
-use engine::reading::{SplitReading, WriteAnswer};
+use engine::reading::{Claim, SplitReading, WriteAnswer};
 use engine::record::{Event, OperationResult};
 use engine::settings::Settings;
 use engine::types::{
@@ -641,6 +641,7 @@ impl World {
                         router: self.settings.service(service).routers[0],
                         weights: Weights::for_split(intent.stable, intent.to),
                         fence: intent.fence,
+                        claim: Claim::default(),
                         budget: Duration::from_secs(1),
                     });
                 }
@@ -687,10 +688,10 @@ impl World {
                 let result = if failed { Err(fleet::failure(&mut self.rng)) } else { Ok(()) };
                 Input::Responded { id, key, result }
             }
-            Effect::SetSplit { id, router, weights, fence, budget } => {
+            Effect::SetSplit { id, router, weights, fence, budget, .. } => {
                 return self.set_split(id, router, weights, fence, budget);
             }
-            Effect::ReadSplit { id, router, budget } => {
+            Effect::ReadSplit { id, router, budget, .. } => {
                 self.read_split(id, router, budget);
                 return Ok(());
             }
