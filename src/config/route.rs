@@ -248,9 +248,7 @@ fn http(table: &mut Table<'_>) -> Option<(RouterTarget, String)> {
     let target = HttpTarget { url: url?, ..options };
     // By a pipe: what stands among the arguments of a program is open to every user.
     let (before, header) = match token {
-        Some(token) => {
-            (format!("printf 'Authorization: Bearer %s' \"{token}\" | "), "-H @- ")
-        }
+        Some(token) => (format!("printf 'Authorization: Bearer %s' \"{token}\" | "), "-H @- "),
         None => (String::new(), ""),
     };
     let manual = format!(
