@@ -861,6 +861,7 @@ impl Route {
                         .as_ref()
                         .map(|(reading, _)| reading.note.clone())
                         .unwrap_or_default(),
+                    manual: by_role(&own.manual, self.stable),
                 }
             })
             .collect();
@@ -910,6 +911,15 @@ pub fn by_hand(template: &str, weights: Weights) -> String {
     template
         .replace("{a}", &weights.a.get().to_string())
         .replace("{b}", &weights.b.get().to_string())
+}
+
+/// The same with the roles' names in the places of the groups'.
+fn by_role(template: &str, stable: Group) -> String {
+    let (a, b) = match stable {
+        Group::A => ("{stable}", "{canary}"),
+        Group::B => ("{canary}", "{stable}"),
+    };
+    template.replace("{a}", a).replace("{b}", b)
 }
 
 impl Router {
