@@ -1020,7 +1020,7 @@ impl Router {
 /// A split is a whole percent, so a reading proves the nearest one and no other: half a point is
 /// all that the rounding of a router's weights may cost, and writers refuse what costs more.
 /// Nothing and everything are exact on both sides: a router at 0 % proves no split but 0 %.
-fn same(split: Percent, canary: f64) -> bool {
+pub(crate) fn same(split: Percent, canary: f64) -> bool {
     let exactly = |end: f64| (end - canary).abs() < EXACT;
     if split == Percent::ZERO || split == Percent::FULL {
         return exactly(f64::from(split.get()));

@@ -234,3 +234,91 @@ fn an_abort_joins_the_rollback_in_flight() {
         .collect();
     assert_eq!(fences, [Some(Fence(2)), Some(Fence(2))]);
 }
+
+fn answers(entries: &[Entry]) -> Vec<&Event> {
+    let answers = |event: &&Event| matches!(event, Event::JournalAnswers { .. });
+    entries.iter().map(|entry| &entry.event).filter(answers).collect()
+}
+
+#[test]
+fn what_an_outage_left_out_is_appended_once_the_journal_answers() {
+    let mut rig = Rig::new();
+    rig.split(25);
+    rig.play(1);
+    rig.journal = Rig::fails();
+    rig.rollback();
+    rig.play(10);
+    assert!(rig.accepted(), "safety needs no journal");
+    assert_eq!((rig.set(), rig.canary), (Some(0), 0));
+    assert!(rig.engine.ledger.unrecorded() > 0);
+    assert_eq!(fold(&rig.entries).services["web"].set, Some(percent(25)), "as the journal is now");
+    rig.journal = Appended::Durable;
+    rig.play(3);
+    assert_eq!(rig.engine.ledger.unrecorded(), 0);
+    assert_eq!(rig.engine.ledger.state, JournalState::Writable, "noticed by itself");
+    let service = &fold(&rig.entries).services["web"];
+    assert_eq!((service.set, service.open.is_some()), (Some(Percent::ZERO), false));
+    assert_eq!(service.ended.as_ref().map(|ended| ended.result), Some(OperationResult::Verified));
+    assert_eq!(answers(&rig.entries).len(), 1);
+    let mut ids: Vec<&str> = rig.entries.iter().map(|entry| entry.id.as_str()).collect();
+    let count = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), count, "nothing is recorded twice");
+}
+
+#[test]
+fn what_was_left_out_comes_before_anything_newer() {
+    let mut rig = Rig::new();
+    rig.split(25);
+    rig.play(1);
+    rig.journal = Rig::fails();
+    rig.rollback();
+    rig.play(1);
+    rig.journal = Appended::Durable;
+    rig.split(10);
+    rig.play(1);
+    let mut verbs = Vec::new();
+    for entry in &rig.entries {
+        if let Event::Intent(intent) = &entry.event {
+            verbs.push(intent.verb.as_str());
+        }
+    }
+    assert_eq!(verbs, ["split", "rollback", "split"]);
+    assert_eq!(fold(&rig.entries).services["web"].set, Some(percent(10)));
+}
+
+#[test]
+fn what_waits_for_the_journal_is_bounded_and_intents_stay_longest() {
+    let mut rig = Rig::new();
+    rig.journal = Rig::fails();
+    for _ in 0..40 {
+        rig.rollback();
+        rig.play(1);
+        rig.canary = 25;
+        rig.play(6);
+    }
+    assert!(rig.engine.ledger.unrecorded() <= 33, "{}", rig.engine.ledger.unrecorded());
+    rig.journal = Appended::Durable;
+    rig.play(3);
+    let said = answers(&rig.entries);
+    let [Event::JournalAnswers { left_out, .. }] = said[..] else { panic!("{said:?}") };
+    assert!(*left_out > 0, "and what is gone is said");
+    assert_eq!(fold(&rig.entries).services["web"].set, rig.engine.routes[0].set);
+}
+
+#[test]
+fn a_journal_that_only_spools_is_asked_until_it_takes_records() {
+    let mut rig = Rig::new();
+    rig.journal = Appended::Spooled { why: Untrusted::new("full") };
+    rig.rollback();
+    rig.play(1);
+    assert!(matches!(rig.engine.ledger.state, JournalState::Spooling { .. }));
+    // A knock is not toward safety: the spool does not take it, and that says nothing new.
+    rig.journal = Rig::fails();
+    rig.play(3);
+    assert!(matches!(rig.engine.ledger.state, JournalState::Spooling { .. }));
+    rig.journal = Appended::Durable;
+    rig.play(3);
+    assert_eq!(rig.engine.ledger.state, JournalState::Writable);
+}

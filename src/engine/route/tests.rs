@@ -166,7 +166,7 @@ impl Rig {
             Some(Purpose::Correction(router)) => {
                 self.with(|route, ctx| route.correction_appended(router, false, ctx));
             }
-            Some(Purpose::Release(_) | Purpose::Note) | None => {}
+            Some(Purpose::Release(_) | Purpose::Note | Purpose::Knock) | None => {}
         }
     }
 
@@ -181,7 +181,8 @@ impl Rig {
                 Timer::Decide(_) => route.decide(ctx),
                 Timer::Journal(_) => route.journal_late(ctx),
                 Timer::Router(router) => route.act(router, ctx),
-                Timer::Release(_)
+                Timer::Knock
+                | Timer::Release(_)
                 | Timer::Probe(_)
                 | Timer::Measure(_)
                 | Timer::Host(_)
