@@ -34,6 +34,13 @@ pub enum Event {
     ConfigChanged {
         config_hash: String,
     },
+    /// The journal could not be written since then, and can again.
+    JournalAnswers {
+        since: DateTime<Utc>,
+        why: Untrusted,
+        /// Records of that time that were not kept.
+        left_out: u32,
+    },
     /// Asked, and not done.
     Refused {
         submission: String,
