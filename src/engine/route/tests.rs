@@ -182,13 +182,9 @@ impl Rig {
                 Timer::Decide(_) => route.decide(ctx),
                 Timer::Journal(_) => route.journal_late(ctx),
                 Timer::Router(router) => route.act(router, ctx),
-<<<<<<< HEAD
-                Timer::Release(_)
-                | Timer::Validate(_)
-=======
                 Timer::Knock
                 | Timer::Release(_)
->>>>>>> main
+                | Timer::Validate(_)
                 | Timer::Probe(_)
                 | Timer::Measure(_)
                 | Timer::Host(_)
