@@ -397,8 +397,8 @@ impl Engine {
                 self.with_route(service, now, effects, Route::journal_late);
                 self.dirty.head = true;
             }
-            Timer::Validate(service) => self.carry_validation(service, now, effects),
             Timer::Knock => self.knock(now, effects),
+            Timer::Validate(service) => self.carry_validation(service, now, effects),
             Timer::Release(service) => {
                 self.touched.insert(service);
             }
