@@ -5,6 +5,7 @@
 //! order, so that an id finds both halves; the same text gives the same hash.
 
 mod canary;
+mod check;
 mod later;
 mod plan;
 mod reader;
@@ -308,6 +309,8 @@ fn read_service(
         }
     }
     read_judgement(&mut table, &mut service, sources, io, first_router);
+    let probes = check::Probes { engine: &engine.probes, io: &io.probes };
+    service.checks = check::checks(&mut table, &service, probes, sources, &mut seen.tasks);
     seen.uses.extend(plan::uses(&mut table, id));
     service.maintenance = plan::maintenance(&mut table, &mut seen.tasks);
     table.finish();

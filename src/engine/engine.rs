@@ -513,6 +513,7 @@ impl Engine {
                 });
             }
             Purpose::Release(service) => self.release_recorded(service, failure, now, effects),
+            Purpose::Validation(service) => self.validation_recorded(service),
             Purpose::Note | Purpose::Knock => {}
         }
         if let Some(event) = self.ledger.over(purpose) {

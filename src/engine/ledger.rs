@@ -32,6 +32,8 @@ pub enum Purpose {
     Correction(RouterId),
     /// What a release does next waits for it.
     Release(ServiceId),
+    /// The result of its checks is told then.
+    Validation(ServiceId),
     /// Nobody: it is only a note.
     Note,
     /// Nobody: it shows whether the journal can be written again.
@@ -60,7 +62,7 @@ impl Waiting {
             Purpose::Intent(..) | Purpose::Outcome(..) | Purpose::Release(_) | Purpose::Note => {
                 self.safety
             }
-            Purpose::Correction(_) | Purpose::Knock => false,
+            Purpose::Correction(_) | Purpose::Validation(_) | Purpose::Knock => false,
         }
     }
 }

@@ -160,6 +160,8 @@ pub enum TaskTarget {
     },
     /// Looks until it is UP.
     Probe(ProbeTarget),
+    /// Looks once: only UP will do.
+    Look(ProbeTarget),
     Command {
         program: Program,
         exit: i32,
@@ -177,6 +179,8 @@ pub enum TaskTarget {
     Query {
         http: HttpTarget,
         query: String,
+        /// Its one value is what the limits are multiples of.
+        baseline: Option<String>,
         above: Option<f64>,
         below: Option<f64>,
     },
@@ -185,8 +189,51 @@ pub enum TaskTarget {
         /// Where a relative path begins.
         dir: PathBuf,
         path: String,
-        json: bool,
+        format: Option<Format>,
+        /// Dotted paths that the document has.
+        keys: Vec<String>,
+        /// Words that the text has.
+        names: Vec<String>,
     },
+    /// The version that a program prints lies in these bounds.
+    Runtime {
+        program: Program,
+        bounds: Vec<Bound>,
+    },
+    /// The certificate of an address is valid for longer than this.
+    Certificate {
+        http: HttpTarget,
+        valid_for: Duration,
+    },
+    /// The file system of a path has more room than this.
+    Disk {
+        path: PathBuf,
+        free_percent: Option<f64>,
+        free_bytes: Option<f64>,
+    },
+}
+
+/// A document that can be read whole, and so said to be valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Json,
+    Toml,
+}
+
+/// One bound of a version: major, minor, patch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    pub order: Order,
+    pub version: [u32; 3],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    AtLeast,
+    Above,
+    AtMost,
+    Below,
+    Exactly,
 }
 
 /// A program of a plan, and what it gets besides its arguments.
