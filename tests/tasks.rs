@@ -225,7 +225,7 @@ fn a_file_is_checked() {
     let pipe = dir.path().join("pipe");
     let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs");
     assert!(made.success());
-    let file = |path: &str, json| TaskTarget::File {
+    let file = |path: &str, json: bool| TaskTarget::File {
         dir: dir.path().to_owned(),
         path: path.to_owned(),
         format: json.then_some(Format::Json),

@@ -298,6 +298,9 @@ fn describe(event: &Event) -> (&'static str, String) {
         Event::IncidentsChanged { source, opened, resolved } => {
             ("incidents", format!("{source}: {opened} opened, {resolved} resolved"))
         }
+        Event::NoticeQueued(_) | Event::NoticeEnded { .. } | Event::ActionTaken { .. } => {
+            ("notice", describe_response(event))
+        }
         Event::Validated(it) => ("validated", crate::validation::line(it)),
         Event::ReleaseStarted(_)
         | Event::StepStarted { .. }
@@ -337,6 +340,22 @@ fn describe_intent(intent: &Intent) -> String {
         if intent.reason.is_empty() { String::new() } else { format!(": {}", intent.reason) };
     let (fence, verb, service) = (intent.fence, &intent.verb, &intent.service);
     format!("#{fence} {verb} {service} {from} → {}{reason}", intent.to)
+}
+
+fn describe_response(event: &Event) -> String {
+    if let Event::NoticeQueued(it) = event {
+        let (number, stage) = (it.number, it.stage.word());
+        return format!("n{number} for {}: {} {stage}", it.channel, it.name);
+    }
+    if let Event::NoticeEnded { number, channel, sent, detail } = event {
+        let word = if *sent { "sent" } else { "given up" };
+        return format!("n{number} for {channel} {word}: {detail}");
+    }
+    if let Event::ActionTaken { key, plan, armed, result } = event {
+        let word = if *armed { "armed" } else { "dry run" };
+        return format!("{key}: plan {plan} ({word}): {result}");
+    }
+    String::new()
 }
 
 fn describe_release(event: &Event) -> (&'static str, String) {
@@ -394,6 +413,9 @@ fn describe_release(event: &Event) -> (&'static str, String) {
         | Event::Frozen { .. }
         | Event::Thawed { .. }
         | Event::Validated(_)
+        | Event::NoticeQueued(_)
+        | Event::NoticeEnded { .. }
+        | Event::ActionTaken { .. }
         | Event::Marked { .. } => ("release", String::new()),
     }
 }

@@ -19,6 +19,7 @@ pub struct Settings {
     /// By service; `None` where stable and canary are not counted.
     pub signals: Vec<Option<SignalsTarget>>,
     pub tasks: Vec<TaskTarget>,
+    pub channels: Vec<ChannelTarget>,
 }
 
 /// A secret, or why it is missing: that is an error of the part that needs it, not of the rest.
@@ -38,7 +39,7 @@ impl fmt::Debug for Secret {
 }
 
 /// How an HTTP endpoint is asked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct HttpTarget {
     pub url: String,
     /// Sent as given; values are secrets and never logged.
@@ -143,6 +144,23 @@ pub enum RouterTarget {
         read: Vec<String>,
         set: Vec<String>,
     },
+}
+
+/// Where people are reached.
+#[derive(Clone, Debug)]
+pub enum ChannelTarget {
+    /// An incoming webhook: who knows the address may write.
+    Slack { url: Secret },
+    /// Events API v2.
+    PagerDuty { url: String, routing_key: Secret },
+    Webhook {
+        /// Headers, token and authority; the address stands beside it.
+        http: HttpTarget,
+        url: Secret,
+        template: Option<String>,
+    },
+    /// Gets the notice as JSON on its input.
+    Command { argv: Vec<String> },
 }
 
 /// What a plan's step runs, calls or checks. Its texts may hold placeholders; they are filled when

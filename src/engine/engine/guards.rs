@@ -27,6 +27,8 @@ impl Engine {
         for history in &mut self.history {
             history.apply(entry);
         }
+        self.response.apply(entry, now);
+        self.notices.apply(entry, now);
         for validation in &mut self.validations {
             validation.apply(entry, now);
         }

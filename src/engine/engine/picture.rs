@@ -31,7 +31,7 @@ impl Engine {
         };
         let releasing = self.releases.iter().flatten().any(Release::in_flight);
         let validating = self.validations.iter().any(Validation::is_running);
-        let going = releasing || validating;
+        let going = releasing || validating || !self.notices.is_empty();
         self.responses.is_empty() && !going && !self.routes.iter().any(busy)
     }
 
@@ -39,6 +39,10 @@ impl Engine {
     /// the engine stays. One that takes over has the same rules, so it may.
     #[must_use]
     pub fn is_guarding(&self) -> bool {
+        let answers = |own: &settings::Definition| own.armed || !own.notify.is_empty();
+        if self.settings.incidents.iter().any(answers) {
+            return true;
+        }
         self.settings.services.iter().zip(&self.routes).any(|(service, route)| {
             let exposed = route.set.is_some_and(|set| set > Percent::ZERO)
                 || route.exposure().is_some_and(|exposure| exposure > 0.0);
@@ -137,6 +141,7 @@ impl Engine {
         for (feed, settings) in self.feeds.iter().zip(&self.settings.feeds) {
             sources.push(feed.source(settings));
         }
+        sources.extend(self.notices.sources());
         for (signals, service) in self.signals.iter().zip(&self.settings.services) {
             if let Some(signals) = signals {
                 sources.push(signals.source(service));

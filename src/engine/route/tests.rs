@@ -151,6 +151,7 @@ impl Rig {
                     | Effect::ReadFeed { .. }
                     | Effect::Measure { .. }
                     | Effect::Acknowledge { .. }
+                    | Effect::Notify { .. }
                     | Effect::Escalate { .. }
                     | Effect::Task { .. } => panic!("no route asks for {effect:?}"),
                 }
@@ -185,6 +186,8 @@ impl Rig {
                 Timer::Knock
                 | Timer::Release(_)
                 | Timer::Validate(_)
+                | Timer::Notice
+                | Timer::Escalate
                 | Timer::Probe(_)
                 | Timer::Measure(_)
                 | Timer::Host(_)
@@ -452,6 +455,7 @@ fn the_same_wish_again_joins_the_operation_in_flight() {
             | Effect::ReadSplit { .. }
             | Effect::Append { .. }
             | Effect::Acknowledge { .. }
+            | Effect::Notify { .. }
             | Effect::Escalate { .. }
             | Effect::Task { .. } => None,
         });
