@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use engine::reading::WriteAnswer;
-use engine::types::{FailureKind, Group, Percent, Weights};
+use engine::types::{FailureKind, Fence, Group, Percent, Weights};
 use quarterdeck::demo::{Fault, Fleet, TOKEN_FILE};
 use quarterdeck::io::http::Client;
 use quarterdeck::io::router::http;
@@ -23,6 +23,9 @@ use serde_json::Value;
 
 /// A fault must show within this time.
 const VISIBLE: Duration = Duration::from_secs(5);
+
+/// Whose writes they are.
+const STAMP: http::Stamp<'_> = http::Stamp { fence: Fence(1), holder: "tests" };
 
 struct Answer {
     status: u16,
@@ -403,9 +406,9 @@ fn the_adapter_moves_the_proxy_and_reads_it_back() {
     wait_for(async {
         let client = Client::new().expect("a client");
         for canary in [25, 100, 0] {
-            let answer = http::set(&client, &target, weights(canary), budget).await;
+            let answer = http::set(&client, &target, weights(canary), &STAMP, budget).await;
             assert_eq!(answer, WriteAnswer::Applied);
-            let read = http::read(&client, &target, budget).await.expect("the split is read");
+            let read = http::read(&client, &target, "", budget).await.expect("the split is read");
             let shares = format!("{:.1} {:.1}", read.a, read.b);
             assert_eq!(shares, format!("{}.0 {canary}.0", 100 - canary));
             assert_eq!(sandbox.fleet.split("checkout"), (100 - canary, canary));
@@ -426,17 +429,18 @@ fn the_adapter_tells_rejected_from_unknown() {
     let right = target(&sandbox, Secret::Known(sandbox.fleet.token().to_owned()));
     wait_for(async {
         let client = Client::new().expect("a client");
-        let set = |target| http::set(&client, target, weights, budget);
+        let set = |target| http::set(&client, target, weights, &STAMP, budget);
         assert!(matches!(set(&wrong).await, WriteAnswer::Rejected { .. }));
         assert!(matches!(set(&missing).await, WriteAnswer::Rejected { .. }));
         assert!(matches!(set(&gone).await, WriteAnswer::Unknown { .. }));
-        let refused = http::read(&client, &wrong, budget).await.expect_err("no token, no split");
+        let refused =
+            http::read(&client, &wrong, "", budget).await.expect_err("no token, no split");
         assert_eq!(refused.kind, FailureKind::Refused);
 
         sandbox.fleet.set_fault(Fault::RouterHangs, true);
         let start = Instant::now();
         assert!(matches!(set(&right).await, WriteAnswer::Unknown { .. }));
-        let late = http::read(&client, &right, budget).await.expect_err("it hangs");
+        let late = http::read(&client, &right, "", budget).await.expect_err("it hangs");
         assert_eq!(late.kind, FailureKind::Timeout);
         assert!(start.elapsed() < budget * 4, "both calls keep to their budget");
     });

@@ -19,6 +19,7 @@ use engine::reading::{Claim, WriteAnswer};
 use engine::types::{FailureKind, Fence, Percent, Weights};
 use quarterdeck::io::http::Client;
 use quarterdeck::io::router::Writer;
+use quarterdeck::io::router::lease::Identity;
 use quarterdeck::io::settings::RouterTarget;
 use small_disk::SmallDisk;
 use tempfile::TempDir;
@@ -80,9 +81,13 @@ fn client() -> Client {
 fn why(answer: &WriteAnswer) -> String {
     match answer {
         WriteAnswer::Applied => "applied".to_owned(),
-        WriteAnswer::Rejected { why } => format!("rejected: {why}"),
+        WriteAnswer::Rejected { why, .. } => format!("rejected: {why}"),
         WriteAnswer::Unknown { why } => format!("unknown: {why}"),
     }
+}
+
+fn own(dir: &Path) -> Identity {
+    Identity::here("test", dir)
 }
 
 fn set(writer: &mut Writer, b: u8, fence: u64) -> WriteAnswer {
@@ -90,7 +95,8 @@ fn set(writer: &mut Writer, b: u8, fence: u64) -> WriteAnswer {
 }
 
 fn read(writer: &Writer) -> Result<(f64, String), engine::types::Failure> {
-    block(writer.read(&client(), BUDGET)).map(|split| (split.b, split.note.display().to_owned()))
+    block(writer.read(&client(), None, BUDGET))
+        .map(|split| (split.b, split.note.display().to_owned()))
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {
@@ -131,7 +137,7 @@ impl Haproxy {
 fn haproxy_writer(dir: &TempDir, socket: PathBuf, backend: &str, groups: [&[&str]; 2]) -> Writer {
     let groups = groups.map(|group| group.iter().map(|&name| name.to_owned()).collect());
     let target = RouterTarget::Haproxy { socket, backend: backend.to_owned(), groups };
-    Writer::open("edge", target, dir.path()).expect("the writer opens")
+    Writer::open("edge", target, &own(dir.path()), dir.path()).expect("the writer opens")
 }
 
 const GROUPS: [&[&str]; 2] = [&["blue1", "blue2"], &["green"]];
@@ -268,7 +274,8 @@ impl Nginx {
             groups: self.arms.map(|port| vec![format!("127.0.0.1:{port}")]),
             split_by: split_by.map(str::to_owned),
         };
-        Writer::open("edge", target, self.dir.path()).expect("the writer opens")
+        Writer::open("edge", target, &own(self.dir.path()), self.dir.path())
+            .expect("the writer opens")
     }
 
     fn split_file(&self) -> String {
@@ -367,9 +374,10 @@ fn a_command_sets_and_reads() {
     let target = |set: &[&str], read: &[&str]| RouterTarget::Command {
         set: set.iter().map(|&word| word.to_owned()).collect(),
         read: read.iter().map(|&word| word.to_owned()).collect(),
+        lease: None,
     };
     let open = |name: &str, target| {
-        Writer::open(name, target, Path::new(dir.path())).expect("the writer opens")
+        Writer::open(name, target, &own(dir.path()), dir.path()).expect("the writer opens")
     };
     let script = format!("echo $0 > {file}");
     let ok = target(&["/bin/sh", "-c", &script, "{canary}"], &["/bin/cat", &file]);
@@ -589,8 +597,9 @@ fn missing_permission_says_what_the_operator_must_do() {
     let target = RouterTarget::Command {
         set: vec![script.display().to_string()],
         read: vec!["/bin/true".to_owned()],
+        lease: None,
     };
-    let mut writer = Writer::open("script", target, dir).expect("the writer opens");
+    let mut writer = Writer::open("script", target, &own(dir), dir).expect("the writer opens");
     rejected_with(&set(&mut writer, 10, 1), "Permission denied");
 }
 

@@ -304,6 +304,21 @@ pub struct RouterView {
     /// Why the last read or write failed; empty when it did not.
     pub error: Untrusted,
     pub note: Untrusted,
+    /// Another engine that has something in flight on it.
+    #[serde(default)]
+    pub holder: Option<HolderView>,
+    /// Whether writes of other engines are checked at the same place; `None` before the first read.
+    #[serde(default)]
+    pub fenced: Option<bool>,
+}
+
+/// Another engine that has something in flight.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HolderView {
+    pub who: Untrusted,
+    pub doing: Untrusted,
+    /// Unless it is renewed.
+    pub until: Now,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -338,6 +353,9 @@ pub struct ArmView {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OperationView {
     pub fence: Fence,
+    /// Its fences before it took the routers from another engine.
+    #[serde(default)]
+    pub earlier: Vec<Fence>,
     pub submission: String,
     pub verb: String,
     pub service: String,

@@ -60,6 +60,8 @@ fn router(name: &str, canary: f64) -> RouterView {
         reread: Duration::from_secs(5),
         error: Untrusted::default(),
         note: Untrusted::default(),
+        holder: None,
+        fenced: Some(true),
     }
 }
 
@@ -131,6 +133,7 @@ pub fn operation(phase: Phase) -> OperationView {
     let ended = matches!(phase, Phase::Ended(OperationResult::Verified));
     OperationView {
         fence: Fence(41),
+        earlier: Vec::new(),
         submission: "s-41".to_owned(),
         verb: "split".to_owned(),
         service: "payments".to_owned(),

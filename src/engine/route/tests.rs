@@ -1,6 +1,7 @@
 //! The route by hand: one operation, its routers' answers, and the word that comes out.
 
 use super::*;
+use crate::reading::Lease;
 use crate::settings;
 use crate::types::FailureKind;
 
@@ -16,6 +17,7 @@ struct Rig {
     last_id: u64,
     schedule: Schedule,
     ledger: Ledger,
+    fence: Fence,
     raised: Vec<(String, Option<(String, String)>)>,
 }
 
@@ -73,6 +75,7 @@ impl Rig {
             last_id: 0,
             schedule: Schedule::default(),
             ledger: Ledger::new(1, &[]),
+            fence: Fence(0),
             raised: Vec::new(),
         }
     }
@@ -85,6 +88,7 @@ impl Rig {
             last_id: &mut self.last_id,
             schedule: &mut self.schedule,
             ledger: &mut self.ledger,
+            fence: &mut self.fence,
             raised: &mut self.raised,
         };
         work(&mut self.route, &mut ctx)
@@ -125,7 +129,7 @@ impl Rig {
                         let why = Untrusted::new("why");
                         let answer = match edge {
                             Edge::Obeys | Edge::Shows(_) | Edge::Foreign => WriteAnswer::Applied,
-                            Edge::Refuses(_) => WriteAnswer::Rejected { why },
+                            Edge::Refuses(_) => WriteAnswer::Rejected { why, newer: None },
                             Edge::Silent => WriteAnswer::Unknown { why },
                         };
                         self.with(|route, ctx| route.split_set(id, router, &answer, ctx));
@@ -133,7 +137,13 @@ impl Rig {
                     Effect::ReadSplit { id, router, .. } => {
                         let place = router.index();
                         let shown = |b: f64, fence: Option<u64>| {
-                            Ok(SplitReading { a: 100.0 - b, b, fence, note: Untrusted::default() })
+                            Ok(SplitReading {
+                                a: 100.0 - b,
+                                b,
+                                fence,
+                                note: Untrusted::default(),
+                                lease: Lease::default(),
+                            })
                         };
                         let result = match edges[place] {
                             Edge::Obeys => shown(f64::from(written[place]), None),
