@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use engine::reading::WriteAnswer;
-use engine::types::{FailureKind, Fence, Group, Percent, Weights};
+use engine::types::{FailureKind, Group, Percent, Weights};
 use quarterdeck::demo::{Fault, Fleet, TOKEN_FILE};
 use quarterdeck::io::http::Client;
 use quarterdeck::io::router::http;
@@ -23,9 +23,6 @@ use serde_json::Value;
 
 /// A fault must show within this time.
 const VISIBLE: Duration = Duration::from_secs(5);
-
-/// Whose writes they are.
-const STAMP: http::Stamp<'_> = http::Stamp { fence: Fence(1), holder: "tests" };
 
 struct Answer {
     status: u16,
@@ -406,7 +403,7 @@ fn the_adapter_moves_the_proxy_and_reads_it_back() {
     wait_for(async {
         let client = Client::new().expect("a client");
         for canary in [25, 100, 0] {
-            let answer = http::set(&client, &target, weights(canary), &STAMP, budget).await;
+            let answer = http::set(&client, &target, weights(canary), None, budget).await;
             assert_eq!(answer, WriteAnswer::Applied);
             let read = http::read(&client, &target, "", budget).await.expect("the split is read");
             let shares = format!("{:.1} {:.1}", read.a, read.b);
@@ -429,7 +426,7 @@ fn the_adapter_tells_rejected_from_unknown() {
     let right = target(&sandbox, Secret::Known(sandbox.fleet.token().to_owned()));
     wait_for(async {
         let client = Client::new().expect("a client");
-        let set = |target| http::set(&client, target, weights, &STAMP, budget);
+        let set = |target| http::set(&client, target, weights, None, budget);
         assert!(matches!(set(&wrong).await, WriteAnswer::Rejected { .. }));
         assert!(matches!(set(&missing).await, WriteAnswer::Rejected { .. }));
         assert!(matches!(set(&gone).await, WriteAnswer::Unknown { .. }));

@@ -5,6 +5,7 @@
 //! is known now, so asking it again does nothing twice. No step with an effect begins before its
 //! record is durable; a failed deploy takes traffic to stable first and then its steps back.
 
+mod others;
 mod view;
 
 use std::time::Duration;
@@ -500,25 +501,6 @@ impl Release {
         rollout.enter(usize::MAX);
         self.change(ReleaseState::Running, why);
         Ok(())
-    }
-
-    /// Another engine changed the routers: nothing more is sent until a person has looked.
-    pub fn superseded(&mut self, why: &str) {
-        if matches!(self.doing, Doing::Splitting(Some(_)))
-            && self.state != ReleaseState::WalkingBack
-        {
-            self.doing = Doing::Acting;
-        }
-        // One that waits already, or is on its way back, goes on as it does.
-        let _ = self.pause(why);
-    }
-
-    /// What other engines are told of it: "r3 canary of checkout".
-    #[must_use]
-    pub fn in_words(&self) -> String {
-        let facts = &self.facts;
-        let what = if facts.version.is_empty() { &facts.plan } else { &facts.version };
-        format!("release r{} {what} of {}", facts.release, facts.service)
     }
 
     /// Somebody took the traffic to stable by an operation of their own, which ends the release.

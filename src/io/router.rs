@@ -12,6 +12,7 @@ pub mod lease;
 pub mod nginx;
 mod weights;
 
+use std::cell::Cell;
 use std::path::Path;
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub struct Writer {
     lease: Option<Lease>,
     own: Identity,
     nginx: nginx::Memory,
+    /// Whether an HTTP endpoint keeps the fence; `None` before it was read.
+    http_fenced: Cell<Option<bool>>,
     /// What a person must know about the last write; shown with each reading.
     trouble: String,
 }
@@ -56,7 +59,7 @@ impl Writer {
         };
         let lease = (!places.is_empty()).then(|| Lease::new(places, own.clone()));
         let (own, nginx, trouble) = (own.clone(), nginx::Memory::default(), String::new());
-        Ok(Writer { target, fence, lease, own, nginx, trouble })
+        Ok(Writer { target, fence, lease, own, nginx, http_fenced: Cell::new(None), trouble })
     }
 
     /// The highest fence that was let through.
@@ -118,8 +121,15 @@ impl Writer {
                 None => rejected("not an nginx router"),
             },
             RouterTarget::Http(http) => {
-                let stamp = http::Stamp { fence, holder: &self.own.text() };
-                http::set(client, http, weights, &stamp, deadline.left()).await
+                let own = self.own.text();
+                if self.http_fenced.get().is_none() {
+                    // Not read yet: what it is sent depends on what it keeps.
+                    let look = http::read(client, http, &own, deadline.left() / 3).await;
+                    self.http_fenced.set(look.ok().map(|reading| reading.lease.fenced));
+                }
+                let keeps = self.http_fenced.get() == Some(true);
+                let stamp = keeps.then_some(http::Stamp { fence, holder: &own });
+                http::set(client, http, weights, stamp.as_ref(), deadline.left()).await
             }
             RouterTarget::Command { set, .. } => command::set(set, weights, deadline).await,
         }
@@ -162,7 +172,11 @@ impl Writer {
                 None => Err(Failure::new(FailureKind::Malformed, "not an nginx router")),
             },
             RouterTarget::Http(http) => {
-                http::read(client, http, &self.own.text(), deadline.left()).await
+                let read = http::read(client, http, &self.own.text(), deadline.left()).await;
+                if let Ok(reading) = &read {
+                    self.http_fenced.set(Some(reading.lease.fenced));
+                }
+                read
             }
             RouterTarget::Command { read, .. } => command::read(read, deadline).await,
         }

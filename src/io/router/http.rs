@@ -29,18 +29,20 @@ pub struct Stamp<'a> {
     pub holder: &'a str,
 }
 
-/// Sets absolute shares. Idempotent.
+/// Sets absolute shares. Idempotent. A `stamp` only where the endpoint keeps one: another may be
+/// strict about what it is sent.
 pub async fn set(
     client: &Client,
     target: &HttpTarget,
     weights: Weights,
-    stamp: &Stamp<'_>,
+    stamp: Option<&Stamp<'_>>,
     budget: Duration,
 ) -> WriteAnswer {
-    let body = serde_json::json!({
-        "stable": weights.a.get(), "canary": weights.b.get(),
-        "fence": stamp.fence.0, "holder": stamp.holder,
-    });
+    let mut body = serde_json::json!({ "stable": weights.a.get(), "canary": weights.b.get() });
+    if let Some(stamp) = stamp {
+        body["fence"] = stamp.fence.0.into();
+        body["holder"] = stamp.holder.into();
+    }
     let put = client.send(target, Method::Put, &target.url, &[], Some(body.to_string()));
     match tokio::time::timeout(budget, put).await {
         Ok(Ok(answer)) => judge(&answer),

@@ -7,7 +7,7 @@
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -30,6 +30,9 @@ const TEXT_CHARS_MAX: usize = 80;
 /// The lock is held for one write and its sync.
 const LOCK_PATIENCE: Duration = Duration::from_millis(200);
 const LOCK_LOOK: Duration = Duration::from_millis(5);
+
+/// Of the host and not of a user; the first that is as it should be.
+const RUNTIME_DIRS: [&str; 2] = ["/run/lock", "/dev/shm"];
 
 /// Looks at a file that another process is just writing.
 const PEEKS_MAX: u32 = 5;
@@ -311,8 +314,9 @@ pub fn open_existing(places: &[Place]) -> Result<Vec<Lock>, String> {
 /// A directory of this host where every user may make a file and nobody may take another's away.
 #[must_use]
 pub fn runtime_dir() -> PathBuf {
-    let lock = Path::new("/run/lock");
-    let sticky = std::fs::symlink_metadata(lock)
-        .is_ok_and(|meta| meta.is_dir() && meta.uid() == 0 && meta.mode() & 0o1002 == 0o1002);
-    if sticky { lock.to_owned() } else { PathBuf::from("/tmp") }
+    let sticky = |dir: &&str| {
+        std::fs::symlink_metadata(dir)
+            .is_ok_and(|meta| meta.is_dir() && meta.uid() == 0 && meta.mode() & 0o1002 == 0o1002)
+    };
+    PathBuf::from(RUNTIME_DIRS.iter().copied().find(sticky).unwrap_or(RUNTIME_DIRS[0]))
 }
