@@ -634,11 +634,11 @@ fn rivals(target: &RouterTarget, part: &str) {
         block(writer.set(&client(), weights(b), Fence(fence), &claim(emergency), BUDGET))
     };
     assert_eq!(write(&mut bob, 10, 5, false), WriteAnswer::Applied);
-    rejected_with(&write(&mut eve, 50, 9, false), "held by ");
     let WriteAnswer::Rejected { newer, .. } = write(&mut eve, 0, 3, true) else {
         panic!("an older fence never passes")
     };
     assert_eq!(newer, Some(Fence(5)));
+    rejected_with(&write(&mut eve, 50, 9, false), "held by ");
     assert_eq!(write(&mut eve, 0, 10, true), WriteAnswer::Applied);
     // What bob still wanted comes late.
     rejected_with(&write(&mut bob, 10, 5, false), "superseded");

@@ -595,6 +595,10 @@ impl Route {
         }
         if let Some(newer) = newer.filter(|_| sent_fence == fence) {
             self.outrun(newer, ctx);
+            if self.operation.as_ref().is_some_and(|it| it.phase == Phase::Accepted) {
+                // The new intent comes first; a read would only hold up the write after it.
+                return;
+            }
         }
         self.act(router_id, ctx);
     }
