@@ -6,6 +6,7 @@
 
 mod guards;
 mod releases;
+mod validations;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::command::{Command, Expected, Reply, Submission};
 use crate::freeze::Freezes;
 use crate::history::History;
 use crate::incident::Board;
-use crate::ledger::{Ledger, Purpose};
+use crate::ledger::{KNOCK_EVERY, Ledger, Purpose};
 use crate::reading::AlertState;
 use crate::record::{Entry, Event, Intent, OperationResult};
 use crate::recovery::{ServiceFold, fold};
@@ -24,12 +25,13 @@ use crate::rng::Rng;
 use crate::route::{Context, HOLD, Operation, Route};
 use crate::schedule::{Schedule, Timer};
 use crate::settings::{self, Settings};
-use crate::snapshot::{Head, Phase, Readiness, ServiceView, Snapshot, SourceView};
+use crate::snapshot::{Head, JournalState, Phase, Readiness, ServiceView, Snapshot, SourceView};
 use crate::trigger::Triggers;
 use crate::types::{
     Actor, EffectId, Failure, FeedId, Fence, Group, HostId, Now, Percent, ProbeId, RouterId,
     ServiceId, Severity, Time, Untrusted,
 };
+use crate::validation::Validation;
 use crate::watch::{Feed, Host, Probe, Signals};
 use crate::{Appended, Effect, Input};
 
@@ -81,6 +83,7 @@ pub struct Engine {
     /// By service.
     triggers: Vec<Triggers>,
     history: Vec<History>,
+    validations: Vec<Validation>,
     freezes: Freezes,
     /// By service: the last rollback after which its recovery plan was offered.
     offered: Vec<Fence>,
@@ -164,6 +167,7 @@ impl Engine {
             last_release: folded.release,
             triggers: settings.services.iter().map(Triggers::new).collect(),
             history: settings.services.iter().map(|own| History::new(&own.name)).collect(),
+            validations: settings.services.iter().map(|own| Validation::new(&own.name)).collect(),
             freezes: Freezes::default(),
             offered: settings
                 .services
@@ -265,8 +269,40 @@ impl Engine {
     /// Takes one input; what is to be done comes out in `effects`.
     pub fn handle(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
         self.latest = now;
+        let first = effects.len();
         self.take(now, input, effects);
         self.settle(now, effects);
+        self.mind_journal(first, now, effects);
+    }
+
+    /// What an outage left out goes before anything newer, once something shows that the journal
+    /// answers, and with whatever is to be appended anyway.
+    fn mind_journal(&mut self, first: usize, now: Now, effects: &mut Vec<Effect>) {
+        let writable = self.ledger.state == JournalState::Writable;
+        if self.ledger.owes() {
+            let append = |effect: &Effect| matches!(effect, Effect::Append { .. });
+            let newer = effects[first..].iter().position(append).map(|place| first + place);
+            if let Some(place) = newer.or(writable.then_some(effects.len())) {
+                let again = self.ledger.append_again(&mut self.last_id);
+                effects.splice(place..place, again);
+            }
+        }
+        if writable {
+            self.schedule.clear(Timer::Knock);
+        } else if !self.schedule.is_set(Timer::Knock) {
+            self.schedule.set(Timer::Knock, now.mono + KNOCK_EVERY);
+        }
+    }
+
+    /// Shows whether the journal can be written again, by a record that says so.
+    fn knock(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if self.ledger.knocks() {
+            return;
+        }
+        if let Some(event) = self.ledger.outage() {
+            let (id, actor) = (self.id(), Actor::engine());
+            effects.push(self.ledger.append(id, now, actor, event, Purpose::Knock, false));
+        }
     }
 
     /// Lets the releases go on that something happened for.
@@ -274,6 +310,7 @@ impl Engine {
         while let Some(service) = self.touched.pop_first() {
             self.carry(service, now, effects);
             self.offer_recovery(service, now, effects);
+            self.page_unproven(service, now, effects);
         }
     }
 
@@ -285,7 +322,10 @@ impl Engine {
                 if let Some(next) = state.poll.answered(id, now, &mut self.rng) {
                     state.observe(observation, now);
                     self.schedule.set(Timer::Probe(probe), next);
-                    self.touched.insert(self.settings.probe(probe).service);
+                    let service = self.settings.probe(probe).service;
+                    if self.releases[service.index()].as_ref().is_some_and(Release::in_flight) {
+                        self.touched.insert(service);
+                    }
                     self.dirty.services = true;
                     self.dirty.sources = true;
                 }
@@ -325,7 +365,7 @@ impl Engine {
                 });
                 self.dirty.sources = true;
             }
-            Input::TaskEnded { id, answer } => self.task_ended(id, answer, now),
+            Input::TaskEnded { id, answer } => self.task_ended(id, answer, now, effects),
             Input::Appended { id, result } => self.appended(id, &result, now, effects),
             Input::Responded { id, key, result } => {
                 self.responded(id, &key, result, now, effects);
@@ -336,10 +376,12 @@ impl Engine {
     /// Does what is due at `now`; nothing when called early.
     pub fn handle_deadline(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.latest = now;
+        let first = effects.len();
         while let Some(timer) = self.schedule.pop_due(now.mono) {
             self.fire(timer, now, effects);
             self.settle(now, effects);
         }
+        self.mind_journal(first, now, effects);
     }
 
     /// When to call [`Engine::handle_deadline`] next, and why.
@@ -355,6 +397,8 @@ impl Engine {
                 self.with_route(service, now, effects, Route::journal_late);
                 self.dirty.head = true;
             }
+            Timer::Knock => self.knock(now, effects),
+            Timer::Validate(service) => self.carry_validation(service, now, effects),
             Timer::Release(service) => {
                 self.touched.insert(service);
             }
@@ -478,7 +522,11 @@ impl Engine {
                 });
             }
             Purpose::Release(service) => self.release_recorded(service, failure, now, effects),
-            Purpose::Note => {}
+            Purpose::Note | Purpose::Knock => {}
+        }
+        if let Some(event) = self.ledger.over(purpose) {
+            let (id, actor) = (self.id(), Actor::engine());
+            effects.push(self.ledger.append(id, now, actor, event, Purpose::Note, true));
         }
     }
 
@@ -611,12 +659,12 @@ impl Engine {
             Command::Split { service, canary, reason } => {
                 self.change(submission, service, *canary, reason, now, effects)
             }
-            Command::Promote { service, .. }
-                if self.known(service).is_ok_and(|id| self.in_canary(id)) =>
-            {
-                self.steer(submission, now, effects)
-            }
             Command::Promote { service, reason } => {
+                let id = self.known(service)?;
+                self.check_validated(id, now)?;
+                if self.in_canary(id) {
+                    return self.steer(submission, now, effects);
+                }
                 self.change(submission, service, Percent::FULL, reason, now, effects)
             }
             Command::Abort { service, reason } | Command::Rollback { service, reason } => {
@@ -631,6 +679,9 @@ impl Engine {
             | Command::StopTheLine { .. }
             | Command::Trigger { .. }
             | Command::Mark { .. } => self.say(submission, now, effects),
+            Command::Validate { service, version } => {
+                self.validate(submission, service, version, now, effects)
+            }
             Command::Verify { service } => {
                 let service = self.known(service)?;
                 for router in self.settings.service(service).routers.clone() {
@@ -678,7 +729,7 @@ impl Engine {
             || route.exposure().is_some_and(|exposure| f64::from(to.get()) <= exposure);
         let running = route.operation().filter(|operation| operation.in_flight());
         if let Some(running) = running {
-            if emergency && running.verb == "rollback" {
+            if to == Percent::ZERO && running.verb == "rollback" {
                 let joined = self.routes[id.index()].join(&submission.id)?;
                 return Ok(joined.map_or(Taken::Waits, |fence| Taken::Accepted(Some(fence))));
             }
@@ -689,7 +740,8 @@ impl Engine {
                 ));
             }
         }
-        if !emergency {
+        // All traffic to stable is right whatever has moved since.
+        if to != Percent::ZERO {
             self.check_expected(id, submission.expected.as_ref())?;
         }
         let release = self.releases[id.index()].as_ref().filter(|release| release.in_flight());
@@ -796,7 +848,20 @@ impl Engine {
             })
         };
         let releasing = self.releases.iter().flatten().any(Release::in_flight);
-        self.responses.is_empty() && !releasing && !self.routes.iter().any(busy)
+        let validating = self.validations.iter().any(Validation::is_running);
+        let going = releasing || validating;
+        self.responses.is_empty() && !going && !self.routes.iter().any(busy)
+    }
+
+    /// A rule may want to take traffic back, and there is some to take back: nobody may look, but
+    /// the engine stays. One that takes over has the same rules, so it may.
+    #[must_use]
+    pub fn is_guarding(&self) -> bool {
+        self.settings.services.iter().zip(&self.routes).any(|(service, route)| {
+            let exposed = route.set.is_some_and(|set| set > Percent::ZERO)
+                || route.exposure().is_some_and(|exposure| exposure > 0.0);
+            !service.triggers.is_empty() && exposed
+        })
     }
 
     /// The state as clients see it; sections that did not change keep their pointer.
@@ -869,6 +934,7 @@ impl Engine {
             signals,
             operation: route.operation_view(&self.settings),
             release: self.releases[id.index()].as_ref().map(Release::view),
+            validation: self.validations[id.index()].view(&settings.checks),
             readiness: Readiness::default(),
             triggers: self.triggers[id.index()].views(&settings.triggers, every, self.latest),
             history: self.history[id.index()].views(guards::HISTORY_SHOWN_MAX),
@@ -969,3 +1035,6 @@ fn recovered_route(
     }
     route
 }
+
+#[cfg(test)]
+mod safety_tests;

@@ -335,6 +335,7 @@ mod tests {
             note: Untrusted::default(),
             holder: None,
             fenced: Some(true),
+            manual: String::new(),
         }
     }
 
@@ -412,6 +413,7 @@ mod tests {
                 deploy: None,
                 recovery: None,
                 maintenance: None,
+                checks: Vec::new(),
             },
             route: RouteView {
                 state: RouteState::Verified,

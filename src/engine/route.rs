@@ -13,12 +13,14 @@
 //! superseded         any         Changing      let the write in flight end, then the newest set
 //! ```
 
+mod drift;
 mod others;
 mod shown;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use self::others::RENEW_EVERY;
 use crate::Effect;
 use crate::command::Reply;
 use crate::ledger::{Ledger, Purpose};
@@ -43,9 +45,6 @@ const JOURNAL_PATIENCE: Duration = Duration::from_millis(1500);
 const WRITE_BUDGET: Duration = Duration::from_secs(3);
 const READ_BUDGET: Duration = Duration::from_secs(2);
 
-/// While something is in flight each router is read at least this often: that keeps the lease.
-const RENEW_EVERY: Duration = Duration::from_secs(2);
-
 /// Reads after a write before it is tried again; the pauses before the second and third.
 const READ_PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(200)];
 
@@ -67,6 +66,12 @@ const WAITING_MAX: usize = 64;
 
 /// Writes remembered to recognise one of them landing late.
 const WRITTEN_MAX: usize = 16;
+
+/// Half a point: below it the nearest whole percent is the one that was set.
+const ROUNDING: f64 = 0.5;
+
+/// Shares are quotients of whole weights: this is no share, only what the division left over.
+const EXACT: f64 = 0.001;
 
 /// What the route may use while it decides.
 pub struct Context<'a> {
@@ -204,6 +209,12 @@ impl Operation {
     #[must_use]
     pub fn in_flight(&self) -> bool {
         !matches!(self.phase, Phase::Ended(_))
+    }
+
+    /// What is proven and what is not.
+    #[must_use]
+    pub fn sentence(&self) -> &str {
+        self.sentence.display()
     }
 
     /// This submission gets its answer when the journal has answered.
@@ -389,8 +400,9 @@ impl Route {
         operation.changed = ctx.now;
         self.fence = operation.fence;
         // What the old operation still wanted written must not go out under the new fence.
+        // Nor may what the old one proved stand beside the new one.
         for router in &mut self.routers {
-            router.step = Step::Settled;
+            router.forget(Step::Settled);
         }
         let decide_at = ctx.now.mono + DECIDE_AFTER;
         ctx.schedule.set(Timer::Decide(self.service), decide_at);
@@ -557,7 +569,7 @@ impl Route {
         answer: &WriteAnswer,
         ctx: &mut Context,
     ) {
-        let fence = self.applied;
+        let (fence, newest) = (self.applied, self.fence);
         let stable = self.stable;
         let set = self.set;
         let Some(router) = self.routers.iter_mut().find(|own| own.id == router_id) else { return };
@@ -571,11 +583,14 @@ impl Route {
             WriteAnswer::Rejected { why, .. } => format!("rejected: {why}"),
             WriteAnswer::Unknown { why } => format!("no answer: {why}"),
         };
-        router.refused = matches!(answer, WriteAnswer::Rejected { .. });
         let told = Untrusted::new(&text);
         // One record for each new answer: a router that refuses forever must not fill the journal.
         let fresh = router.tries == 1 || told != router.answer;
-        router.answer = told.clone();
+        // The answer to a write of an operation that was superseded is not one to the newest.
+        if sent_fence == newest {
+            router.refused = matches!(answer, WriteAnswer::Rejected { .. });
+            router.answer = told.clone();
+        }
         if sent_fence == fence {
             router.step = Step::Read;
         }
@@ -790,63 +805,6 @@ impl Route {
         ctx.append(operation.actor.clone(), Event::Outcome(outcome), purpose, true);
     }
 
-    /// A settled router was read: is it still what was set?
-    fn watch_drift(&mut self, id: RouterId, ctx: &mut Context) {
-        let in_flight = self.operation.as_ref().is_some_and(Operation::in_flight);
-        let holding = self.holding(ctx.now.mono);
-        let verified = self.operation.as_ref().is_none_or(|operation| {
-            matches!(operation.phase, Phase::Ended(OperationResult::Verified))
-        });
-        let (stable, fence, set) = (self.stable, self.applied, self.set);
-        let keeps = self.keeps();
-        let Some(router) = self.routers.iter_mut().find(|own| own.id == id) else { return };
-        router.step = Step::Settled;
-        let reread = ctx.settings.router(id).reread;
-        let reread = if keeps { reread.min(RENEW_EVERY) } else { reread };
-        let pause = if router.read_failures == 0 {
-            reread
-        } else {
-            reread.min(Duration::from_millis(500) * (1 << router.read_failures.min(6)))
-        };
-        ctx.schedule.set(Timer::Router(id), ctx.now.mono + pause);
-        let (Some(set), false, true) = (set, in_flight, router.error.is_empty()) else { return };
-        let service = &ctx.settings.service(self.service).name;
-        let name = &ctx.settings.router(id).name;
-        let key = format!("{}/{service}/{name}", crate::incident::OWN);
-        if router.shows(stable, set, None) {
-            if router.drifted {
-                router.drifted = false;
-                ctx.raised.push((key, None));
-            }
-            return;
-        }
-        let read = router.canary(stable).unwrap_or_default();
-        let late = verified && router.wrote_before(fence, read);
-        let toward_safety = f64::from(set.get()) <= read;
-        let correct = router.corrections < CORRECTIONS_MAX && (late || (holding && toward_safety));
-        if router.drifted && !correct {
-            return;
-        }
-        // A correction that does not hold is raised once no more are allowed.
-        router.drifted |= !correct;
-        let event = Event::Drift {
-            service: service.clone(),
-            router: name.clone(),
-            set,
-            read: Untrusted::new(&format!("{read:.1} %")),
-            corrected: correct,
-        };
-        if correct {
-            router.corrections += 1;
-            ctx.append(Actor::engine(), event, Purpose::Correction(id), toward_safety);
-        } else {
-            let summary = format!("{name} shows {read:.1} % to the canary, set is {set}");
-            let title = format!("{service}: split drifted");
-            ctx.raised.push((key, Some((title, summary))));
-            ctx.append(Actor::engine(), event, Purpose::Note, true);
-        }
-    }
-
     fn holding(&self, now: Time) -> bool {
         self.hold_until.is_some_and(|until| now < until)
     }
@@ -880,6 +838,15 @@ pub fn by_hand(template: &str, weights: Weights) -> String {
         .replace("{b}", &weights.b.get().to_string())
 }
 
+/// The same with the roles' names in the places of the groups'.
+fn by_role(template: &str, stable: Group) -> String {
+    let (a, b) = match stable {
+        Group::A => ("{stable}", "{canary}"),
+        Group::B => ("{canary}", "{stable}"),
+    };
+    template.replace("{a}", a).replace("{b}", b)
+}
+
 impl Router {
     fn new(id: RouterId) -> Router {
         Router {
@@ -903,6 +870,12 @@ impl Router {
     }
 
     fn restart(&mut self, step: Step) {
+        self.forget(step);
+        self.corrections = 0;
+    }
+
+    /// Forgets what was done and proven for the last operation.
+    fn forget(&mut self, step: Step) {
         self.step = step;
         self.tries = 0;
         self.reads = 0;
@@ -911,7 +884,6 @@ impl Router {
         self.gave_up = false;
         self.refused = false;
         self.answer = Untrusted::default();
-        self.corrections = 0;
     }
 
     fn remember(&mut self, fence: Fence, set: Percent) {
@@ -970,14 +942,16 @@ impl Router {
     }
 }
 
-/// Equal within the rounding of whole weights; nothing and everything must be exact.
-fn same(split: Percent, canary: f64) -> bool {
-    let difference = (f64::from(split.get()) - canary).abs();
+/// A split is a whole percent, so a reading proves the nearest one and no other: half a point is
+/// all that the rounding of a router's weights may cost, and writers refuse what costs more.
+/// Nothing and everything are exact on both sides: a router at 0 % proves no split but 0 %.
+pub(crate) fn same(split: Percent, canary: f64) -> bool {
+    let exactly = |end: f64| (end - canary).abs() < EXACT;
     if split == Percent::ZERO || split == Percent::FULL {
-        difference < 0.001
-    } else {
-        difference <= 1.0
+        return exactly(f64::from(split.get()));
     }
+    let difference = (f64::from(split.get()) - canary).abs();
+    difference < ROUNDING && !exactly(0.0) && !exactly(100.0)
 }
 
 #[cfg(test)]

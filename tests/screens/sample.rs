@@ -62,6 +62,7 @@ fn router(name: &str, canary: f64) -> RouterView {
         note: Untrusted::default(),
         holder: None,
         fenced: Some(true),
+        manual: format!("echo 'set weight web/v2 {{canary}}' | socat - /run/{name}.sock"),
     }
 }
 
@@ -90,6 +91,7 @@ fn service(name: &str, alias: &str, probe: ProbeView) -> ServiceView {
         signals: None,
         operation: None,
         release: None,
+        validation: None,
         readiness: Readiness::default(),
         triggers: Vec::new(),
         history: Vec::new(),

@@ -3,9 +3,10 @@
 //! Decides nothing. Never shows a split that was not read back. Contract: what is shown of a router
 //! is its last reading, with its age.
 
-use super::{Route, by_hand};
+use super::{Route, by_hand, by_role};
+use crate::record::OperationResult;
 use crate::settings::Settings;
-use crate::snapshot::{OperationView, RouteView, RouterView};
+use crate::snapshot::{OperationView, Phase, RouteView, RouterView};
 use crate::types::Weights;
 
 impl Route {
@@ -30,6 +31,7 @@ impl Route {
                         .as_ref()
                         .map(|(reading, _)| reading.note.clone())
                         .unwrap_or_default(),
+                    manual: by_role(&own.manual, self.stable),
                 }
             })
             .collect();
@@ -40,10 +42,18 @@ impl Route {
     pub fn operation_view(&self, settings: &Settings) -> Option<OperationView> {
         let operation = self.operation.as_ref()?;
         let weights = Weights::for_split(self.stable, operation.to);
+        // Before anything was sent nothing is left to do by hand, and not after a refusal.
+        let nothing_sent = match operation.phase {
+            Phase::Accepted => true,
+            Phase::Ended(OperationResult::Refused) => {
+                self.routers.iter().all(|router| router.sent.is_none())
+            }
+            Phase::Applying | Phase::Recording | Phase::Ended(_) => false,
+        };
         let manual = self
             .routers
             .iter()
-            .filter(|router| router.proven.is_none())
+            .filter(|router| router.proven.is_none() && !nothing_sent)
             .map(|router| by_hand(&settings.router(router.id).manual, weights))
             .collect();
         Some(OperationView {
