@@ -31,7 +31,8 @@ use crate::io::{World, clock, socket, wire};
 /// Snapshots go out at most this often, but at once for a change of an operation.
 const FRAME: Duration = Duration::from_millis(50);
 
-/// An engine started on demand ends when this long nobody looked and nothing was going on.
+/// An engine started on demand ends when this long nobody looked and nothing was going on, unless
+/// it has something to watch over.
 const IDLE_EXIT: Duration = Duration::from_secs(5);
 
 /// Inputs taken in one turn; the rest waits for the next, so that snapshots keep coming.
@@ -87,7 +88,9 @@ async fn serve(options: &Options) -> Result<(), String> {
         publish,
         asked: BTreeMap::new(),
         joined: 0,
-        idle_since: now.mono,
+        quiet_since: now.mono,
+        socket: socket::identity(&options.state_dir),
+        state_dir: options.state_dir.clone(),
         published: Time(0),
         unpublished: true,
         on_demand: options.on_demand,
@@ -130,7 +133,11 @@ struct Driver {
     /// Who waits for the reply to a submission.
     asked: BTreeMap<String, mpsc::UnboundedSender<Reply>>,
     joined: u32,
-    idle_since: Time,
+    /// Since when nobody looks and nothing is under way.
+    quiet_since: Time,
+    state_dir: PathBuf,
+    /// The socket that clients find, as it was bound.
+    socket: Option<(u64, u64)>,
     published: Time,
     unpublished: bool,
     on_demand: bool,
@@ -178,7 +185,10 @@ impl Driver {
             until = until.min(self.published + FRAME);
         }
         if self.on_demand && self.joined == 0 {
-            until = until.min(self.idle_since + IDLE_EXIT);
+            // Something to watch over may keep it longer: it looks again after the same time.
+            let quiet = now.mono.since(self.quiet_since) >= IDLE_EXIT;
+            let since = if quiet { now.mono } else { self.quiet_since };
+            until = until.min(since + IDLE_EXIT);
         }
         until.since(now.mono)
     }
@@ -212,12 +222,17 @@ impl Driver {
         self.engine.handle_deadline(now, &mut effects);
         self.perform(effects);
         self.show(now, urgent);
-        let idle = self.joined == 0 && self.engine.is_idle();
-        if !idle {
-            self.idle_since = now.mono;
+        if self.joined > 0 || self.engine.acts() {
+            self.quiet_since = now.mono;
         }
-        let bored = self.on_demand && idle && now.mono.since(self.idle_since) >= IDLE_EXIT;
-        bored || (retire && self.engine.is_idle())
+        let quiet = self.on_demand && now.mono.since(self.quiet_since) >= IDLE_EXIT;
+        // A directory that was taken away has another engine soon, and nobody can ask this one.
+        let ends = |own: &Driver| own.engine.is_idle(now) || !own.is_reachable();
+        (quiet && ends(self)) || (retire && self.engine.may_retire())
+    }
+
+    fn is_reachable(&self) -> bool {
+        socket::identity(&self.state_dir) == self.socket
     }
 
     /// Takes a client's message; true when it asks the engine to end.

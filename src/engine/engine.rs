@@ -799,9 +799,9 @@ impl Engine {
 
     // The picture.
 
-    /// Nothing left to do but watch: no operation runs and no answer to an operator is on its way.
+    /// Something is under way: an operation, a release, an answer to an operator.
     #[must_use]
-    pub fn is_idle(&self) -> bool {
+    pub fn acts(&self) -> bool {
         let busy = |route: &Route| {
             route.operation().is_some_and(|operation| {
                 operation.in_flight()
@@ -813,7 +813,21 @@ impl Engine {
             })
         };
         let releasing = self.releases.iter().flatten().any(Release::in_flight);
-        self.responses.is_empty() && !releasing && !self.routes.iter().any(busy)
+        !self.responses.is_empty() || releasing || self.routes.iter().any(busy)
+    }
+
+    /// Another engine may take over at once: nothing is under way, and all that happened is where
+    /// that one can read it.
+    #[must_use]
+    pub fn may_retire(&self) -> bool {
+        !self.acts() && self.ledger.unrecorded() == 0
+    }
+
+    /// Nobody would miss this engine: it may retire, no service is between its versions, and no
+    /// rollback is being held.
+    #[must_use]
+    pub fn is_idle(&self, now: Now) -> bool {
+        self.may_retire() && !self.routes.iter().any(|route| route.wants_watching(now.mono))
     }
 
     /// The state as clients see it; sections that did not change keep their pointer.

@@ -4,7 +4,7 @@
 //! each has a task of its own that sends the newest snapshot and skips those it missed. Contract:
 //! the socket is 0600 inside a 0700 directory, so that only its owner and root get in.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -45,6 +45,12 @@ pub fn bind(dir: &Path) -> Result<UnixListener, String> {
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
         .map_err(|error| format!("{}: {error}", path.display()))?;
     Ok(listener)
+}
+
+/// Device and inode of the socket that clients find in the directory; `None` when there is none.
+#[must_use]
+pub fn identity(dir: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(dir.join(NAME)).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
 /// Accepts clients for ever, and tells each what this engine runs on.

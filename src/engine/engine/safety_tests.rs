@@ -322,3 +322,67 @@ fn a_journal_that_only_spools_is_asked_until_it_takes_records() {
     rig.play(3);
     assert_eq!(rig.engine.ledger.state, JournalState::Writable);
 }
+
+#[test]
+fn an_engine_stays_while_there_is_something_to_watch_over() {
+    let mut rig = Rig::new();
+    let idle = |rig: &Rig| (rig.engine.is_idle(rig.now), rig.engine.may_retire());
+    assert_eq!(idle(&rig), (true, true), "nothing was ever set");
+    rig.split(25);
+    assert_eq!(idle(&rig), (false, false), "a record is on its way");
+    rig.play(60);
+    assert_eq!(idle(&rig), (false, true), "a canary is watched; another engine can do that, too");
+    rig.rollback();
+    rig.play(60);
+    assert_eq!(idle(&rig), (false, true), "the hold");
+    rig.play(15 * 60);
+    assert_eq!(idle(&rig), (true, true), "all is stable, and was for long");
+    rig.split(100);
+    rig.play(60);
+    assert_eq!(idle(&rig), (true, true), "all traffic is on one version");
+    rig.journal = Rig::fails();
+    rig.submit(Command::Abort { service: "web".into(), reason: why() }, None);
+    rig.play(60);
+    assert_eq!(idle(&rig), (false, false), "what no disk has dies with the engine");
+    rig.journal = Appended::Durable;
+    rig.play(3);
+    assert_eq!(idle(&rig), (true, true));
+    // A restart in the hold goes on with it.
+    rig.rollback();
+    rig.play(60);
+    let mut rig = Rig::recovered(rig.entries);
+    rig.play(1);
+    assert!(!rig.engine.is_idle(rig.now));
+}
+
+#[test]
+fn every_submission_is_on_record_with_its_actor() {
+    let mut rig = Rig::new();
+    rig.split(25);
+    rig.play(1);
+    rig.rollback();
+    rig.rollback();
+    rig.submit(Command::Abort { service: "web".into(), reason: Untrusted::new("too") }, None);
+    rig.submit(Command::Verify { service: "web".into() }, None);
+    rig.play(1);
+    let mut said = Vec::new();
+    for entry in &rig.entries {
+        match &entry.event {
+            Event::Joined { fence, submission, verb, reason, .. } => {
+                let text = format!("{submission} {verb} #{fence} {reason}");
+                said.push((text, entry.actor.user.display().to_owned()));
+            }
+            Event::Reread { submission, service } => {
+                let text = format!("{submission} reads {service}");
+                said.push((text, entry.actor.user.display().to_owned()));
+            }
+            other => assert!(!format!("{other:?}").contains("s3"), "{other:?}"),
+        }
+    }
+    let by_ada = |text: &str| (text.to_owned(), "ada".to_owned());
+    let expected = ["s3 rollback #2 why", "s4 abort #2 too", "s5 reads web"].map(by_ada);
+    assert_eq!(said, expected);
+    // Asked again after a restart, the answer is the same.
+    let kept = fold(&rig.entries).submissions;
+    assert!(kept.contains(&("s3".to_owned(), Some(Fence(2)))), "{kept:?}");
+}
