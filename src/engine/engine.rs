@@ -619,6 +619,27 @@ impl Engine {
         effects.push(self.ledger.append(id, now, actor, event, Purpose::Note, false));
     }
 
+    /// Who else wanted what is under way, and why.
+    fn journal_joined(
+        &mut self,
+        submission: &Submission,
+        service: &str,
+        fence: Fence,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let event = Event::Joined {
+            fence,
+            submission: submission.id.clone(),
+            service: service.to_owned(),
+            verb: submission.command.verb().to_owned(),
+            reason: submission.command.reason().cloned().unwrap_or_default(),
+            seen: submission.seen.clone(),
+        };
+        let (id, actor) = (self.id(), submission.actor.clone());
+        effects.push(self.ledger.append(id, now, actor, event, Purpose::Note, true));
+    }
+
     fn accept(
         &mut self,
         submission: &Submission,
@@ -657,6 +678,10 @@ impl Engine {
                 for router in self.settings.service(service).routers.clone() {
                     self.with_route(service, now, effects, |route, ctx| route.act(router, ctx));
                 }
+                let service = self.settings.service(service).name.clone();
+                let event = Event::Reread { submission: submission.id.clone(), service };
+                let (id, actor) = (self.id(), submission.actor.clone());
+                effects.push(self.ledger.append(id, now, actor, event, Purpose::Note, false));
                 Ok(Taken::Accepted(None))
             }
             Command::Acknowledge { key, comment } => {
@@ -700,7 +725,9 @@ impl Engine {
         let running = route.operation().filter(|operation| operation.in_flight());
         if let Some(running) = running {
             if to == Percent::ZERO && running.verb == "rollback" {
+                let fence = running.fence;
                 let joined = self.routes[id.index()].join(&submission.id)?;
+                self.journal_joined(submission, service, fence, now, effects);
                 return Ok(joined.map_or(Taken::Waits, |fence| Taken::Accepted(Some(fence))));
             }
             if to != Percent::ZERO {

@@ -271,6 +271,10 @@ fn describe(event: &Event) -> (&'static str, String) {
             let (fence, verb, service) = (intent.fence, &intent.verb, &intent.service);
             ("intent", format!("#{fence} {verb} {service} {from} → {}{reason}", intent.to))
         }
+        Event::Joined { fence, service, verb, reason, .. } => {
+            ("joined", format!("{verb} {service} joins #{fence}: {reason}"))
+        }
+        Event::Reread { service, .. } => ("verify", format!("{service}: every router is read")),
         Event::Sent { fence, service, router, weights, answer } => (
             "sent",
             format!(
@@ -374,6 +378,8 @@ fn describe_release(event: &Event) -> (&'static str, String) {
             ("release", format!("r{release} {service} {version} {}: {sentence}", result.word()))
         }
         Event::Started { .. }
+        | Event::Joined { .. }
+        | Event::Reread { .. }
         | Event::JournalAnswers { .. }
         | Event::ConfigChanged { .. }
         | Event::Refused { .. }

@@ -212,7 +212,11 @@ impl Fold {
                 let Some(open) = self.open_release(&look.service, look.release) else { return };
                 open.looks.push(look.clone());
             }
+            Event::Joined { fence, submission, .. } => {
+                self.submissions.push((submission.clone(), Some(*fence)));
+            }
             Event::Refused { .. }
+            | Event::Reread { .. }
             | Event::JournalAnswers { .. }
             | Event::Sent { .. }
             | Event::Drift { .. }
