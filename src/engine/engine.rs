@@ -939,7 +939,7 @@ impl Engine {
         let mut sources = Vec::new();
         for (probe, settings) in self.probes.iter().zip(&self.settings.probes) {
             let service = &self.settings.service(settings.service).name;
-            sources.push(probe.source(format!("{service}/{}", settings.name)));
+            sources.push(probe.source(&format!("{service}/{}", settings.name)));
         }
         for (host, settings) in self.hosts.iter().zip(&self.settings.hosts) {
             sources.push(host.source(settings));
@@ -955,7 +955,7 @@ impl Engine {
         for (route, service) in self.routes.iter().zip(&self.settings.services) {
             for router in route.view(&self.settings, None).routers {
                 sources.push(SourceView {
-                    name: format!("{}/{}", service.name, router.name),
+                    name: format!("{}/{} router", service.name, router.name),
                     kind: router.kind,
                     interval: router.reread,
                     success: router.read,

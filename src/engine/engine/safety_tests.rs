@@ -386,3 +386,58 @@ fn every_submission_is_on_record_with_its_actor() {
     let kept = fold(&rig.entries).submissions;
     assert!(kept.contains(&("s3".to_owned(), Some(Fence(2)))), "{kept:?}");
 }
+
+#[test]
+fn a_probe_without_an_answer_is_a_source_that_fails() {
+    let mut rig = Rig::new();
+    let state = |rig: &mut Rig| {
+        let now = rig.now;
+        let picture = rig.engine.snapshot();
+        let source = picture.sources.iter().find(|source| source.kind == "probe");
+        let source = source.expect("a probe").clone();
+        (source.state_at(now).word(), source.error.display().to_owned())
+    };
+    rig.play(6);
+    assert_eq!(state(&mut rig), ("ok", String::new()));
+    rig.observation.latency = None;
+    for status in [Status::Down, Status::Unknown] {
+        rig.observation.status = status;
+        rig.observation.message = Untrusted::new("connection refused");
+        rig.play(6);
+        assert_eq!(state(&mut rig), ("failing", "connection refused".to_owned()), "{status}");
+    }
+    // A bad answer is an answer.
+    rig.observation.latency = Some(Duration::from_millis(5));
+    rig.play(6);
+    assert_eq!(state(&mut rig), ("ok", String::new()));
+}
+
+#[test]
+fn names_of_sources_are_unique() {
+    let mut rig = Rig::new();
+    let picture = rig.engine.snapshot();
+    let names: Vec<&str> = picture.sources.iter().map(|source| source.name.as_str()).collect();
+    assert_eq!(names, ["web/proxy probe", "web/proxy router"]);
+}
+
+#[test]
+fn a_reading_of_a_router_ages() {
+    use crate::snapshot::RouterState::{Failing, Late, Live, Stale, Waiting};
+    let mut rig = Rig::new();
+    let route = rig.engine.snapshot().services[0].route.clone().expect("a route");
+    let mut view = route.routers[0].clone();
+    let at = view.read.expect("it was read");
+    let check = |seconds: u64, state| {
+        let now = Now { mono: at.mono + Duration::from_secs(seconds), wall: at.wall };
+        assert_eq!(view.state_at(now), state, "after {seconds} s");
+    };
+    check(7, Live);
+    check(8, Late);
+    check(15, Late);
+    check(16, Stale);
+    view.error = Untrusted::new("refused");
+    assert_eq!(view.state_at(at), Failing);
+    view.error = Untrusted::default();
+    view.read = None;
+    assert_eq!(view.state_at(at), Waiting);
+}
