@@ -70,7 +70,7 @@ async fn serve(options: &Options) -> Result<(), String> {
     let world = World::new(&loaded.engine, loaded.io, journal, &options.state_dir, inputs_in)
         .map_err(|failure| failure.text.to_string())?;
     let listener = socket::bind(&options.state_dir)?;
-    let (clients_in, clients) = mpsc::unbounded_channel();
+    let (clients_in, clients) = mpsc::channel(socket::MESSAGES_MAX);
     let (publish, snapshots) = watch::channel(None);
     let hash = loaded.engine.hash.clone();
     tokio::task::spawn_local(socket::serve(listener, hash, clients_in, snapshots));
@@ -80,6 +80,8 @@ async fn serve(options: &Options) -> Result<(), String> {
     let mut effects = Vec::new();
     let engine =
         Engine::recover(loaded.engine, wire::BUILD, seed(now), &entries, floor, now, &mut effects);
+    // The whole history: the engine has taken from it what it needs.
+    drop(entries);
     let mut driver = Driver {
         engine,
         world,
@@ -127,11 +129,12 @@ fn lock(options: &Options) -> Result<Option<File>, String> {
 struct Driver {
     engine: Engine,
     world: World,
+    /// At most one reply for each effect; the engine bounds those.
     inputs: mpsc::UnboundedReceiver<Input>,
-    clients: mpsc::UnboundedReceiver<FromClient>,
+    clients: mpsc::Receiver<FromClient>,
     publish: watch::Sender<Option<Snapshot>>,
     /// Who waits for the reply to a submission.
-    asked: BTreeMap<String, mpsc::UnboundedSender<Reply>>,
+    asked: BTreeMap<String, mpsc::Sender<Reply>>,
     joined: u32,
     /// Since when nobody looks and nothing is under way.
     quiet_since: Time,
@@ -273,7 +276,8 @@ impl Driver {
     fn answer(&mut self, reply: Reply) {
         let (Reply::Accepted { submission, .. } | Reply::Refused { submission, .. }) = &reply;
         if let Some(client) = self.asked.remove(submission) {
-            let _ = client.send(reply);
+            // A client that reads no answers asks again, and gets the same one.
+            let _ = client.try_send(reply);
         }
     }
 

@@ -425,6 +425,10 @@ impl Engine {
     }
 
     fn note(&mut self, event: Event, now: Now, effects: &mut Vec<Effect>) {
+        if self.ledger.is_full() {
+            self.ledger.leave_out();
+            return;
+        }
         let id = self.id();
         effects.push(self.ledger.append(id, now, Actor::engine(), event, Purpose::Note, false));
     }
@@ -606,6 +610,10 @@ impl Engine {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
+        if self.ledger.is_full() {
+            self.ledger.leave_out();
+            return;
+        }
         let event = Event::Refused {
             submission: submission.id.clone(),
             verb: submission.command.verb().to_owned(),
@@ -628,6 +636,10 @@ impl Engine {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
+        if self.ledger.is_full() {
+            self.ledger.leave_out();
+            return;
+        }
         let event = Event::Joined {
             fence,
             submission: submission.id.clone(),
@@ -648,6 +660,13 @@ impl Engine {
     ) -> Result<Taken, String> {
         if submission.read_only {
             return Err("this client is read-only".to_owned());
+        }
+        let safe = matches!(
+            submission.command,
+            Command::Abort { .. } | Command::Rollback { .. } | Command::Pause { .. }
+        );
+        if self.ledger.is_full() && !safe {
+            return Err("the journal does not keep up: only what is toward safety goes".to_owned());
         }
         match &submission.command {
             Command::Split { service, canary, reason } => {

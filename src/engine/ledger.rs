@@ -21,6 +21,10 @@ const TAIL_MAX: usize = 100;
 /// their writes. It is also the most that one input appends again.
 const LOST_MAX: usize = 32;
 
+/// Entries on their way to a disk that does not answer; beyond it notes are left out, and what
+/// raises exposure is refused.
+const WAITING_MAX: usize = 512;
+
 /// While the journal cannot be written it is asked this often whether it can again.
 pub const KNOCK_EVERY: Duration = Duration::from_secs(2);
 
@@ -220,6 +224,17 @@ impl Ledger {
         self.outage = None;
         self.left_out = 0;
         event.filter(|_| purpose != Purpose::Knock && !self.knocks())
+    }
+
+    /// Too many entries wait for the disk: no more notes.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.waiting.len() >= WAITING_MAX
+    }
+
+    /// A note that is not asked for.
+    pub fn leave_out(&mut self) {
+        self.left_out = self.left_out.saturating_add(1);
     }
 
     /// Entries that are on no disk yet.

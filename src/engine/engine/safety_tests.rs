@@ -441,3 +441,17 @@ fn a_reading_of_a_router_ages() {
     view.read = None;
     assert_eq!(view.state_at(at), Waiting);
 }
+
+#[test]
+fn a_disk_that_does_not_answer_collects_a_bounded_queue() {
+    let mut rig = Rig::new();
+    for _ in 0..2_000 {
+        rig.submit(Command::Verify { service: "web".into() }, None);
+        rig.submit(Command::Escalate { key: "none".into() }, None);
+        rig.rollback();
+    }
+    let waiting = rig.engine.ledger.unrecorded();
+    assert!((512..520).contains(&waiting), "{waiting}");
+    rig.play(3);
+    assert_eq!((rig.set(), rig.engine.ledger.unrecorded()), (Some(0), 0), "safety went on");
+}
