@@ -382,9 +382,6 @@ fn every_submission_is_on_record_with_its_actor() {
     let by_ada = |text: &str| (text.to_owned(), "ada".to_owned());
     let expected = ["s3 rollback #2 why", "s4 abort #2 too", "s5 reads web"].map(by_ada);
     assert_eq!(said, expected);
-    // Asked again after a restart, the answer is the same.
-    let kept = fold(&rig.entries).submissions;
-    assert!(kept.contains(&("s3".to_owned(), Some(Fence(2)))), "{kept:?}");
 }
 
 #[test]
