@@ -140,6 +140,7 @@ fn incident(incident: &IncidentView) -> Value {
 fn source(source: &SourceView, now: Now) -> Value {
     json!({
         "name": source.name,
+        "kind": source.kind,
         "state": source.state_at(now),
         "age_s": source.success.map(|at| at.age(now).as_secs_f64()),
         "error": source.error,

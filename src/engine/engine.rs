@@ -442,6 +442,10 @@ impl Engine {
     }
 
     fn note(&mut self, event: Event, now: Now, effects: &mut Vec<Effect>) {
+        if self.ledger.is_full() {
+            self.ledger.leave_out();
+            return;
+        }
         self.jot(Actor::engine(), event, false, now, effects);
     }
 
@@ -633,6 +637,10 @@ impl Engine {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
+        if self.ledger.is_full() {
+            self.ledger.leave_out();
+            return;
+        }
         let event = Event::Refused {
             submission: submission.id.clone(),
             verb: submission.command.verb().to_owned(),
@@ -646,6 +654,31 @@ impl Engine {
         effects.push(self.ledger.append(id, now, actor, event, Purpose::Note, false));
     }
 
+    /// Who else wanted what is under way, and why.
+    fn journal_joined(
+        &mut self,
+        submission: &Submission,
+        service: &str,
+        fence: Fence,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.ledger.is_full() {
+            self.ledger.leave_out();
+            return;
+        }
+        let event = Event::Joined {
+            fence,
+            submission: submission.id.clone(),
+            service: service.to_owned(),
+            verb: submission.command.verb().to_owned(),
+            reason: submission.command.reason().cloned().unwrap_or_default(),
+            seen: submission.seen.clone(),
+        };
+        let (id, actor) = (self.id(), submission.actor.clone());
+        effects.push(self.ledger.append(id, now, actor, event, Purpose::Note, true));
+    }
+
     fn accept(
         &mut self,
         submission: &Submission,
@@ -654,6 +687,13 @@ impl Engine {
     ) -> Result<Taken, String> {
         if submission.read_only {
             return Err("this client is read-only".to_owned());
+        }
+        let safe = matches!(
+            submission.command,
+            Command::Abort { .. } | Command::Rollback { .. } | Command::Pause { .. }
+        );
+        if self.ledger.is_full() && !safe {
+            return Err("the journal does not keep up: only what is toward safety goes".to_owned());
         }
         match &submission.command {
             Command::Split { service, canary, reason } => {
@@ -687,6 +727,10 @@ impl Engine {
                 for router in self.settings.service(service).routers.clone() {
                     self.with_route(service, now, effects, |route, ctx| route.act(router, ctx));
                 }
+                let service = self.settings.service(service).name.clone();
+                let event = Event::Reread { submission: submission.id.clone(), service };
+                let (id, actor) = (self.id(), submission.actor.clone());
+                effects.push(self.ledger.append(id, now, actor, event, Purpose::Note, false));
                 Ok(Taken::Accepted(None))
             }
             Command::Acknowledge { key, comment } => {
@@ -730,7 +774,9 @@ impl Engine {
         let running = route.operation().filter(|operation| operation.in_flight());
         if let Some(running) = running {
             if to == Percent::ZERO && running.verb == "rollback" {
+                let fence = running.fence;
                 let joined = self.routes[id.index()].join(&submission.id)?;
+                self.journal_joined(submission, service, fence, now, effects);
                 return Ok(joined.map_or(Taken::Waits, |fence| Taken::Accepted(Some(fence))));
             }
             if to != Percent::ZERO {
@@ -834,9 +880,9 @@ impl Engine {
 
     // The picture.
 
-    /// Nothing left to do but watch: no operation runs and no answer to an operator is on its way.
+    /// Something is under way: an operation, a release, an answer to an operator.
     #[must_use]
-    pub fn is_idle(&self) -> bool {
+    pub fn acts(&self) -> bool {
         let busy = |route: &Route| {
             route.operation().is_some_and(|operation| {
                 operation.in_flight()
@@ -850,13 +896,28 @@ impl Engine {
         let releasing = self.releases.iter().flatten().any(Release::in_flight);
         let validating = self.validations.iter().any(Validation::is_running);
         let going = releasing || validating;
-        self.responses.is_empty() && !going && !self.routes.iter().any(busy)
+        !self.responses.is_empty() || going || self.routes.iter().any(busy)
+    }
+
+    /// Another engine may take over at once: nothing is under way, and all that happened is where
+    /// that one can read it.
+    #[must_use]
+    pub fn may_retire(&self) -> bool {
+        !self.acts() && self.ledger.unrecorded() == 0
+    }
+
+    /// Nobody would miss this engine: it may retire, no service is between its versions, and no
+    /// rollback is being held.
+    #[must_use]
+    pub fn is_idle(&self, now: Now) -> bool {
+        self.may_retire()
+            && !self.is_guarding()
+            && !self.routes.iter().any(|route| route.wants_watching(now.mono))
     }
 
     /// A rule may want to take traffic back, and there is some to take back: nobody may look, but
     /// the engine stays. One that takes over has the same rules, so it may.
-    #[must_use]
-    pub fn is_guarding(&self) -> bool {
+    fn is_guarding(&self) -> bool {
         self.settings.services.iter().zip(&self.routes).any(|(service, route)| {
             let exposed = route.set.is_some_and(|set| set > Percent::ZERO)
                 || route.exposure().is_some_and(|exposure| exposure > 0.0);
@@ -947,7 +1008,7 @@ impl Engine {
         let mut sources = Vec::new();
         for (probe, settings) in self.probes.iter().zip(&self.settings.probes) {
             let service = &self.settings.service(settings.service).name;
-            sources.push(probe.source(format!("{service}/{}", settings.name)));
+            sources.push(probe.source(&format!("{service}/{}", settings.name)));
         }
         for (host, settings) in self.hosts.iter().zip(&self.settings.hosts) {
             sources.push(host.source(settings));
@@ -963,7 +1024,7 @@ impl Engine {
         for (route, service) in self.routes.iter().zip(&self.settings.services) {
             for router in route.view(&self.settings, None).routers {
                 sources.push(SourceView {
-                    name: format!("{}/{}", service.name, router.name),
+                    name: format!("{}/{} router", service.name, router.name),
                     kind: router.kind,
                     interval: router.reread,
                     success: router.read,

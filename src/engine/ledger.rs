@@ -21,6 +21,10 @@ const TAIL_MAX: usize = 100;
 /// their writes. It is also the most that one input appends again.
 const LOST_MAX: usize = 32;
 
+/// Entries on their way to a disk that does not answer; beyond it notes are left out, and what
+/// raises exposure is refused.
+const WAITING_MAX: usize = 512;
+
 /// While the journal cannot be written it is asked this often whether it can again.
 pub const KNOCK_EVERY: Duration = Duration::from_secs(2);
 
@@ -222,6 +226,17 @@ impl Ledger {
         event.filter(|_| purpose != Purpose::Knock && !self.knocks())
     }
 
+    /// Too many entries wait for the disk: no more notes.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.waiting.len() >= WAITING_MAX
+    }
+
+    /// A note that is not asked for.
+    pub fn leave_out(&mut self) {
+        self.left_out = self.left_out.saturating_add(1);
+    }
+
     /// Entries that are on no disk yet.
     #[must_use]
     pub fn unrecorded(&self) -> usize {
@@ -262,6 +277,10 @@ fn describe(event: &Event) -> (&'static str, String) {
             ("refused", format!("{verb} {}: {why}", service.as_deref().unwrap_or("")))
         }
         Event::Intent(intent) => ("intent", describe_intent(intent)),
+        Event::Joined { fence, service, verb, reason, .. } => {
+            ("joined", format!("{verb} {service} joins #{fence}: {reason}"))
+        }
+        Event::Reread { service, .. } => ("verify", format!("{service}: every router is read")),
         Event::Sent { fence, service, router, weights, answer } => (
             "sent",
             format!(
@@ -374,6 +393,8 @@ fn describe_release(event: &Event) -> (&'static str, String) {
             ("release", format!("r{release} {service} {version} {}: {sentence}", result.word()))
         }
         Event::Started { .. }
+        | Event::Joined { .. }
+        | Event::Reread { .. }
         | Event::JournalAnswers { .. }
         | Event::ConfigChanged { .. }
         | Event::Refused { .. }

@@ -15,10 +15,19 @@ use crate::types::{Fence, Severity, Status, Untrusted};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Observation {
     pub status: Status,
+    /// `None` when no answer came.
     pub latency: Option<Duration>,
     /// Why it is so, in a few words; empty when all is well.
     pub message: Untrusted,
     pub certificate_expires: Option<DateTime<Utc>>,
+}
+
+impl Observation {
+    /// Something answered, whatever it said. A look that was not answered took no measured time.
+    #[must_use]
+    pub fn answered(&self) -> bool {
+        self.latency.is_some() || !matches!(self.status, Status::Unknown | Status::Down)
+    }
 }
 
 /// Telemetry of one machine.

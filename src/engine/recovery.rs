@@ -212,7 +212,10 @@ impl Fold {
                 let Some(open) = self.open_release(&look.service, look.release) else { return };
                 open.looks.push(look.clone());
             }
-            Event::Refused { .. }
+            // Asked again after a restart it is decided anew: a rollback twice does no harm.
+            Event::Joined { .. }
+            | Event::Refused { .. }
+            | Event::Reread { .. }
             | Event::JournalAnswers { .. }
             | Event::Sent { .. }
             | Event::Drift { .. }

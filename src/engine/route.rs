@@ -326,6 +326,13 @@ impl Route {
         self.operation.as_ref().is_some_and(Operation::in_flight)
     }
 
+    /// Part of the traffic is on the canary, or drift is being corrected after a rollback.
+    #[must_use]
+    pub fn wants_watching(&self, now: Time) -> bool {
+        let between = |set: Percent| set != Percent::ZERO && set != Percent::FULL;
+        self.has_routers() && (self.set.is_some_and(between) || self.holding(now))
+    }
+
     #[must_use]
     pub fn has_routers(&self) -> bool {
         !self.routers.is_empty()

@@ -555,6 +555,48 @@ impl ServiceView {
     }
 }
 
+impl RouterView {
+    /// What the last reading is worth as of `now`: one older than three rereads is stale, and one
+    /// behind a failed read is only what was once true.
+    #[must_use]
+    pub fn state_at(&self, now: Now) -> RouterState {
+        match self.read {
+            _ if !self.error.is_empty() => RouterState::Failing,
+            None => RouterState::Waiting,
+            Some(at) => match Freshness::of(at.age(now), self.reread) {
+                Freshness::Live => RouterState::Live,
+                Freshness::Late => RouterState::Late,
+                Freshness::Stale => RouterState::Stale,
+            },
+        }
+    }
+}
+
+/// How much a router's reading says about now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RouterState {
+    Live,
+    Late,
+    /// Asked for the first time, not answered yet.
+    Waiting,
+    Stale,
+    Failing,
+}
+
+impl RouterState {
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            RouterState::Live => "live",
+            RouterState::Late => "late",
+            RouterState::Waiting => "waiting",
+            RouterState::Stale => "stale",
+            RouterState::Failing => "failing",
+        }
+    }
+}
+
 impl SourceView {
     #[must_use]
     pub fn state_at(&self, now: Now) -> SourceState {

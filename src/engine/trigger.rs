@@ -444,7 +444,7 @@ mod tests {
             let entry = Entry {
                 id: "e".to_owned(),
                 at: at(entered).wall,
-                actor: Actor { user: Untrusted::new("ada"), uid: 7, ssh: None },
+                actor: Actor { user: Untrusted::new("ada"), uid: Some(7), ssh: None },
                 event,
             };
             self.triggers.apply(&entry, at(seconds));

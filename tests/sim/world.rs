@@ -98,6 +98,10 @@ enum Happening {
     Meddle {
         router: usize,
     },
+    /// A router falls back to what it once was.
+    Revert {
+        router: usize,
+    },
     Operate,
     Retry(Submission),
     Wall(i64),
@@ -233,6 +237,10 @@ impl World {
             let (at, router) = (self.rng.millis(400, end), self.any_router());
             self.after(at, Happening::Meddle { router });
         }
+        for _ in 0..self.rng.pick(&[0, 0, 1, 2]) {
+            let (at, router) = (self.rng.millis(400, end), self.any_router());
+            self.after(at, Happening::Revert { router });
+        }
         if self.rng.chance(300) {
             let (at, by) = (self.rng.millis(0, end), self.rng.pick(&[-3600, -5, 5, 3600]));
             self.after(at, Happening::Wall(by));
@@ -348,6 +356,11 @@ impl World {
                 let b = Percent::new(percent).expect("a percent");
                 self.mark(|| format!("someone sets edge {router} to {percent}"), &[2]);
                 self.routers[router].becomes(Weights { a: b.rest(), b }, None);
+                Ok(())
+            }
+            Happening::Revert { router } => {
+                self.mark(|| format!("edge {router} falls back"), &[15]);
+                self.routers[router].reverts(&mut self.rng);
                 Ok(())
             }
             Happening::Operate => self.operate(),
@@ -603,6 +616,7 @@ impl World {
             | Happening::LastDue { .. } => false,
             Happening::Land { .. }
             | Happening::Meddle { .. }
+            | Happening::Revert { .. }
             | Happening::Operate
             | Happening::Retry(_)
             | Happening::Wall(_)
