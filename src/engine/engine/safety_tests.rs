@@ -111,7 +111,13 @@ impl Rig {
                     Effect::ReadSplit { id, router, .. } => {
                         let b = f64::from(self.canary);
                         let note = Untrusted::default();
-                        let reading = SplitReading { a: 100.0 - b, b, fence: None, note };
+                        let reading = SplitReading {
+                            a: 100.0 - b,
+                            b,
+                            fence: None,
+                            note,
+                            lease: crate::reading::Lease::default(),
+                        };
                         Input::SplitRead { id, router, result: Ok(reading) }
                     }
                     Effect::Append { id, entry, .. } => {

@@ -830,7 +830,7 @@ impl World {
             b: f64::from(shown.b.get()),
             fence: fence.filter(|_| own.carries),
             note: Untrusted::default(),
-            lease: Lease::default(),
+            lease: engine::reading::Lease::default(),
         };
         let after = self.rng.millis(0, 10);
         let input = Input::SplitRead { id, router, result: Ok(reading) };
