@@ -41,10 +41,6 @@ pub const DECIDE_AFTER: Duration = Duration::from_secs(25);
 /// A change toward safety waits for the journal at most this long.
 const JOURNAL_PATIENCE: Duration = Duration::from_millis(1500);
 
-/// One write, and one read, at most.
-const WRITE_BUDGET: Duration = Duration::from_secs(3);
-const READ_BUDGET: Duration = Duration::from_secs(2);
-
 /// Reads after a write before it is tried again; the pauses before the second and third.
 const READ_PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(200)];
 
@@ -557,12 +553,12 @@ impl Route {
                     weights: Weights::for_split(stable, set),
                     fence,
                     claim,
-                    budget: WRITE_BUDGET,
+                    budget: ctx.settings.router(id).timeout,
                 });
             }
             (Step::Write, None) | (Step::Read | Step::Settled, _) => {
                 router.busy = Some((effect, Busy::Read));
-                let budget = READ_BUDGET;
+                let budget = ctx.settings.router(id).timeout * 2 / 3;
                 ctx.effects.push(Effect::ReadSplit { id: effect, router: id, renew, budget });
             }
         }
