@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use engine::analysis::Policy;
 use engine::settings::{Action, AfterCrash, Limits, OnFail, Pass, Step};
-use quarterdeck::config::{EXAMPLE, Loaded, load, read};
+use quarterdeck::config::{EXAMPLE, Loaded, Problem, load, read};
 use quarterdeck::io::settings::{
     FeedTarget, Given, HostTarget, ProbeTarget, RouterTarget, Secret, SignalsTarget, TaskTarget,
 };
@@ -123,8 +123,9 @@ fn the_full_file_loads_in_the_adapters_words() {
     assert_eq!(http.url, "http://127.0.0.1:9090");
     assert_eq!(requests[1], "http_requests_total{version=\"v2\"}");
     assert!(errors.is_some() && buckets.is_some());
-    // The two secrets of [notify] are not set; that stops nothing.
-    assert_eq!(warnings.len(), 2, "{warnings:#?}");
+    // The two secrets of [notify] are not set; that stops nothing. Nor do routers that are not here.
+    let missing = |warning: &&Problem| warning.text.contains("there is no ");
+    assert_eq!(warnings.iter().filter(|it| !missing(it)).count(), 2, "{warnings:#?}");
     assert!(!format!("{io:?}").contains("s3cret"));
 }
 

@@ -196,3 +196,26 @@ fn an_engine_that_stops_blocks_nobody_for_long() {
     });
     assert_eq!((script.shows().as_str(), script.begun()), ("30", writes), "nothing came late");
 }
+
+/// The promise counts from the start of the next engine, also for a router that never answers.
+#[test]
+fn a_killed_engine_has_a_result_though_its_router_hangs() {
+    let script = Script::new("60");
+    std::fs::write(script.path("split"), "50\n").expect("writes");
+    let deck = Deck::new(&format!("{HEAD}{}", script.router()));
+    let mut engine = deck.start_engine();
+    let mut command = begin(&deck, &["rollback", "web"]);
+    until("the write", || (script.begun() > 0).then_some(()));
+    kill_process(engine.pid(), Signal::KILL).expect("it is ours");
+    engine.child.wait().expect("it ends");
+    let started = std::time::Instant::now();
+    let _next = deck.start_engine();
+    until("a result", || {
+        let said = deck.run(&["journal", "list"]);
+        said.out.contains("PARTIAL").then_some(())
+    });
+    assert!(started.elapsed() < std::time::Duration::from_secs(30), "{:?}", started.elapsed());
+    // Its client waits for the next engine as long as it may.
+    let _ = command.kill();
+    command.wait().expect("it ends");
+}

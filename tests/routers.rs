@@ -683,3 +683,19 @@ fn a_lease_that_cannot_be_kept_stops_all_but_an_emergency() {
     assert_eq!(answer, WriteAnswer::Applied);
     assert!(read(&writer).expect("reads").1.contains("another engine cannot see this write"));
 }
+
+#[test]
+fn a_socket_that_forbids_says_what_to_do() {
+    // Root may connect to any.
+    if nobody::ran_as_nobody(&["a_socket_that_forbids_says_what_to_do"]) {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let socket = dir.path().join("admin.sock");
+    let _listener = UnixListener::bind(&socket).expect("binds");
+    nobody::mode(&socket, 0o000);
+    let mut writer = haproxy_writer(&dir, socket, "be_app", GROUPS);
+    rejected_with(&set(&mut writer, 10, 1), "give the stats socket `mode 660` and a `group`");
+    let failure = read(&writer).expect_err("forbidden");
+    assert_eq!(failure.kind, FailureKind::Denied, "{}", failure.text);
+}

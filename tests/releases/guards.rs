@@ -14,7 +14,8 @@ fn a_rule_rolls_back_once_and_only_once() {
     site.b.errors(80);
     // Nobody looks: it stays all the same.
     until("the rollback", || (site.weights() == ["100", "0"]).then_some(()));
-    until("its proof", || (service(&deck)["split"]["set"] == 0).then_some(()));
+    until("its proof", || (records(&deck, "outcome").len() == 2).then_some(()));
+    until("its end", || (service(&deck)["split"]["set"] == 0).then_some(()));
     let fired = records(&deck, "trigger_fired");
     assert!(fired.len() == 1, "{fired:?}");
     let sentence = fired[0]["sentence"].to_string();
