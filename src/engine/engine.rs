@@ -465,9 +465,18 @@ impl Engine {
             last_id: &mut self.last_id,
             schedule: &mut self.schedule,
             ledger: &mut self.ledger,
+            fence: &mut self.fence,
             raised: &mut raised,
         };
-        act(&mut self.routes[service.index()], &mut context);
+        let route = &mut self.routes[service.index()];
+        let release = self.releases[service.index()].as_ref().filter(|own| own.in_flight());
+        route.release = release.map(Release::in_words);
+        act(route, &mut context);
+        if let Some(who) = route.take_news()
+            && let Some(release) = &mut self.releases[service.index()]
+        {
+            release.superseded(&format!("{who} changed the routers: look before you resume"));
+        }
         self.dirty.services = true;
         self.touched.insert(service);
         for effect in &effects[first..] {
@@ -789,6 +798,11 @@ impl Engine {
             return Err(format!(
                 "release r{number} sets the split of {service}: pause, promote or abort it"
             ));
+        }
+        if to != Percent::ZERO
+            && let Some(held) = route.held(now)
+        {
+            return Err(held);
         }
         if !toward_safety {
             let unreadable = route.unreadable(&self.settings);

@@ -260,8 +260,12 @@ impl Fold {
         let service = self.services.entry(outcome.service.clone()).or_default();
         let open = service.open.take_if(|(intent, ..)| intent.fence == outcome.fence);
         if let Some((intent, actor, at)) = open {
-            if outcome.result == OperationResult::Refused {
-                service.set = intent.from;
+            match outcome.result {
+                OperationResult::Refused => service.set = intent.from,
+                // The newest here, so by another engine: what is wanted is not ours to say.
+                OperationResult::Superseded => service.set = None,
+                OperationResult::Verified | OperationResult::Partial | OperationResult::Unknown => {
+                }
             }
             let (result, sentence) = (outcome.result, outcome.sentence.clone());
             service.ended = Some(Ended { intent, actor, at, result, sentence });

@@ -346,6 +346,21 @@ pub struct RouterView {
     /// What moves it by hand; `{stable}` and `{canary}` stand for the percents.
     #[serde(default)]
     pub manual: String,
+    /// Another engine that has something in flight on it.
+    #[serde(default)]
+    pub holder: Option<HolderView>,
+    /// Whether writes of other engines are checked at the same place; `None` before the first read.
+    #[serde(default)]
+    pub fenced: Option<bool>,
+}
+
+/// Another engine that has something in flight.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HolderView {
+    pub who: Untrusted,
+    pub doing: Untrusted,
+    /// Unless it is renewed.
+    pub until: Now,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -380,6 +395,9 @@ pub struct ArmView {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OperationView {
     pub fence: Fence,
+    /// Its fences before it took the routers from another engine.
+    #[serde(default)]
+    pub earlier: Vec<Fence>,
     pub submission: String,
     pub verb: String,
     pub service: String,

@@ -155,7 +155,9 @@ async fn client(
 }
 
 /// The name that this machine gives to a user id; the number where it gives none.
-fn user_name(uid: u32) -> Untrusted {
+/// The user's name, or the number where it has none.
+#[must_use]
+pub fn user_name(uid: u32) -> Untrusted {
     let table = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let named = table.lines().find_map(|line| {
         let mut fields = line.split(':');

@@ -61,6 +61,8 @@ fn router(name: &str, canary: f64) -> RouterView {
         error: Untrusted::default(),
         note: Untrusted::default(),
         manual: format!("echo 'set weight web/v2 {{canary}}' | socat - /run/{name}.sock"),
+        holder: None,
+        fenced: Some(true),
     }
 }
 
@@ -133,6 +135,7 @@ pub fn operation(phase: Phase) -> OperationView {
     let ended = matches!(phase, Phase::Ended(OperationResult::Verified));
     OperationView {
         fence: Fence(41),
+        earlier: Vec::new(),
         submission: "s-41".to_owned(),
         verb: "split".to_owned(),
         service: "payments".to_owned(),

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::command::{Command, Expected, Submission};
-use engine::reading::{Claim, SplitReading, WriteAnswer};
+use engine::reading::{Claim, Lease, SplitReading, WriteAnswer};
 use engine::record::{Entry, Event, OperationResult};
 use engine::settings::Settings;
 use engine::snapshot::{Phase, ServiceView};
@@ -748,7 +748,7 @@ impl World {
         let why = Untrusted::new("the world said so");
         let answer = match fate.reply {
             Answer::Applied => WriteAnswer::Applied,
-            Answer::Rejected => WriteAnswer::Rejected { why },
+            Answer::Rejected => WriteAnswer::Rejected { why, newer: None },
             Answer::Unknown => WriteAnswer::Unknown { why },
         };
         let input = Input::SplitSet { id, router: router_id, answer };
@@ -780,6 +780,7 @@ impl World {
             b: f64::from(shown.b.get()),
             fence: if echo { Some(own.sent_fence) } else { own.carried }.filter(|_| own.carries),
             note: Untrusted::default(),
+            lease: Lease::default(),
         };
         let after = self.rng.millis(0, 10);
         let input = Input::SplitRead { id, router, result: Ok(reading) };

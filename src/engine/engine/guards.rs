@@ -267,6 +267,8 @@ impl Engine {
     /// Would a rollback work right now?
     pub(super) fn readiness(&self, service: ServiceId, view: &ServiceView) -> Readiness {
         let target = self.history[service.index()].target(self.routes[service.index()].stable);
+        let held = self.routes[service.index()].held(self.latest);
+        let holder = held.as_ref().map(|held| held.trim_start_matches("held by "));
         readiness(&readiness::Facts {
             service: self.settings.service(service),
             route: view.route.as_ref(),
@@ -275,7 +277,7 @@ impl Engine {
             signals: view.signals.as_ref(),
             target: &target,
             journal: &self.ledger.state,
-            holder: None,
+            holder,
         })
     }
 }

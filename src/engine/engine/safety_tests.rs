@@ -1,7 +1,7 @@
 //! The engine by hand: what wins, what is on record, and when it may end.
 
 use super::*;
-use crate::reading::{Observation, SplitReading, WriteAnswer};
+use crate::reading::{Lease, Observation, SplitReading, WriteAnswer};
 use crate::settings;
 use crate::types::Status;
 
@@ -111,7 +111,13 @@ impl Rig {
                     Effect::ReadSplit { id, router, .. } => {
                         let b = f64::from(self.canary);
                         let note = Untrusted::default();
-                        let reading = SplitReading { a: 100.0 - b, b, fence: None, note };
+                        let reading = SplitReading {
+                            a: 100.0 - b,
+                            b,
+                            fence: None,
+                            note,
+                            lease: Lease::default(),
+                        };
                         Input::SplitRead { id, router, result: Ok(reading) }
                     }
                     Effect::Append { id, entry, .. } => {
