@@ -13,7 +13,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 fn main() -> Result<(), String> {
-    let mut snapshot = sample::sample();
+    let mut snapshot = sample::releasing(sample::release());
     without_attacks(&mut snapshot);
     let mut ui = Ui::new(false, Some(chrono_tz::Europe::Lisbon));
     ui.update(Event::Changed, Some(&snapshot), sample::now());
@@ -30,6 +30,9 @@ fn without_attacks(snapshot: &mut Snapshot) {
     for service in Arc::make_mut(&mut snapshot.services) {
         for probe in service.probes.iter_mut().filter(|probe| !probe.message.is_empty()) {
             probe.message = Untrusted::new("db: pool at 96 %");
+        }
+        for step in service.release.iter_mut().flat_map(|release| &mut release.steps) {
+            step.detail = Untrusted::default();
         }
         if let Some(operation) = &mut service.operation {
             operation.reason = Untrusted::new("step 2 of 1.9.0");

@@ -151,13 +151,13 @@ impl Verb {
             Verb::Promote | Verb::Shift | Verb::Resume | Verb::Yes => {
                 "what the canary answers meanwhile; R moves the traffic back"
             }
-            Verb::Deploy => "what its plan runs and what the canary answers; R moves traffic back",
+            Verb::Deploy => "what its plan runs, what the canary answers; R rolls it back",
             Verb::Pause => "nothing: it is still watched, and resume goes on",
             Verb::No => "the answer: the plan goes its way for a no",
             Verb::StopTheLine => "nothing: rollbacks go on, resume and thaw take it back",
             Verb::Freeze => "nothing: rollbacks go on, thaw takes it back",
             Verb::Thaw => "nothing: releases may start again",
-            Verb::RuleOff => "nothing: until it is on again nobody but you rolls back by this rule",
+            Verb::RuleOff => "nothing: until it is on again, only people roll back for it",
             Verb::RuleOn => "nothing: it may roll back by itself again",
             Verb::MarkBad => "nothing: it is not deployed again until it is marked good",
             Verb::MarkGood => "nothing: it may be deployed and rolled back to again",

@@ -55,8 +55,11 @@ pub fn lines(service: &ServiceView, width: u16, scene: Scene<'_>) -> Vec<Ranked>
         (ReleaseState::Held | ReleaseState::Paused, _) | (_, "HOLD" | "NO DATA") => Role::Degraded,
         (ReleaseState::Running | ReleaseState::Asking | ReleaseState::Ended, _) => Role::Text,
     };
-    let told = told("verdict", &verdict(release, word), width, role, scene);
-    lines.extend((0_u8..).zip(told).map(|(at, line)| (1 + 2 * at.min(2), line)));
+    let judged = release.state == ReleaseState::Running && !word.is_empty();
+    let name = if judged { "verdict" } else { "because" };
+    let told = told(name, &verdict(release, word, judged), width, role, scene);
+    lines.extend((0_u8..).zip(told).map(|(at, line)| (1 + 2 * at.min(1), line)));
+    lines.extend(looks_on(release, judged, width, scene));
     if let Some(canary) = &release.canary {
         lines.extend(canary.evidence.iter().map(|one| (3, evidence(one, width, scene))));
         lines.extend(counts(canary, width, scene).into_iter().map(|line| (5, line)));
@@ -65,13 +68,23 @@ pub fn lines(service: &ServiceView, width: u16, scene: Scene<'_>) -> Vec<Ranked>
 }
 
 /// Why it is where it is, behind the verdict's own word where the sentence does not begin with it.
-fn verdict(release: &ReleaseView, word: &str) -> String {
-    let sentence = release.sentence.display();
-    let judged = release.state == ReleaseState::Running && !word.is_empty();
+fn verdict(release: &ReleaseView, word: &str, judged: bool) -> String {
+    // Without a reason of a person's own, nothing follows the colon.
+    let sentence = release.sentence.display().trim_end_matches([':', ' ']);
     if judged && !sentence.starts_with(word) {
         return format!("{word}: {sentence}");
     }
     sentence.to_owned()
+}
+
+/// It is still watched while nothing moves, and what is seen may be why a person says resume.
+fn looks_on(release: &ReleaseView, judged: bool, width: u16, scene: Scene<'_>) -> Vec<Ranked> {
+    let Some(canary) = release.canary.as_ref().filter(|_| !judged) else { return Vec::new() };
+    if release.sentence.display().contains(canary.sentence.display()) {
+        return Vec::new();
+    }
+    let lines = told("verdict", canary.sentence.display(), width, Role::Text, scene);
+    lines.into_iter().map(|line| (3, line)).collect()
 }
 
 fn headline(release: &ReleaseView, width: u16, scene: Scene<'_>) -> Line<'static> {
@@ -181,11 +194,11 @@ fn next(release: &ReleaseView, width: u16, scene: Scene<'_>) -> Vec<Line<'static
             parts.push("its split is being set".to_owned());
         } else {
             parts.extend(canary.soak_until.map(|until| match left(until) {
-                std::time::Duration::ZERO => "soaked".to_owned(),
+                left if left.as_secs() == 0 => "soaked".to_owned(),
                 left => format!("soaks {} more", words::age(left)),
             }));
             parts.extend(canary.wait_until.map(|until| match left(until) {
-                std::time::Duration::ZERO => "its time is up".to_owned(),
+                left if left.as_secs() == 0 => "its time is up".to_owned(),
                 left => format!("holds in {}", words::age(left)),
             }));
         }
@@ -297,10 +310,14 @@ pub fn standing(service: &ServiceView, width: u16, scene: Scene<'_>) -> Vec<Rank
     }
     let max = if scene.ui.zoomed { usize::MAX } else { RULES_MAX };
     let rules = (1..).zip(&service.triggers).take(max);
-    lines.extend(rules.map(|(number, rule)| {
+    for (number, rule) in rules {
         let rank = if rule.state == TriggerState::Armed && rule.since.is_none() { 6 } else { 3 };
-        (rank, rule_line(number, rule, scene))
-    }));
+        lines.push((rank, rule_line(number, rule, scene)));
+        if scene.ui.zoomed || rule.state != TriggerState::Armed {
+            let told = told("", rule.sentence.display(), width, Role::Dim, scene);
+            lines.extend(told.into_iter().map(|line| (7, line)));
+        }
+    }
     lines
 }
 
@@ -335,7 +352,10 @@ fn rule_line(number: usize, rule: &TriggerView, scene: Scene<'_>) -> Line<'stati
     let since = rule
         .since
         .map(|since| format!("  true for {} of {span}", words::age(since.age(scene.now))));
-    let told = since.unwrap_or_else(|| format!("  {}", rule.sentence));
+    let told = since.unwrap_or_else(|| match rule.state {
+        TriggerState::Armed if !scene.ui.zoomed => format!("  {}", rule.sentence),
+        TriggerState::Armed | TriggerState::Held | TriggerState::Off => String::new(),
+    });
     let name = format!("rule {number}");
     Line::from(vec![
         cell(&name, NAME - 1, theme.style(Role::Dim)),
