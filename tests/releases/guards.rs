@@ -14,6 +14,7 @@ fn a_rule_rolls_back_once_and_only_once() {
     site.b.errors(80);
     // Nobody looks: it stays all the same.
     until("the rollback", || (site.weights() == ["100", "0"]).then_some(()));
+    until("its proof", || (service(&deck)["split"]["set"] == 0).then_some(()));
     let fired = records(&deck, "trigger_fired");
     assert!(fired.len() == 1, "{fired:?}");
     let sentence = fired[0]["sentence"].to_string();
@@ -23,6 +24,7 @@ fn a_rule_rolls_back_once_and_only_once() {
     deck.run(&expose).ends(0, "VERIFIED");
     let said = until("a page", || {
         let said = deck.run(&["status"]);
+
         said.out.contains("a rollback is wanted and held").then_some(said)
     });
     assert_eq!(site.weights(), ["50", "50"], "{said:#?}");
@@ -61,10 +63,14 @@ fn an_emergency_ends_the_release_and_recovery_follows() {
     let said = deck.run(&["rollback", "web", "--confirm", "web", "--reason", "5xx on payments"]);
     said.ends(0, "VERIFIED");
     assert_eq!(site.weights(), ["100", "0"]);
-    let own = in_state(&deck, "ENDED");
-    assert_eq!(own["release"]["result"], "rolled_back", "{own}");
-
-    deck.run(&["run", "recover-web", "web", "--confirm", "web", "--no-wait"]).ends(0, "ACCEPTED");
+    // The recovery plan is offered; nothing of it is done before a yes.
+    let own = in_state(&deck, "ASKING");
+    assert_eq!(own["release"]["step"], "go on?", "{own}");
+    assert!(!page.exists(), "{own}");
+    let said = deck.run(&["releases", "web"]).ends(0, "rolled back");
+    assert!(said.out.contains("traffic back in"), "{said:#?}");
+    deck.run(&["reply", "web", "yes", "--confirm", "web"]).ends(0, "ACCEPTED");
+    until("the maintenance page", || page.exists().then_some(()));
     let own = in_state(&deck, "ASKING");
     assert!(page.exists(), "{own}");
     assert!(own["release"]["sentence"].to_string().contains("database restored"), "{own}");
@@ -73,6 +79,14 @@ fn an_emergency_ends_the_release_and_recovery_follows() {
     let own = in_state(&deck, "ENDED");
     assert_eq!(own["release"]["result"], "good", "{own}");
     assert!(!page.exists());
+
+    // The same by hand, and left at its question.
+    let words = ["run", "recover-web", "web", "--confirm", "web", "--timeout", "1s"];
+    deck.run(&words).ends(2, "r3 is ASKING after 1 s");
+    assert!(page.exists());
+    deck.run(&["reply", "web", "no", "--confirm", "web"]).ends(0, "ACCEPTED");
+    let own = in_state(&deck, "ENDED");
+    assert_eq!(own["release"]["result"], "aborted", "{own}");
     assert_eq!(site.weights(), ["100", "0"], "a plan changes no roles");
     assert_eq!(deck.run(&["journal", "verify"]).code, 0);
 }
