@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use engine::record::ReleaseResult;
 use engine::snapshot::{
-    HostView, IncidentView, ProbeView, ReleaseView, ServiceView, Snapshot, SourceView,
+    HostView, IncidentView, ProbeView, ReleaseView, ServiceView, Snapshot, SourceView, TriggerState,
 };
 use engine::types::{Now, Status};
+use engine::words;
 use serde_json::{Value, json};
 
 use crate::cli::{Exit, Global, UNAVAILABLE, print, wait_for};
@@ -191,6 +192,20 @@ fn plain(snapshot: &Snapshot, now: Now) -> String {
             let (id, version) = (release.id, &release.version);
             out += &format!("  release   r{id} {version} {word}: {}\n", release.sentence);
         }
+        for (number, trigger) in (1..).zip(&service.triggers) {
+            let state = match trigger.state {
+                TriggerState::Armed => "armed",
+                TriggerState::Held => "held",
+                TriggerState::Off => "off",
+            };
+            out += &format!("  rule {number}    {state}: {}\n", trigger.sentence);
+        }
+    }
+    for freeze in &snapshot.head.freezes {
+        let scope = freeze.service.as_deref().unwrap_or("everything");
+        let until = words::until(freeze.until, now.wall);
+        let (user, reason) = (&freeze.user, &freeze.reason);
+        out += &format!("frozen    {scope} until {until} by {user}: {reason}\n");
     }
     for incident in &snapshot.incidents.open {
         out +=
