@@ -34,6 +34,13 @@ pub enum Event {
     ConfigChanged {
         config_hash: String,
     },
+    /// The journal could not be written since then, and can again.
+    JournalAnswers {
+        since: DateTime<Utc>,
+        why: Untrusted,
+        /// Records of that time that were not kept.
+        left_out: u32,
+    },
     /// Asked, and not done.
     Refused {
         submission: String,
@@ -214,7 +221,7 @@ pub struct ReleaseStarted {
     /// Empty where the plan brings none.
     pub version: String,
     pub plan: String,
-    /// Beside the event's own `kind`, the record needs another name for it.
+    /// The events' own tag is called `kind` already.
     #[serde(rename = "release_kind")]
     pub kind: ReleaseKind,
     /// The control is the objective, not a stable that is known to be sick.
@@ -470,23 +477,34 @@ mod tests {
     }
 
     #[test]
-    fn the_start_of_a_release_is_read_as_it_was_written() {
+    fn a_release_is_read_as_it_was_written() {
         let started = ReleaseStarted {
             release: 1,
-            submission: "s".to_owned(),
-            service: "web".to_owned(),
-            version: "2.0".to_owned(),
-            plan: "default".to_owned(),
+            submission: "s".into(),
+            service: "shop".into(),
+            version: "1.2.0".into(),
+            plan: "default".into(),
             kind: ReleaseKind::Deploy,
             hotfix: false,
             stable: Group::A,
-            steps: vec!["canary".to_owned()],
-            baseline: BTreeMap::from([("baseline.errors".to_owned(), "0".to_owned())]),
-            reason: Untrusted::new("why"),
+            steps: vec!["canary".into()],
+            baseline: BTreeMap::new(),
+            reason: Untrusted::default(),
             seen: Untrusted::default(),
         };
-        let entry = Entry { event: Event::ReleaseStarted(started), ..entry(1) };
-        assert_eq!(Chain::default().seal(&entry).entry(), Ok(entry));
+        let look = Look {
+            release: 1,
+            service: "shop".into(),
+            place: 0,
+            stable: None,
+            canary: Some(ArmCount::default()),
+            verdict: "PASS".into(),
+            sentence: Untrusted::default(),
+        };
+        for event in [Event::ReleaseStarted(started), Event::Look(look)] {
+            let record = Chain::default().seal(&Entry { event: event.clone(), ..entry(1) });
+            assert_eq!(record.entry().map(|entry| entry.event), Ok(event));
+        }
     }
 
     #[test]
