@@ -226,6 +226,7 @@ impl Fold {
             | Event::TriggerSet { .. }
             | Event::Frozen { .. }
             | Event::Thawed { .. }
+            | Event::Validated(_)
             | Event::Marked { .. } => {}
         }
     }

@@ -27,6 +27,9 @@ impl Engine {
         for history in &mut self.history {
             history.apply(entry);
         }
+        for validation in &mut self.validations {
+            validation.apply(entry, now);
+        }
     }
 
     /// Writes down what nothing waits for.

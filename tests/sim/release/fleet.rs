@@ -66,9 +66,9 @@ impl Fleet {
 
     fn service(&mut self, place: u32, rng: &mut Rng) {
         let id = ServiceId(place);
-        let maintenance = rng.chance(500).then(|| {
-            [true, false].map(|on| self.task(Role { kind: Kind::Page(on), step: None }))
-        });
+        let maintenance = rng
+            .chance(500)
+            .then(|| [true, false].map(|on| self.task(Role { kind: Kind::Page(on), step: None })));
         let deploy = rng.chance(650).then(|| self.plan(id, "deploy", maintenance, rng));
         self.plan(id, "chore", maintenance, rng);
         let first = self.settings.routers.len();
