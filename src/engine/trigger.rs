@@ -3,9 +3,9 @@
 //! Decides when a rule has been true for long enough, and whether a rollback may follow from it.
 //! Never fires on figures that are missing, old or few; a rule on the service as a whole not on
 //! trouble that stable has alone, too.
-//! Contract: a rule fires once for each time that it became true in an exposure, and at most one rollback of a
-//! service starts by itself in [`COOLDOWN`]; where it would fire and may not, it is held, and
-//! people are told once for each obstacle.
+//! Contract: a rule fires once for each time that it became true in an exposure, and at most one
+//! rollback of a service starts by itself in [`COOLDOWN`]; where it would fire and may not, it is
+//! held, and people are told once for each obstacle.
 
 use std::time::Duration;
 
