@@ -915,16 +915,6 @@ impl Engine {
             && !self.routes.iter().any(|route| route.wants_watching(now.mono))
     }
 
-    /// A rule may want to take traffic back, and there is some to take back: nobody may look, but
-    /// the engine stays. One that takes over has the same rules, so it may.
-    fn is_guarding(&self) -> bool {
-        self.settings.services.iter().zip(&self.routes).any(|(service, route)| {
-            let exposed = route.set.is_some_and(|set| set > Percent::ZERO)
-                || route.exposure().is_some_and(|exposure| exposure > 0.0);
-            !service.triggers.is_empty() && exposed
-        })
-    }
-
     /// The state as clients see it; sections that did not change keep their pointer.
     pub fn snapshot(&mut self) -> Snapshot {
         let dirty = std::mem::replace(&mut self.dirty, Dirty::NONE);

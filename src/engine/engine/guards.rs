@@ -264,6 +264,17 @@ impl Engine {
         }
     }
 
+    /// A rule may want to take traffic back, and there is some to take back: nobody may look, but
+    /// the engine stays. One that takes over has the same rules, so it may.
+    #[must_use]
+    pub fn is_guarding(&self) -> bool {
+        self.settings.services.iter().zip(&self.routes).any(|(service, route)| {
+            let exposed = route.set.is_some_and(|set| set > Percent::ZERO)
+                || route.exposure().is_some_and(|exposure| exposure > 0.0);
+            !service.triggers.is_empty() && exposed
+        })
+    }
+
     /// Would a rollback work right now?
     pub(super) fn readiness(&self, service: ServiceId, view: &ServiceView) -> Readiness {
         let target = self.history[service.index()].target(self.routes[service.index()].stable);
