@@ -585,8 +585,10 @@ impl Release {
         let why = format!("step {} ({name}) failed: {why}", self.place + 1);
         match self.facts.kind {
             ReleaseKind::Deploy => self.walk_back(&why),
-            // A plan is not rolled back: it may be the rollback itself.
+            // A plan is not rolled back: it may be the rollback itself. Its step is over: it does
+            // not fail again while it waits for a person.
             ReleaseKind::Plan | ReleaseKind::Recovery => {
+                self.doing = Doing::Idle;
                 self.hold(&format!("{why}; resume repeats it, abort ends it"));
             }
         }
@@ -919,6 +921,11 @@ impl Release {
             Doing::Asked(purpose) => self.task(purpose, facts),
             Doing::Splitting(Some(fence)) => {
                 let result = facts.route.result_of(fence)?;
+                if facts.route.fence > fence {
+                    // Another rollback took its place: the traffic is back when that one is done.
+                    self.doing = Doing::Splitting(Some(facts.route.fence));
+                    return self.back(facts);
+                }
                 self.doing = Doing::Acting;
                 self.back.traffic_done = true;
                 if !matches!(result, OperationResult::Verified | OperationResult::Superseded) {
