@@ -6,9 +6,12 @@
 
 pub mod console;
 mod demo;
+mod history;
 mod journal;
 mod operate;
+mod release;
 mod status;
+mod steer;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -51,7 +54,9 @@ impl Exit {
     about = "The release officer's console: watch production and move its traffic",
     after_help = "Without a command the console opens.\n\nExit codes: 0 done (an operation: \
                   VERIFIED), 1 refused or failed, 2 PARTIAL, 3 UNKNOWN, 4 SUPERSEDED, 64 wrong \
-                  call, 65 wrong configuration, 69 no engine. `status` has its own: 2 any DOWN, 1 \
+                  call, 65 wrong configuration, 69 no engine. `deploy` and `run`: 0 ended good, 1 \
+                  refused, failed, rolled back or aborted; when the time is up: 2 it waits for a \
+                  person, 3 it goes on. `ready`: 0 yes, 1 no, 3 not known. `status`: 2 any DOWN, 1 \
                   any DEGRADED, 3 any UNKNOWN or STALE, 0 else."
 )]
 struct Cli {
@@ -98,14 +103,38 @@ enum Command {
     Demo(demo::Args),
     /// One look at everything, for scripts
     Status(status::Args),
+    /// Release a version: deploy plan, canary or switch, bake; followed to its end
+    Deploy(release::Deploy),
+    /// Run a plan of the configuration for a service
+    Run(release::Run),
+    /// Let the release in flight go no further; it is still watched
+    Pause(steer::Pause),
+    /// Let a paused or held release go on
+    Resume(steer::Resume),
+    /// Answer the question of the release in flight
+    Reply(steer::Answer),
     /// Give a share of the traffic to the canary
     Split(operate::Split),
-    /// All traffic to the canary
+    /// All traffic to the canary; finishes the canary of a release in flight
     Promote(operate::Change),
     /// All traffic back to stable, at once
     Rollback(operate::Change),
-    /// End the release in flight: all traffic to stable
+    /// End the release in flight: all traffic to stable, then its steps back
     Abort(operate::Change),
+    /// No release for a while; never blocks a rollback
+    Freeze(steer::Freeze),
+    /// End a freeze
+    Thaw(steer::Thaw),
+    /// Freeze everything and pause every release
+    StopTheLine(steer::Span),
+    /// Switch a rule of `rollback_when` off for a while, or on again
+    Trigger(steer::Trigger),
+    /// Say that a version is bad, or good after all
+    Mark(steer::Mark),
+    /// What became of the releases, and how they keep their objectives
+    Releases(history::Args),
+    /// Would a rollback work right now?
+    Ready(history::Args),
     /// Read, check and export what was done
     #[command(subcommand)]
     Journal(journal::Command),
@@ -159,6 +188,18 @@ fn dispatch(cli: Cli) -> Result<u8, Exit> {
         None => open_console(&global),
         Some(Command::Demo(args)) => demo::run(&args, &global),
         Some(Command::Status(args)) => status::run(&args, &global),
+        Some(Command::Deploy(args)) => release::deploy(&args, &global),
+        Some(Command::Run(args)) => release::run(&args, &global),
+        Some(Command::Pause(args)) => steer::pause(&args, &global),
+        Some(Command::Resume(args)) => steer::resume(&args, &global),
+        Some(Command::Reply(args)) => steer::reply(&args, &global),
+        Some(Command::Freeze(args)) => steer::freeze(&args, &global),
+        Some(Command::Thaw(args)) => steer::thaw(&args, &global),
+        Some(Command::StopTheLine(args)) => steer::stop_the_line(&args, &global),
+        Some(Command::Trigger(args)) => steer::trigger(&args, &global),
+        Some(Command::Mark(args)) => steer::mark(&args, &global),
+        Some(Command::Releases(args)) => history::releases(&args, &global),
+        Some(Command::Ready(args)) => history::ready(&args, &global),
         Some(Command::Split(args)) => operate::split(&args, &global),
         Some(Command::Promote(args)) => operate::promote(&args, &global),
         Some(Command::Rollback(args)) => operate::rollback(&args, &global),

@@ -1,17 +1,19 @@
 //! Split, promote, abort and roll back from the command line.
 //!
 //! Decides what is printed while an operation goes on. Never fires without the service's alias.
-//! Contract: 0 only when every router was read back as asked.
+//! Contract: 0 only when every router was read back as asked; what a release in flight makes of it
+//! is followed, too.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use engine::command::{Command, Reply, Submission};
-use engine::record::OperationResult;
-use engine::snapshot::{OperationView, Phase, ServiceView, Snapshot};
+use engine::record::{OperationResult, ReleaseState};
+use engine::snapshot::{OperationView, Phase, ReleaseView, ServiceView, Snapshot};
 use engine::types::{Actor, Fence, Percent, Untrusted};
 
-use crate::cli::{Exit, Global, UNAVAILABLE, USAGE, print, submission_id, wait_for};
+use crate::cli::{Exit, Global, UNAVAILABLE, USAGE, print, release, submission_id, wait_for};
+use crate::link::Link;
 
 #[derive(Args)]
 pub struct Split {
@@ -32,18 +34,33 @@ pub struct Change {
 
 #[derive(Args)]
 struct Guard {
-    /// The service's short alias, typed to fire
-    #[arg(long, value_name = "ALIAS")]
-    confirm: Option<String>,
-    /// Why; kept in the journal
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    reason: String,
+    #[command(flatten)]
+    confirm: Confirm,
     /// Return once accepted, without waiting for the result
     #[arg(long)]
     no_wait: bool,
-    /// Wait at most this many seconds for the result
-    #[arg(long, value_name = "SECONDS", default_value_t = 40)]
-    timeout: u64,
+    /// Wait at most this long for the result: seconds, or "2m"
+    #[arg(long, value_name = "TIME", default_value = "30", value_parser = patience)]
+    timeout: Duration,
+}
+
+/// What everything that may change exposure needs.
+#[derive(Args)]
+pub struct Confirm {
+    /// The service's short alias, typed to fire
+    #[arg(long, value_name = "ALIAS")]
+    pub confirm: Option<String>,
+    /// Why; kept in the journal
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub reason: String,
+}
+
+/// A span as the configuration has it; bare digits are seconds.
+pub fn patience(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Err(_) => crate::config::duration(text),
+    }
 }
 
 pub fn split(args: &Split, global: &Global) -> Result<u8, Exit> {
@@ -65,7 +82,7 @@ pub fn abort(args: &Change, global: &Global) -> Result<u8, Exit> {
 }
 
 pub fn rollback(args: &Change, global: &Global) -> Result<u8, Exit> {
-    if args.guard.reason.trim().is_empty() {
+    if args.guard.confirm.reason.trim().is_empty() {
         return Err(Exit::new(USAGE, "a rollback needs --reason TEXT: it stays in the journal"));
     }
     run(&args.service, &args.guard, global, |service, reason| Command::Rollback { service, reason })
@@ -77,73 +94,135 @@ fn run(
     global: &Global,
     command: impl FnOnce(String, Untrusted) -> Command,
 ) -> Result<u8, Exit> {
+    let command = command(name.to_owned(), Untrusted::new(&guard.confirm.reason));
+    // The steps of a release are taken back after an abort; an emergency has its result at once.
+    let aborts = matches!(command, Command::Abort { .. });
+    let end = Instant::now() + guard.timeout;
+    let mut asked = ask(name, Some(&guard.confirm), global, command)?;
+    match asked.reply {
+        Reply::Refused { .. } => Ok(1),
+        Reply::Accepted { .. } if guard.no_wait => Ok(0),
+        Reply::Accepted { fence: Some(fence), .. } => {
+            let code = follow(&mut asked.link, name, fence, guard.timeout)?;
+            match &asked.steered {
+                Some(id) if aborts && code == 0 => {
+                    let left = end.saturating_duration_since(Instant::now());
+                    release::follow_back(&mut asked.link, name, *id, left)
+                }
+                Some(_) | None => Ok(code),
+            }
+        }
+        Reply::Accepted { fence: None, .. } => {
+            let after = asked.fence;
+            let begun = wait_for(&mut asked.link, guard.timeout, |snapshot| {
+                let operation = service_of(snapshot, name)?.operation.as_ref()?;
+                (operation.fence > after).then_some(operation.fence)
+            });
+            let left = end.saturating_duration_since(Instant::now());
+            match begun {
+                Some(fence) => follow(&mut asked.link, name, fence, left),
+                None => unknown(guard.timeout),
+            }
+        }
+    }
+}
+
+/// What was asked about a service, and the answer.
+pub struct Asked {
+    pub link: Link,
+    pub reply: Reply,
+    pub submission: String,
+    /// How the service stood.
+    pub before: String,
+    /// The fence of the last operation when it was asked.
+    fence: Fence,
+    /// The release that was in flight then.
+    steered: Option<u64>,
+}
+
+/// Shows how a service stands, asks for `command` and prints the answer. With `confirm`, only when
+/// the alias was typed.
+pub fn ask(
+    name: &str,
+    confirm: Option<&Confirm>,
+    global: &Global,
+    command: Command,
+) -> Result<Asked, Exit> {
     let mut link = global.link()?;
-    let command = command(name.to_owned(), Untrusted::new(&guard.reason));
     // A rollback waits for nothing; anything else is decided on what the routers show.
     let at_once = matches!(command, Command::Rollback { .. });
     let patience = if at_once { Duration::ZERO } else { Duration::from_secs(5) };
     let first = wait_for(&mut link, Duration::from_secs(10), |snapshot| Some(snapshot.clone()))
         .ok_or_else(|| Exit::new(UNAVAILABLE, "the engine shows nothing"))?;
     let seen = wait_for(&mut link, patience, |snapshot| {
-        let route = service_of(snapshot, name)?.route.as_ref()?;
+        let service = service_of(snapshot, name)?;
         let read = |router: &engine::snapshot::RouterView| {
             router.read.is_some() || !router.error.is_empty()
         };
-        route.routers.iter().all(read).then(|| snapshot.clone())
+        let mut routers = service.route.iter().flat_map(|route| &route.routers);
+        routers.all(read).then(|| snapshot.clone())
     })
     .unwrap_or(first);
     let Some(service) = service_of(&seen, name) else {
         let names: Vec<&str> = seen.services.iter().map(|service| service.name.as_str()).collect();
         return Err(Exit::new(USAGE, format!("no service {name}; there are {}", names.join(", "))));
     };
-    if guard.confirm.as_deref() != Some(service.alias.as_str()) {
+    if confirm.is_some_and(|typed| typed.confirm.as_deref() != Some(service.alias.as_str())) {
         let environment = &seen.head.environment.name;
-        return Err(Exit::new(
-            USAGE,
-            format!(
-                "{} {name} in {environment}: {}\nto fire, add --confirm {}",
-                command.verb(),
-                stands(service),
-                service.alias
-            ),
-        ));
+        let (verb, alias) = (command.verb(), &service.alias);
+        let why = format!(
+            "{verb} {name} in {environment}: {}\nto fire, add --confirm {alias}",
+            stands(service)
+        );
+        return Err(Exit::new(USAGE, why));
     }
+    let expected = service.expected();
     let submission = Submission {
         id: submission_id(),
         seen: Untrusted::new(&stands(service)),
-        expected: service.expected(),
+        expected,
         command,
         // The engine replaces it by what the kernel says.
         actor: Actor::engine(),
         read_only: global.read_only,
     };
     print(&format!("REQUESTED  {} {name}: {}\n", submission.command.verb(), stands(service)))?;
-    let reply = link
-        .submit(&submission)
-        .map_err(|failure| Exit::new(UNAVAILABLE, failure.text.to_string()))?;
-    match reply {
-        Reply::Refused { why, .. } => {
-            print(&format!("REFUSED    {why}\n"))?;
-            Ok(1)
-        }
-        Reply::Accepted { fence: Some(fence), .. } => {
-            print(&format!("ACCEPTED   #{fence}\n"))?;
-            if guard.no_wait {
-                return Ok(0);
-            }
-            follow(&mut link, name, fence, Duration::from_secs(guard.timeout))
-        }
-        Reply::Accepted { fence: None, .. } => Ok(0),
-    }
+    let reply = submit(&mut link, &submission)?;
+    Ok(Asked {
+        link,
+        reply,
+        submission: submission.id,
+        before: stands(service),
+        fence: expected.map(|expected| expected.fence).unwrap_or_default(),
+        steered: expected.and_then(|expected| expected.release).map(|(id, _)| id),
+    })
 }
 
-fn service_of<'a>(snapshot: &'a Snapshot, name: &str) -> Option<&'a ServiceView> {
+/// Submits, and prints the answer.
+pub fn submit(link: &mut Link, submission: &Submission) -> Result<Reply, Exit> {
+    let reply = link
+        .submit(submission)
+        .map_err(|failure| Exit::new(UNAVAILABLE, failure.text.to_string()))?;
+    match &reply {
+        Reply::Refused { why, .. } => print(&format!("REFUSED    {why}\n"))?,
+        Reply::Accepted { fence: Some(fence), .. } => print(&format!("ACCEPTED   #{fence}\n"))?,
+        Reply::Accepted { fence: None, .. } => {
+            print(&format!("ACCEPTED   {}\n", submission.command.verb()))?
+        }
+    };
+    Ok(reply)
+}
+
+pub fn service_of<'a>(snapshot: &'a Snapshot, name: &str) -> Option<&'a ServiceView> {
     snapshot.services.iter().find(|service| service.name == name)
 }
 
 /// What the operator saw, in one line.
-fn stands(service: &ServiceView) -> String {
-    let Some(route) = &service.route else { return "no router".to_owned() };
+pub fn stands(service: &ServiceView) -> String {
+    let release = service.release.as_ref().filter(|release| release.result.is_none());
+    let release = release.map(|release| format!("; {}", release_words(release)));
+    let release = release.unwrap_or_default();
+    let Some(route) = &service.route else { return format!("no router{release}") };
     let set = route.set.map_or_else(|| "not set".to_owned(), |set| set.to_string());
     let routers: Vec<String> = route
         .routers
@@ -153,16 +232,35 @@ fn stands(service: &ServiceView) -> String {
             Some(_) | None => format!("{} unknown", router.name),
         })
         .collect();
-    format!("canary set {set}, routers {} ({})", routers.join(", "), route.state.word())
+    let state = route.state.word();
+    format!("canary set {set}, routers {} ({state}){release}", routers.join(", "))
+}
+
+fn release_words(release: &ReleaseView) -> String {
+    let (id, version, state) = (release.id, &release.version, release.state);
+    match state {
+        ReleaseState::Running
+        | ReleaseState::Paused
+        | ReleaseState::Held
+        | ReleaseState::Asking => format!(
+            "r{id} {version} {} at step {} of {}",
+            state.word(),
+            release.step + 1,
+            release.steps.len()
+        ),
+        ReleaseState::WalkingBack | ReleaseState::Ended => {
+            format!("r{id} {version} {}", state.word())
+        }
+    }
+}
+
+fn unknown(waited: Duration) -> Result<u8, Exit> {
+    print(&format!("UNKNOWN    no result after {} s; do not retry\n", waited.as_secs()))?;
+    Ok(3)
 }
 
 /// Prints each change of the operation until it ends, and turns its result into the exit code.
-fn follow(
-    link: &mut crate::link::Link,
-    name: &str,
-    fence: Fence,
-    timeout: Duration,
-) -> Result<u8, Exit> {
+fn follow(link: &mut Link, name: &str, fence: Fence, timeout: Duration) -> Result<u8, Exit> {
     let mut told = String::new();
     let ended = wait_for(link, timeout, |snapshot| {
         let operation = service_of(snapshot, name)?.operation.as_ref()?;
@@ -185,8 +283,7 @@ fn follow(
         }
     });
     let Some((result, sentence, manual)) = ended else {
-        print(&format!("UNKNOWN    no result after {} s; do not retry\n", timeout.as_secs()))?;
-        return Ok(3);
+        return unknown(timeout);
     };
     print(&format!("{:<10} {sentence}\n", result.word()))?;
     if !manual.is_empty() && result != OperationResult::Verified {

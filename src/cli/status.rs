@@ -6,7 +6,10 @@
 
 use std::time::Duration;
 
-use engine::snapshot::{HostView, IncidentView, ProbeView, ServiceView, Snapshot, SourceView};
+use engine::record::ReleaseResult;
+use engine::snapshot::{
+    HostView, IncidentView, JournalState, ProbeView, ReleaseView, ServiceView, Snapshot, SourceView,
+};
 use engine::types::{Now, Status};
 use serde_json::{Value, json};
 
@@ -90,6 +93,21 @@ fn service(service: &ServiceView, now: Now) -> Value {
         "status": service.status_at(now),
         "probes": service.probes.iter().map(|own| probe(own, now)).collect::<Vec<_>>(),
         "split": split,
+        "release": service.release.as_ref().map(release),
+        "ready": service.readiness.summary(now).0,
+    })
+}
+
+fn release(release: &ReleaseView) -> Value {
+    let step = release.steps.get(release.step as usize);
+    json!({
+        "id": release.id,
+        "version": release.version,
+        "state": release.state.word(),
+        "result": release.result,
+        "step": step.map(|step| &step.name),
+        "verdict": release.canary.as_ref().map(|canary| &canary.verdict),
+        "sentence": release.sentence,
     })
 }
 
@@ -166,11 +184,29 @@ fn plain(snapshot: &Snapshot, now: Now) -> String {
         if let Some(route) = &service.route {
             let set = route.set.map_or_else(|| "not set".to_owned(), |set| set.to_string());
             out += &format!("  split     set {set}, {}\n", route.state.word());
+            for router in &route.routers {
+                let shown = match router.canary.filter(|_| router.error.is_empty()) {
+                    Some(canary) => format!("{canary:.1} % read back"),
+                    None => format!("cannot be read: {}", router.error),
+                };
+                out += &format!("    {:<18} {shown}\n", router.name);
+            }
+            out += &format!("  {}\n", service.readiness.summary(now).1);
+        }
+        if let Some(release) = &service.release {
+            let word = release.result.map_or(release.state.word(), ReleaseResult::word);
+            let (id, version) = (release.id, &release.version);
+            out += &format!("  release   r{id} {version} {word}: {}\n", release.sentence);
         }
     }
     for incident in &snapshot.incidents.open {
         out +=
             &format!("{:<9} {} ({})\n", incident.severity.word(), incident.name, incident.source);
+    }
+    match &snapshot.head.journal {
+        JournalState::Writable => {}
+        JournalState::Spooling { why } => out += &format!("journal   spooling: {why}\n"),
+        JournalState::Lost { why } => out += &format!("journal   cannot be written: {why}\n"),
     }
     for source in snapshot.sources.iter().filter(|source| !source.error.is_empty()) {
         out += &format!("source    {}: {}\n", source.name, source.error);

@@ -801,7 +801,11 @@ impl Release {
             }
         }
         self.doing = Doing::Splitting(None);
-        self.sentence = format!("{verb} to {to}");
+        // What let it be raised stays beside it: it is the reason in the journal.
+        let named = self.step().is_some_and(|step| step.name == self.sentence);
+        let because =
+            if named { String::new() } else { format!("{}; ", std::mem::take(&mut self.sentence)) };
+        self.sentence = format!("{because}{verb} to {to}");
         Some(Move::Split { to, verb })
     }
 

@@ -50,7 +50,9 @@ impl Release {
     /// While the canary is watched, its own sentence is newer.
     fn told(&self) -> &str {
         match &self.rollout {
-            Some(rollout) if self.watches() && self.state == ReleaseState::Running => {
+            Some(rollout)
+                if self.watches() && rollout.is_set() && self.state == ReleaseState::Running =>
+            {
                 rollout.sentence()
             }
             Some(_) | None => &self.sentence,
