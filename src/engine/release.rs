@@ -199,8 +199,8 @@ impl Release {
         rollout: Option<Rollout>,
         now: Now,
     ) -> Release {
-        let OpenRelease { facts, actor, at, place, marks, state, why, back, canary_place, looks } =
-            open;
+        let OpenRelease { facts, actor, at, place, marks, state, why, back, .. } = open;
+        let (canary_place, looks, failed) = (open.canary_place, open.looks, open.failed);
         let changed = !steps.iter().map(|step| &step.name).eq(&facts.steps);
         if changed {
             steps = facts.steps.iter().map(|name| Step::lost(name)).collect();
@@ -221,6 +221,12 @@ impl Release {
                 rollout.replay(&Delta { stable: look.stable, canary: look.canary });
             }
             rollout.enter(canary_place);
+            let over = |step: &Step| matches!(step.action, Action::Canary | Action::Switch);
+            if release.steps[..release.place].iter().any(over) {
+                // All the traffic was given: what follows is watched, as before the restart.
+                rollout.enter(usize::MAX);
+                rollout.verified(now);
+            }
         }
         if let Some((ending, undoes)) = back {
             release.back = Back { ending, undoes, ..release.back };
@@ -235,15 +241,22 @@ impl Release {
             | ReleaseState::Held
             | ReleaseState::Ended => {}
         }
-        release.take_up();
+        release.take_up(failed);
         release
     }
 
     /// The step that was under way at a restart.
-    fn take_up(&mut self) {
+    fn take_up(&mut self, failed: bool) {
+        if self.state == ReleaseState::Held {
+            // People were told by an engine that is gone.
+            self.notes.push(Move::Page { summary: self.sentence.clone() });
+        }
         if self.changed && self.state != ReleaseState::WalkingBack {
             let why = "the plan changed since this release started: only abort is left";
             return self.hold(why);
+        }
+        if failed && self.state == ReleaseState::Running {
+            return self.failed_before();
         }
         let Some(mark) = self.marks.get_mut(self.place) else { return };
         if mark.state != StepState::Running || self.state == ReleaseState::WalkingBack {
@@ -273,6 +286,21 @@ impl Release {
                 self.hold(&format!(
                     "{name} was under way at a restart: resume does it again, abort takes it back"
                 ));
+            }
+        }
+    }
+
+    /// Its step failed before the restart, and nothing that followed is on record.
+    fn failed_before(&mut self) {
+        let name = self.step().map(|step| step.name.clone()).unwrap_or_default();
+        let why = format!("step {} ({name}) failed before a restart", self.place + 1);
+        match self.facts.kind {
+            ReleaseKind::Deploy => {
+                self.doing = Doing::Acting;
+                self.walk_back(&why);
+            }
+            ReleaseKind::Plan | ReleaseKind::Recovery => {
+                self.hold(&format!("{why}; resume repeats it, abort ends it"));
             }
         }
     }
@@ -432,9 +460,15 @@ impl Release {
             }
             Err(why) => {
                 self.doing = Doing::Acting;
-                self.change(ReleaseState::Held, &format!("the split was refused: {why}"));
+                self.hold(&format!("the split was refused: {why}"));
             }
         }
+    }
+
+    /// Somebody said that nothing is released now: it waits until a person resumes it.
+    pub fn frozen(&mut self, why: &str) {
+        self.doing = Doing::Acting;
+        self.change(ReleaseState::Paused, why);
     }
 
     // What people say.
