@@ -1034,7 +1034,10 @@ impl World {
         }
         (self.disk.fail, self.disk.slow, self.disk.stall) = (0, 0, 0);
         self.after(Duration::ZERO, Happening::Recover);
-        self.after(settle::PATIENCE, Happening::Settle(settle::Stage::Look));
+        // An engine that is still to start looks by itself.
+        if self.engine.is_some() {
+            self.after(settle::PATIENCE, Happening::Settle(settle::Stage::Look));
+        }
     }
 
     /// Only what every disk took can be found again.
