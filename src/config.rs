@@ -288,6 +288,7 @@ fn read_service(
         deploy: None,
         recovery: None,
         maintenance: None,
+        checks: Vec::new(),
     };
     let mut names = BTreeSet::new();
     for probe in table.tables("probe", "probe") {

@@ -6,6 +6,7 @@
 
 mod guards;
 mod releases;
+mod validations;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use crate::types::{
     Actor, EffectId, Failure, FeedId, Fence, Group, HostId, Now, Percent, ProbeId, RouterId,
     ServiceId, Severity, Time, Untrusted,
 };
+use crate::validation::Validation;
 use crate::watch::{Feed, Host, Probe, Signals};
 use crate::{Appended, Effect, Input};
 
@@ -81,6 +83,7 @@ pub struct Engine {
     /// By service.
     triggers: Vec<Triggers>,
     history: Vec<History>,
+    validations: Vec<Validation>,
     freezes: Freezes,
     /// By service: the last rollback after which its recovery plan was offered.
     offered: Vec<Fence>,
@@ -164,6 +167,7 @@ impl Engine {
             last_release: folded.release,
             triggers: settings.services.iter().map(Triggers::new).collect(),
             history: settings.services.iter().map(|own| History::new(&own.name)).collect(),
+            validations: settings.services.iter().map(|own| Validation::new(&own.name)).collect(),
             freezes: Freezes::default(),
             offered: settings
                 .services
@@ -361,7 +365,7 @@ impl Engine {
                 });
                 self.dirty.sources = true;
             }
-            Input::TaskEnded { id, answer } => self.task_ended(id, answer, now),
+            Input::TaskEnded { id, answer } => self.task_ended(id, answer, now, effects),
             Input::Appended { id, result } => self.appended(id, &result, now, effects),
             Input::Responded { id, key, result } => {
                 self.responded(id, &key, result, now, effects);
@@ -394,6 +398,7 @@ impl Engine {
                 self.dirty.head = true;
             }
             Timer::Knock => self.knock(now, effects),
+            Timer::Validate(service) => self.carry_validation(service, now, effects),
             Timer::Release(service) => {
                 self.touched.insert(service);
             }
@@ -507,7 +512,9 @@ impl Engine {
                     route.correction_appended(router, failure.is_some(), ctx);
                 });
             }
-            Purpose::Release(service) => self.release_recorded(service, failure, now, effects),
+            Purpose::Release(service) => {
+                self.release_recorded(service, id, failure, now, effects);
+            }
             Purpose::Note | Purpose::Knock => {}
         }
         if let Some(event) = self.ledger.over(purpose) {
@@ -645,12 +652,12 @@ impl Engine {
             Command::Split { service, canary, reason } => {
                 self.change(submission, service, *canary, reason, now, effects)
             }
-            Command::Promote { service, .. }
-                if self.known(service).is_ok_and(|id| self.in_canary(id)) =>
-            {
-                self.steer(submission, now, effects)
-            }
             Command::Promote { service, reason } => {
+                let id = self.known(service)?;
+                self.check_validated(id, now)?;
+                if self.in_canary(id) {
+                    return self.steer(submission, now, effects);
+                }
                 self.change(submission, service, Percent::FULL, reason, now, effects)
             }
             Command::Abort { service, reason } | Command::Rollback { service, reason } => {
@@ -665,6 +672,9 @@ impl Engine {
             | Command::StopTheLine { .. }
             | Command::Trigger { .. }
             | Command::Mark { .. } => self.say(submission, now, effects),
+            Command::Validate { service, version } => {
+                self.validate(submission, service, version, now, effects)
+            }
             Command::Verify { service } => {
                 let service = self.known(service)?;
                 for router in self.settings.service(service).routers.clone() {
@@ -826,7 +836,9 @@ impl Engine {
             })
         };
         let releasing = self.releases.iter().flatten().any(Release::in_flight);
-        self.responses.is_empty() && !releasing && !self.routes.iter().any(busy)
+        let validating = self.validations.iter().any(Validation::is_running);
+        let going = releasing || validating;
+        self.responses.is_empty() && !going && !self.routes.iter().any(busy)
     }
 
     /// A rule may want to take traffic back, and there is some to take back: nobody may look, but
@@ -910,6 +922,7 @@ impl Engine {
             signals,
             operation: route.operation_view(&self.settings),
             release: self.releases[id.index()].as_ref().map(Release::view),
+            validation: self.validations[id.index()].view(&settings.checks),
             readiness: Readiness::default(),
             triggers: self.triggers[id.index()].views(&settings.triggers, every, self.latest),
             history: self.history[id.index()].views(guards::HISTORY_SHOWN_MAX),

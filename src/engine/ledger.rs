@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::record::{Entry, Event, StepResult};
+use crate::record::{Entry, Event, Intent, StepResult};
 use crate::snapshot::{JournalLine, JournalState};
 use crate::types::{Actor, EffectId, Fence, Now, RouterId, ServiceId, Untrusted};
 use crate::{Appended, Effect};
@@ -261,16 +261,7 @@ fn describe(event: &Event) -> (&'static str, String) {
         Event::Refused { verb, service, why, .. } => {
             ("refused", format!("{verb} {}: {why}", service.as_deref().unwrap_or("")))
         }
-        Event::Intent(intent) => {
-            let from = intent.from.map_or_else(|| "?".to_owned(), |from| from.get().to_string());
-            let reason = if intent.reason.is_empty() {
-                String::new()
-            } else {
-                format!(": {}", intent.reason)
-            };
-            let (fence, verb, service) = (intent.fence, &intent.verb, &intent.service);
-            ("intent", format!("#{fence} {verb} {service} {from} → {}{reason}", intent.to))
-        }
+        Event::Intent(intent) => ("intent", describe_intent(intent)),
         Event::Sent { fence, service, router, weights, answer } => (
             "sent",
             format!(
@@ -305,6 +296,7 @@ fn describe(event: &Event) -> (&'static str, String) {
         Event::IncidentsChanged { source, opened, resolved } => {
             ("incidents", format!("{source}: {opened} opened, {resolved} resolved"))
         }
+        Event::Validated(it) => ("validated", crate::validation::line(it)),
         Event::ReleaseStarted(_)
         | Event::StepStarted { .. }
         | Event::StepEnded { .. }
@@ -335,6 +327,14 @@ fn describe(event: &Event) -> (&'static str, String) {
             ("marked", format!("{service} {version} is {word}: {reason}"))
         }
     }
+}
+
+fn describe_intent(intent: &Intent) -> String {
+    let from = intent.from.map_or_else(|| "?".to_owned(), |from| from.get().to_string());
+    let reason =
+        if intent.reason.is_empty() { String::new() } else { format!(": {}", intent.reason) };
+    let (fence, verb, service) = (intent.fence, &intent.verb, &intent.service);
+    format!("#{fence} {verb} {service} {from} → {}{reason}", intent.to)
 }
 
 fn describe_release(event: &Event) -> (&'static str, String) {
@@ -391,6 +391,7 @@ fn describe_release(event: &Event) -> (&'static str, String) {
         | Event::TriggerSet { .. }
         | Event::Frozen { .. }
         | Event::Thawed { .. }
+        | Event::Validated(_)
         | Event::Marked { .. } => ("release", String::new()),
     }
 }

@@ -404,6 +404,7 @@ mod tests {
                 deploy: None,
                 recovery: None,
                 maintenance: None,
+                checks: Vec::new(),
             },
             route: RouteView {
                 state: RouteState::Verified,

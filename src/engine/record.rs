@@ -171,6 +171,8 @@ pub enum Event {
         bad: bool,
         reason: Untrusted,
     },
+    /// The checks before a release are over.
+    Validated(Box<Validated>),
     /// More incidents changed in one reading than are worth a record each.
     IncidentsChanged {
         source: String,
@@ -234,6 +236,30 @@ pub struct ReleaseStarted {
     pub baseline: BTreeMap<String, String>,
     pub reason: Untrusted,
     pub seen: Untrusted,
+}
+
+/// What the checks of a service said, each with its tries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Validated {
+    /// Everybody who asked for it.
+    pub submissions: Vec<String>,
+    pub service: String,
+    /// Empty where none was named.
+    pub version: String,
+    /// Every critical check passed.
+    pub can_deploy: bool,
+    pub millis: u64,
+    pub checks: Vec<CheckRecord>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckRecord {
+    pub name: String,
+    pub critical: bool,
+    pub passed: bool,
+    pub tries: u32,
+    pub millis: u64,
+    pub detail: Untrusted,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

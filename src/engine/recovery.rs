@@ -232,6 +232,7 @@ impl Fold {
             | Event::TriggerSet { .. }
             | Event::Frozen { .. }
             | Event::Thawed { .. }
+            | Event::Validated(_)
             | Event::Marked { .. } => {}
         }
     }

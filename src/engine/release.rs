@@ -5,6 +5,8 @@
 //! is known now, so asking it again does nothing twice. No step with an effect begins before its
 //! record is durable; a failed deploy takes traffic to stable first and then its steps back.
 
+mod back;
+mod validate;
 mod view;
 
 use std::time::Duration;
@@ -21,6 +23,7 @@ use crate::snapshot::{RouteState, StepState};
 use crate::types::{
     Actor, EffectId, Fence, Now, Percent, ServiceId, Status, TaskId, Time, Untrusted,
 };
+use crate::validation::Validity;
 
 /// After a restart a router is read within this; then it is written.
 const READ_PATIENCE: Duration = Duration::from_secs(15);
@@ -52,6 +55,8 @@ pub enum Move {
         task: TaskId,
         budget: Duration,
     },
+    /// Run the service's checks for the version.
+    Validate,
     /// Look again then.
     Wake(Time),
     /// People must know.
@@ -67,6 +72,8 @@ pub struct Facts<'a> {
     /// The service's probes: name, status now, last answer.
     pub probes: Vec<(String, Status, Option<Now>)>,
     pub maintenance: Option<[TaskId; 2]>,
+    /// What the service's checks say about the release's version.
+    pub validity: Validity,
 }
 
 /// What the current step waits for.
@@ -138,6 +145,8 @@ pub struct Release {
     marks: Vec<Mark>,
     place: usize,
     doing: Doing,
+    /// The record that nothing goes on without.
+    awaits: Option<EffectId>,
     pub rollout: Option<Rollout>,
     /// A restart came in between: a person says go before exposure rises again.
     restarted: bool,
@@ -173,6 +182,7 @@ impl Release {
             steps,
             place: 0,
             doing: Doing::Opening,
+            awaits: None,
             rollout,
             restarted: false,
             changed: false,
@@ -271,6 +281,7 @@ impl Release {
             | Action::Switch
             | Action::Wait { .. }
             | Action::Ask { .. }
+            | Action::Validate
             | Action::Note(_) => AfterCrash::Repeat,
         };
         let name = step.name.clone();
@@ -393,6 +404,16 @@ impl Release {
         self.result = Some(result);
         self.state = ReleaseState::Ended;
         self.ended = Some(now);
+    }
+
+    /// The record that is waited for went out under this id.
+    pub fn awaits(&mut self, id: EffectId) {
+        self.awaits = Some(id);
+    }
+
+    /// Is this the answer to it? One may come when another record is waited for by now.
+    pub fn awaits_record(&mut self, id: EffectId) -> bool {
+        self.awaits.take_if(|own| *own == id).is_some()
     }
 
     /// The task that was asked for has this id.
@@ -780,6 +801,7 @@ impl Release {
             Action::Ask { question, default } => self.ask(&question, default, deadline, facts),
             Action::Wait { span, watch } => self.wait(started, span, watch, facts),
             _ if !running => None,
+            Action::Validate => self.validate(started, deadline, facts),
             Action::Task(_) | Action::Maintenance(_) => {
                 self.doing = Doing::Asked(Purpose::Act);
                 self.task(Purpose::Act, facts)
@@ -949,90 +971,6 @@ impl Release {
             }
             None => self.wake(deadline),
         }
-    }
-
-    // The way back.
-
-    fn back(&mut self, facts: &Facts) -> Option<Move> {
-        match self.doing {
-            Doing::Opening | Doing::Running(..) | Doing::Closing | Doing::Splitting(None) => None,
-            Doing::Asked(purpose) => self.task(purpose, facts),
-            Doing::Splitting(Some(fence)) => {
-                let result = facts.route.result_of(fence)?;
-                if facts.route.fence > fence {
-                    // Another rollback took its place: the traffic is back when that one is done.
-                    self.doing = Doing::Splitting(Some(facts.route.fence));
-                    return self.back(facts);
-                }
-                self.doing = Doing::Acting;
-                self.back.traffic_done = true;
-                if !matches!(result, OperationResult::Verified | OperationResult::Superseded) {
-                    self.back.stuck = true;
-                    let summary = format!("the rollback ended {}: look now", result.word());
-                    return Some(Move::Page { summary });
-                }
-                self.back(facts)
-            }
-            Doing::Idle | Doing::Recording | Doing::Acting => {
-                let routed = facts.route.has_routers();
-                let exposed = facts.route.set != Some(Percent::ZERO)
-                    || facts.route.exposure().is_none_or(|exposure| exposure > 0.0);
-                if !self.back.traffic_done && routed && exposed && self.moved_traffic() {
-                    self.doing = Doing::Splitting(None);
-                    return Some(Move::RollBack { sentence: self.sentence.clone() });
-                }
-                self.back.traffic_done = true;
-                self.take_back(facts)
-            }
-        }
-    }
-
-    /// Did any step so far give the canary traffic?
-    fn moved_traffic(&self) -> bool {
-        self.changed
-            || self.steps.iter().zip(&self.marks).any(|(step, mark)| {
-                mark.state != StepState::Waiting
-                    && matches!(step.action, Action::Canary | Action::Split(_) | Action::Switch)
-            })
-    }
-
-    fn take_back(&mut self, facts: &Facts) -> Option<Move> {
-        let place = (0..self.steps.len()).rev().find(|&place| {
-            let (step, mark) = (&self.steps[place], &self.marks[place]);
-            let reversible = step.undo.is_some() || step.action == Action::Maintenance(true);
-            let touched =
-                matches!(mark.state, StepState::Done | StepState::Failed | StepState::Running);
-            self.back.undoes && reversible && touched
-        });
-        if let Some(place) = place {
-            self.doing = Doing::Asked(Purpose::Undo(place));
-            return self.task(Purpose::Undo(place), facts);
-        }
-        if self.back.stuck {
-            self.back.ending = ReleaseResult::Failed;
-        }
-        self.doing = Doing::Closing;
-        Some(self.closing(facts))
-    }
-
-    fn undone(&mut self, place: usize, answer: TaskAnswer, now: Now) {
-        let (result, detail) = match answer {
-            TaskAnswer::Passed { output } => (StepResult::Undone, output),
-            TaskAnswer::Failed { output } => (StepResult::Failed, output),
-            TaskAnswer::Unknown { why } => (StepResult::Failed, why),
-        };
-        let name = self.steps[place].name.clone();
-        let mark = &mut self.marks[place];
-        mark.state = StepState::Undone;
-        mark.ended = Some(now);
-        mark.detail = detail.clone();
-        if result == StepResult::Failed {
-            self.back.stuck = true;
-            let summary = format!("{name} could not be taken back: {detail}");
-            self.sentence = format!("{}; {summary}", self.sentence);
-            self.notes.push(Move::Page { summary });
-        }
-        self.record_step(place, result, detail);
     }
 }
 

@@ -79,11 +79,50 @@ pub struct ServiceView {
     pub operation: Option<OperationView>,
     /// The release in flight, else the last one.
     pub release: Option<ReleaseView>,
+    /// The checks under way, else their last result; `None` without either.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<ValidationView>,
     /// Would a rollback work right now?
     pub readiness: Readiness,
     pub triggers: Vec<TriggerView>,
     /// Newest first.
     pub history: Vec<PastRelease>,
+}
+
+/// The checks of a service: under way, or what they said last.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ValidationView {
+    pub submissions: Vec<String>,
+    pub version: String,
+    pub user: Untrusted,
+    pub started: Now,
+    pub ended: Option<Now>,
+    /// `None` while it is under way.
+    pub can_deploy: Option<bool>,
+    /// A release may begin on it for this long.
+    pub fresh_for: Duration,
+    pub checks: Vec<CheckView>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckView {
+    pub name: String,
+    pub critical: bool,
+    pub state: CheckState,
+    pub tries: u32,
+    pub took: Option<Duration>,
+    pub detail: Untrusted,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckState {
+    Waiting,
+    Running,
+    /// It failed and is tried again after a pause.
+    Retrying,
+    Passed,
+    Failed,
 }
 
 /// A release or a plan that runs for a service.

@@ -396,6 +396,7 @@ mod tests {
             deploy: None,
             recovery: None,
             maintenance: None,
+            checks: Vec::new(),
         }
     }
 

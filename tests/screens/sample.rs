@@ -89,6 +89,7 @@ fn service(name: &str, alias: &str, probe: ProbeView) -> ServiceView {
         signals: None,
         operation: None,
         release: None,
+        validation: None,
         readiness: Readiness::default(),
         triggers: Vec::new(),
         history: Vec::new(),

@@ -69,7 +69,13 @@ fn every_seed_holds() {
 fn one_seed() {
     let Some(seed) = number("QUARTERDECK_SEED") else { return };
     let crash_at = number("QUARTERDECK_CRASH");
-    let plan = Plan { seed, crash_at, short: crash_at.is_some(), verbose: std::env::var("LIVE").is_ok(), ..Plan::default() };
+    let plan = Plan {
+        seed,
+        crash_at,
+        short: crash_at.is_some(),
+        verbose: std::env::var("LIVE").is_ok(),
+        ..Plan::default()
+    };
     let ran = must_hold(plan);
     println!("seed {seed} holds: {ran:?}");
 }

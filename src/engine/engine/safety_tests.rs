@@ -22,6 +22,7 @@ fn settings() -> Settings {
         signals: None,
         canary: None,
         triggers: Vec::new(),
+        checks: Vec::new(),
         deploy: None,
         recovery: None,
         maintenance: None,

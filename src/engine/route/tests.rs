@@ -59,6 +59,7 @@ impl Rig {
             deploy: None,
             recovery: None,
             maintenance: None,
+            checks: Vec::new(),
         };
         let wall = chrono::DateTime::UNIX_EPOCH;
         Rig {
@@ -183,6 +184,7 @@ impl Rig {
                 Timer::Router(router) => route.act(router, ctx),
                 Timer::Knock
                 | Timer::Release(_)
+                | Timer::Validate(_)
                 | Timer::Probe(_)
                 | Timer::Measure(_)
                 | Timer::Host(_)

@@ -66,9 +66,9 @@ impl Fleet {
 
     fn service(&mut self, place: u32, rng: &mut Rng) {
         let id = ServiceId(place);
-        let maintenance = rng.chance(500).then(|| {
-            [true, false].map(|on| self.task(Role { kind: Kind::Page(on), step: None }))
-        });
+        let maintenance = rng
+            .chance(500)
+            .then(|| [true, false].map(|on| self.task(Role { kind: Kind::Page(on), step: None })));
         let deploy = rng.chance(650).then(|| self.plan(id, "deploy", maintenance, rng));
         self.plan(id, "chore", maintenance, rng);
         let first = self.settings.routers.len();
@@ -110,6 +110,7 @@ impl Fleet {
             deploy,
             recovery: None,
             maintenance,
+            checks: Vec::new(),
         });
     }
 
@@ -169,6 +170,7 @@ impl Fleet {
             Action::Ask { .. } => "ask",
             Action::Maintenance(_) => "page",
             Action::Note(_) => "note",
+            Action::Validate => "validate",
         };
         Step {
             name: format!("{word} {place}"),

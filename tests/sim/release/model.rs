@@ -188,9 +188,7 @@ impl Model {
                 self.canary_step(*release, *place as usize, *percent, scene)
             }
             Event::Look(look) if look.service == self.name => self.look(look, scene),
-            Event::ReleaseChanged { release, service, state, why, .. }
-                if *service == self.name =>
-            {
+            Event::ReleaseChanged { release, service, state, why, .. } if *service == self.name => {
                 self.changes(*release, *state, why.display(), scene)
             }
             Event::ReleaseEnded { release, service, result, stable, .. }
@@ -241,9 +239,9 @@ impl Model {
                 self.flip.take_if(|flip| *flip == entry.id).inspect(|_| {
                     self.stable = self.stable.other();
                 });
-                let gone = self.open.take_if(|open| {
-                    open.facts.release == *release && open.ending == Some(*result)
-                });
+                let gone = self
+                    .open
+                    .take_if(|open| open.facts.release == *release && open.ending == Some(*result));
                 if let Some(open) = gone
                     && kept
                 {
@@ -409,22 +407,15 @@ impl Model {
         holds("no_data_decides_nothing", !scene.live || fresh.is_some(), || format!("{look:?}"))
     }
 
-    fn changes(
-        &mut self,
-        release: u64,
-        state: ReleaseState,
-        why: &str,
-        scene: &Scene,
-    ) -> Checked {
+    fn changes(&mut self, release: u64, state: ReleaseState, why: &str, scene: &Scene) -> Checked {
         let name = self.name.clone();
         let ended = self.ended.contains_key(&release);
         holds("ended_is_ended", !scene.live || !ended, || {
             format!("r{release} of {name} ended, and is {}", state.word())
         })?;
         let Some(open) = self.own(release) else { return Ok(()) };
-        let goes = |command: &Command| {
-            matches!(command, Command::Resume { .. } | Command::Promote { .. })
-        };
+        let goes =
+            |command: &Command| matches!(command, Command::Resume { .. } | Command::Promote { .. });
         if state == ReleaseState::Running {
             holds("a_person_resumes", !scene.live || says(scene.person, &name, goes), || {
                 format!("r{release} of {name} runs again: {why}")
@@ -740,9 +731,8 @@ impl Open {
             *mark != StepState::Waiting
                 && matches!(step.action, Action::Canary | Action::Split(_) | Action::Switch)
         });
-        let decided = operation.is_some_and(|(_, to, result)| {
-            to == Percent::ZERO && result.is_some()
-        });
+        let decided =
+            operation.is_some_and(|(_, to, result)| to == Percent::ZERO && result.is_some());
         holds("undone_after_the_traffic", !moved || !exposed || decided, || {
             format!("step {step} is undone while the canary has traffic: {operation:?}")
         })

@@ -8,7 +8,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use engine::command::Command;
 use engine::record::ReleaseState;
-use engine::snapshot::{FreezeView, Phase, ReleaseView, ServiceView, Snapshot, StepState, TriggerState};
+use engine::snapshot::{
+    FreezeView, Phase, ReleaseView, ServiceView, Snapshot, StepState, TriggerState,
+};
 use engine::types::Untrusted;
 
 use super::world::{Happening, World};
@@ -71,7 +73,8 @@ impl World {
                 Ok(())
             }
             Stage::RollBack { tries } => {
-                let names: Vec<String> = shown.services.iter().map(|own| own.name.clone()).collect();
+                let names: Vec<String> =
+                    shown.services.iter().map(|own| own.name.clone()).collect();
                 self.after(PATIENCE, Happening::Settle(Stage::Last { tries }));
                 for service in names {
                     let reason = Untrusted::new("the last word");
@@ -103,9 +106,10 @@ impl World {
             router.actual == engine::types::Weights::for_split(stable, engine::types::Percent::ZERO)
         });
         holds(rule, all, || format!("{} truly is {:?}", view.name, self.of(place)[0].actual))?;
-        let verified = view.route.as_ref().is_some_and(|route| {
-            route.state == engine::snapshot::RouteState::Verified
-        });
+        let verified = view
+            .route
+            .as_ref()
+            .is_some_and(|route| route.state == engine::snapshot::RouteState::Verified);
         holds(rule, verified, || format!("{:?} {:?}", view.route, view.operation))
     }
 }
@@ -172,9 +176,8 @@ pub fn folded_is_the_same(running: &Snapshot, folded: &Snapshot, wall: DateTime<
         holds(rule, history(running) == history(folded), || {
             format!("{:?} is {:?}", history(running), history(folded))
         })?;
-        let open = |view: &ServiceView| {
-            view.release.clone().filter(|release| release.result.is_none())
-        };
+        let open =
+            |view: &ServiceView| view.release.clone().filter(|release| release.result.is_none());
         match (open(running), open(folded)) {
             (Some(running), Some(folded)) => same_release(&running, &folded)?,
             (None, None) => {}
@@ -214,4 +217,3 @@ fn same_release(running: &ReleaseView, folded: &ReleaseView) -> Checked {
     }
     Ok(())
 }
-

@@ -335,7 +335,9 @@ impl World {
         if self.plan.verbose {
             let seconds = self.now.since(Time(0)).as_secs_f64();
             self.log.push(format!("{seconds:>9.3}  {}", text()));
-            if std::env::var("LIVE").is_ok() { eprintln!("{}", self.log[self.log.len()-1]); }
+            if std::env::var("LIVE").is_ok() {
+                eprintln!("{}", self.log[self.log.len() - 1]);
+            }
         }
     }
 
@@ -595,9 +597,8 @@ impl World {
         let roles = [Some(stable), Some(stable.other()).filter(|_| !self.unheard.is_empty())];
         for router in self.of(place) {
             let read = router.told.flatten();
-            let right = roles.iter().flatten().any(|stable| {
-                read == Some(Weights::for_split(*stable, set))
-            });
+            let right =
+                roles.iter().flatten().any(|stable| read == Some(Weights::for_split(*stable, set)));
             holds("verified_is_read", right, || {
                 format!("{} is verified at {set}, {stable:?} is stable: {read:?}", router.name)
             })?;
@@ -690,12 +691,8 @@ impl World {
                 };
                 Input::Probed { id, probe, observation }
             }
-            Effect::ReadHost { id, host } => {
-                Input::HostRead { id, host, result: Err(nothing()) }
-            }
-            Effect::ReadFeed { id, feed } => {
-                Input::FeedRead { id, feed, result: Err(nothing()) }
-            }
+            Effect::ReadHost { id, host } => Input::HostRead { id, host, result: Err(nothing()) },
+            Effect::ReadFeed { id, feed } => Input::FeedRead { id, feed, result: Err(nothing()) },
             Effect::Acknowledge { id, key, .. } | Effect::Escalate { id, key, .. } => {
                 Input::Responded { id, key, result: Err(nothing()) }
             }

@@ -149,6 +149,7 @@ pub(super) fn changes(command: &Command) -> Option<&str> {
         | Command::StopTheLine { .. }
         | Command::Trigger { .. }
         | Command::Mark { .. }
+        | Command::Validate { .. }
         | Command::Verify { .. }
         | Command::Acknowledge { .. }
         | Command::Escalate { .. } => None,
