@@ -525,7 +525,9 @@ impl Engine {
                     route.correction_appended(router, failure.is_some(), ctx);
                 });
             }
-            Purpose::Release(service) => self.release_recorded(service, failure, now, effects),
+            Purpose::Release(service) => {
+                self.release_recorded(service, id, failure, now, effects);
+            }
             Purpose::Note | Purpose::Knock => {}
         }
         if let Some(event) = self.ledger.over(purpose) {

@@ -58,6 +58,8 @@ pub struct OpenRelease {
     pub back: Option<(ReleaseResult, bool)>,
     pub canary_place: usize,
     pub looks: Vec<Look>,
+    /// The step at `place` failed, and what was to follow from it is not on record.
+    pub failed: bool,
 }
 
 impl OpenRelease {
@@ -73,6 +75,7 @@ impl OpenRelease {
             back: None,
             canary_place: 0,
             looks: Vec::new(),
+            failed: false,
         }
     }
 
@@ -184,6 +187,7 @@ impl Fold {
             Event::StepStarted { release, service, step, .. } => {
                 let Some(open) = self.open_release(service, *release) else { return };
                 open.place = *step as usize;
+                open.failed = false;
                 open.mark(*step, StepState::Running, &Untrusted::default());
             }
             Event::StepEnded { release, service, step, result, detail } => {
@@ -194,6 +198,7 @@ impl Fold {
                     StepResult::Undone => StepState::Undone,
                 };
                 open.mark(*step, state, detail);
+                open.failed = *result == StepResult::Failed;
                 if *result == StepResult::Done {
                     open.place = *step as usize + 1;
                 }
@@ -205,6 +210,7 @@ impl Fold {
             Event::ReleaseChanged { release, service, state, why, back } => {
                 let Some(open) = self.open_release(service, *release) else { return };
                 open.state = *state;
+                open.failed = false;
                 open.back = back.or(open.back);
                 why.display().clone_into(&mut open.why);
             }

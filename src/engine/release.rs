@@ -146,6 +146,8 @@ pub struct Release {
     marks: Vec<Mark>,
     place: usize,
     doing: Doing,
+    /// The record that nothing goes on without.
+    awaits: Option<EffectId>,
     pub rollout: Option<Rollout>,
     /// A restart came in between: a person says go before exposure rises again.
     restarted: bool,
@@ -181,6 +183,7 @@ impl Release {
             steps,
             place: 0,
             doing: Doing::Opening,
+            awaits: None,
             rollout,
             restarted: false,
             changed: false,
@@ -207,8 +210,8 @@ impl Release {
         rollout: Option<Rollout>,
         now: Now,
     ) -> Release {
-        let OpenRelease { facts, actor, at, place, marks, state, why, back, canary_place, looks } =
-            open;
+        let OpenRelease { facts, actor, at, place, marks, state, why, back, .. } = open;
+        let (canary_place, looks, failed) = (open.canary_place, open.looks, open.failed);
         let changed = !steps.iter().map(|step| &step.name).eq(&facts.steps);
         if changed {
             steps = facts.steps.iter().map(|name| Step::lost(name)).collect();
@@ -229,6 +232,12 @@ impl Release {
                 rollout.replay(&Delta { stable: look.stable, canary: look.canary });
             }
             rollout.enter(canary_place);
+            let over = |step: &Step| matches!(step.action, Action::Canary | Action::Switch);
+            if release.steps[..release.place].iter().any(over) {
+                // All the traffic was given: what follows is watched, as before the restart.
+                rollout.enter(usize::MAX);
+                rollout.verified(now);
+            }
         }
         if let Some((ending, undoes)) = back {
             release.back = Back { ending, undoes, ..release.back };
@@ -243,15 +252,22 @@ impl Release {
             | ReleaseState::Held
             | ReleaseState::Ended => {}
         }
-        release.take_up();
+        release.take_up(failed);
         release
     }
 
     /// The step that was under way at a restart.
-    fn take_up(&mut self) {
+    fn take_up(&mut self, failed: bool) {
+        if self.state == ReleaseState::Held {
+            // People were told by an engine that is gone.
+            self.notes.push(Move::Page { summary: self.sentence.clone() });
+        }
         if self.changed && self.state != ReleaseState::WalkingBack {
             let why = "the plan changed since this release started: only abort is left";
             return self.hold(why);
+        }
+        if failed && self.state == ReleaseState::Running {
+            return self.failed_before();
         }
         let Some(mark) = self.marks.get_mut(self.place) else { return };
         if mark.state != StepState::Running || self.state == ReleaseState::WalkingBack {
@@ -282,6 +298,21 @@ impl Release {
                 self.hold(&format!(
                     "{name} was under way at a restart: resume does it again, abort takes it back"
                 ));
+            }
+        }
+    }
+
+    /// Its step failed before the restart, and nothing that followed is on record.
+    fn failed_before(&mut self) {
+        let name = self.step().map(|step| step.name.clone()).unwrap_or_default();
+        let why = format!("step {} ({name}) failed before a restart", self.place + 1);
+        match self.facts.kind {
+            ReleaseKind::Deploy => {
+                self.doing = Doing::Acting;
+                self.walk_back(&why);
+            }
+            ReleaseKind::Plan | ReleaseKind::Recovery => {
+                self.hold(&format!("{why}; resume repeats it, abort ends it"));
             }
         }
     }
@@ -376,6 +407,16 @@ impl Release {
         self.ended = Some(now);
     }
 
+    /// The record that is waited for went out under this id.
+    pub fn awaits(&mut self, id: EffectId) {
+        self.awaits = Some(id);
+    }
+
+    /// Is this the answer to it? One may come when another record is waited for by now.
+    pub fn awaits_record(&mut self, id: EffectId) -> bool {
+        self.awaits.take_if(|own| *own == id).is_some()
+    }
+
     /// The task that was asked for has this id.
     pub fn task_began(&mut self, id: EffectId) {
         if let Doing::Asked(purpose) = self.doing {
@@ -441,9 +482,15 @@ impl Release {
             }
             Err(why) => {
                 self.doing = Doing::Acting;
-                self.change(ReleaseState::Held, &format!("the split was refused: {why}"));
+                self.hold(&format!("the split was refused: {why}"));
             }
         }
+    }
+
+    /// Somebody said that nothing is released now: it waits until a person resumes it.
+    pub fn frozen(&mut self, why: &str) {
+        self.doing = Doing::Acting;
+        self.change(ReleaseState::Paused, why);
     }
 
     // What people say.
@@ -594,8 +641,10 @@ impl Release {
         let why = format!("step {} ({name}) failed: {why}", self.place + 1);
         match self.facts.kind {
             ReleaseKind::Deploy => self.walk_back(&why),
-            // A plan is not rolled back: it may be the rollback itself.
+            // A plan is not rolled back: it may be the rollback itself. Its step is over: it does
+            // not fail again while it waits for a person.
             ReleaseKind::Plan | ReleaseKind::Recovery => {
+                self.doing = Doing::Idle;
                 self.hold(&format!("{why}; resume repeats it, abort ends it"));
             }
         }

@@ -12,7 +12,7 @@ use crate::readiness::{self, readiness};
 use crate::record::{Entry, Event, OperationResult};
 use crate::snapshot::{Phase, Readiness, ServiceView};
 use crate::trigger::{Call, Ground};
-use crate::types::{Actor, Now, Percent, ServiceId, Severity, Untrusted};
+use crate::types::{Actor, EffectId, Now, Percent, ServiceId, Severity, Untrusted};
 
 /// Past releases that a client is sent for each service.
 pub(super) const HISTORY_SHOWN_MAX: usize = 20;
@@ -52,13 +52,14 @@ impl Engine {
         safety: bool,
         now: Now,
         effects: &mut Vec<Effect>,
-    ) {
+    ) -> EffectId {
         let id = self.id();
         let effect = self.ledger.append(id, now, actor, event, purpose, safety);
         if let Effect::Append { entry, .. } = &effect {
             self.apply(entry, now);
         }
         effects.push(effect);
+        id
     }
 
     /// New figures of a service: do its rules want a rollback?

@@ -71,9 +71,15 @@ impl Engine {
                     Some(release) if release.is_opening() => release.actor.clone(),
                     Some(_) | None => Actor::engine(),
                 };
-                self.append(actor, event, purpose, !exposes, now, effects);
+                let id = self.append(actor, event, purpose, !exposes, now, effects);
+                if first {
+                    self.told(service, |release| release.awaits(id));
+                }
             }
             Move::Split { to, verb } => {
+                if let Some(why) = self.freeze_on(service, to, now) {
+                    return self.told(service, |release| release.frozen(&why));
+                }
                 let answer = self.split_for(service, to, verb, now, effects);
                 self.told(service, |release| release.split_began(answer));
             }
@@ -120,6 +126,15 @@ impl Engine {
     fn settle_page(&mut self, service: ServiceId, now: Now, effects: &mut Vec<Effect>) {
         let key = self.release_key(service);
         self.clear(&key, now, effects);
+    }
+
+    /// Why a freeze forbids this split: only one that is surely no more exposure is free.
+    fn freeze_on(&self, service: ServiceId, to: Percent, now: Now) -> Option<String> {
+        let exposure = self.routes[service.index()].exposure();
+        if to == Percent::ZERO || exposure.is_some_and(|now| f64::from(to.get()) <= now) {
+            return None;
+        }
+        self.freezes.forbids(&self.settings.service(service).name, now)
     }
 
     /// A split that a release wants; why not, where it would raise exposure blindly.
@@ -214,11 +229,15 @@ impl Engine {
     pub(super) fn release_recorded(
         &mut self,
         service: ServiceId,
+        id: EffectId,
         failure: Option<&str>,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
         let Some(release) = &mut self.releases[service.index()] else { return };
+        if !release.awaits_record(id) {
+            return;
+        }
         let opening = release.is_opening();
         release.recorded(failure, now);
         let (submission, result) = (release.facts.submission.clone(), release.result);

@@ -110,6 +110,7 @@ impl Fleet {
             deploy,
             recovery: None,
             maintenance,
+            checks: Vec::new(),
         });
     }
 
@@ -169,6 +170,7 @@ impl Fleet {
             Action::Ask { .. } => "ask",
             Action::Maintenance(_) => "page",
             Action::Note(_) => "note",
+            Action::Validate => "validate",
         };
         Step {
             name: format!("{word} {place}"),

@@ -634,6 +634,7 @@ impl World {
         for waiting in std::mem::take(&mut self.disk.queue) {
             self.disk.lose(&waiting.entry);
         }
+        self.disk.forget();
         self.future.retain(|_, happening| match happening {
             Happening::Deliver(_)
             | Happening::Flush
@@ -701,10 +702,10 @@ impl World {
                 return Ok(());
             }
             Effect::Task { id, task, budget, .. } => return self.task(id, task, budget),
-            Effect::SetSplit { id, router, weights, fence, budget } => {
+            Effect::SetSplit { id, router, weights, fence, budget, .. } => {
                 return self.set_split(id, router, weights, fence, budget);
             }
-            Effect::ReadSplit { id, router, budget } => {
+            Effect::ReadSplit { id, router, budget, .. } => {
                 self.read_split(id, router, budget);
                 return Ok(());
             }
@@ -837,7 +838,13 @@ impl World {
     }
 
     fn append(&mut self, id: EffectId, entry: Entry, safety: bool) -> Checked {
+        // What a disk refused is asked for again under its old name: the models know it.
+        let again = self.times.contains_key(&entry.id);
+        if again {
+            self.disk.found(&entry);
+        }
         match &entry.event {
+            _ if again => {}
             Event::Intent(intent) => self.intended(intent, safety)?,
             Event::Outcome(outcome) => {
                 let service = self.place(&outcome.service);
@@ -856,8 +863,10 @@ impl World {
             }
             _ => {}
         }
-        self.times.insert(entry.id.clone(), self.now);
-        self.judge(&entry)?;
+        if !again {
+            self.times.insert(entry.id.clone(), self.now);
+            self.judge(&entry)?;
+        }
         let fate = if !self.rng.chance(self.disk.fail) {
             Fate::Durable
         } else if safety && self.rng.chance(self.disk.spools) {
@@ -878,7 +887,7 @@ impl World {
         let wait = self.disk_free.since(self.now);
         self.unheard.insert(id);
         self.hasten(id, &entry);
-        self.disk.queue.push_back(Waiting { id, entry, fate });
+        self.disk.queue.push_back(Waiting { id, entry, fate, safety });
         self.after(wait, Happening::Flush);
         Ok(())
     }
@@ -935,7 +944,7 @@ impl World {
     }
 
     fn flush(&mut self) -> Checked {
-        let Some(Waiting { id, entry, fate }) = self.disk.flush() else { return Ok(()) };
+        let Some(Waiting { id, entry, fate, .. }) = self.disk.flush() else { return Ok(()) };
         if let Event::Intent(intent) = &entry.event {
             let key = (intent.service.clone(), intent.fence);
             if let Some(book) = self.checks.books.get_mut(&key) {
@@ -1022,13 +1031,16 @@ impl World {
         }
         (self.disk.fail, self.disk.slow, self.disk.stall) = (0, 0, 0);
         self.after(Duration::ZERO, Happening::Recover);
-        self.after(settle::PATIENCE, Happening::Settle(settle::Stage::Look));
+        // An engine that is still to start looks by itself.
+        if self.engine.is_some() {
+            self.after(settle::PATIENCE, Happening::Settle(settle::Stage::Look));
+        }
     }
 
     /// Only what every disk took can be found again.
     fn fold_journal(&mut self) -> Checked {
         let quiet = self.disk.lost == 0 && self.disk.queue.is_empty() && self.disk.spool.is_empty();
-        let quiet = quiet && self.unheard.is_empty();
+        let quiet = quiet && self.unheard.is_empty() && self.disk.refused.is_empty();
         let now = self.clock();
         let (settings, entries) = (self.told_settings(), self.remembered());
         let Some(engine) = self.engine.as_mut().filter(|_| quiet) else { return Ok(()) };
