@@ -40,6 +40,9 @@ pub const CONFIG_FILE: &str = "quarterdeck.toml";
 /// How often each service is asked unless told otherwise: a 10 % canary gets two a second.
 pub const REQUESTS_PER_S: u32 = 20;
 
+/// Long enough for a person to see it and press `R` first, short enough to see it go by itself.
+const TRIGGER_SPAN: &str = "30s";
+
 /// What can be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
@@ -176,6 +179,12 @@ impl Fleet {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.world.counters()
+    }
+
+    /// The version that a service's canary runs.
+    #[must_use]
+    pub fn next_version(&self, service: &str) -> Option<&'static str> {
+        self.world.service(service).map(|service| service.versions[1].name)
     }
 
     /// The split that the proxy truly uses: stable, canary. A service that is not in the fleet
@@ -356,6 +365,7 @@ interval = "2s"
 [[service]]
 name = "{name}"
 alias = "{alias}"
+deploy = "deploy-{name}"
 
 {probes}[service.signals]
 metrics = "demo"
@@ -372,6 +382,25 @@ window = "10s"
 name = "proxy"
 http = {{ url = "http://{control}/split", token = {{ file = {token} }} }}
 reread = "1s"
+
+[service.canary]
+steps = [10, 25, 50, 100]
+soak = "5s"
+wait = "2m"
+every = "1s"
+bake = "10s"
+objective = {{ error_rate = 5.0 }}
+
+[[service.rollback_when]]
+when = "canary.error_rate > 10.0"
+for = "{TRIGGER_SPAN}"
+
+[plan.deploy-{name}]
+service = "{name}"
+steps = [
+  {{ check = {{ probe = "canary" }}, timeout = "30s" }},
+  {{ canary = true }},
+]
 "#,
             alias = alias(name),
             probes = probes(service, proxy, ports.database),

@@ -212,7 +212,7 @@ impl Driver {
         self.engine.handle_deadline(now, &mut effects);
         self.perform(effects);
         self.show(now, urgent);
-        let idle = self.joined == 0 && self.engine.is_idle();
+        let idle = self.joined == 0 && self.engine.is_idle() && !self.engine.is_guarding();
         if !idle {
             self.idle_since = now.mono;
         }

@@ -25,7 +25,7 @@ use std::rc::Rc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
-use engine::reading::{SplitReading, WriteAnswer};
+use engine::reading::{Claim, SplitReading, WriteAnswer};
 use engine::types::{Failure, FailureKind, Fence, Untrusted, Weights};
 use engine::{Effect, Input};
 use tokio::sync::{Mutex, mpsc};
@@ -59,6 +59,7 @@ async fn set_split(
     client: &http::Client,
     weights: Weights,
     fence: Fence,
+    claim: &Claim,
     budget: Duration,
 ) -> WriteAnswer {
     let writer = match writer {
@@ -66,7 +67,7 @@ async fn set_split(
         Err(failure) => return WriteAnswer::Rejected { why: failure.text },
     };
     let mut writer = writer.lock().await;
-    let write = writer.set(client, weights, fence, budget);
+    let write = writer.set(client, weights, fence, claim, budget);
     let stuck = |_| WriteAnswer::Unknown { why: Untrusted::new(STUCK) };
     tokio::time::timeout(budget + BACKSTOP, write).await.unwrap_or_else(stuck)
 }
@@ -159,14 +160,14 @@ impl World {
                 };
                 Input::Measured { id, service, result }
             }),
-            Effect::SetSplit { id, router, weights, fence, budget } => {
+            Effect::SetSplit { id, router, weights, fence, claim, budget } => {
                 let writer = self.routers[router.index()].clone();
                 self.spawn(async move {
-                    let answer = set_split(writer, &client, weights, fence, budget).await;
+                    let answer = set_split(writer, &client, weights, fence, &claim, budget).await;
                     Input::SplitSet { id, router, answer }
                 });
             }
-            Effect::ReadSplit { id, router, budget } => {
+            Effect::ReadSplit { id, router, budget, .. } => {
                 let writer = self.routers[router.index()].clone();
                 self.spawn(async move {
                     let result = read_split(writer, &client, budget).await;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use engine::command::{Command, Expected, Reply};
 use engine::reading::AlertState;
-use engine::record::OperationResult;
+use engine::record::{OperationResult, ReleaseState};
 use engine::snapshot::{IncidentView, Phase, ServiceView, Snapshot};
 use engine::types::{Fence, Now, Time, Untrusted};
 
@@ -23,8 +23,8 @@ pub mod theme;
 pub mod view;
 pub mod words;
 
-use crate::ui::guard::{DEAD_TIME, Guard, IDLE_MAX, Step, Verb};
-use crate::ui::keymap::{Act, Danger, Key};
+use crate::ui::guard::{DEAD_TIME, Guard, IDLE_MAX, Step, Target, Verb};
+use crate::ui::keymap::{Act, Danger, Key, Where};
 
 /// Two keys closer than this are not a person.
 const BURST: Duration = Duration::from_millis(10);
@@ -34,6 +34,8 @@ const MESSAGE_TIME: Duration = Duration::from_secs(8);
 const QUIT_TIME: Duration = Duration::from_secs(3);
 /// An answer that the snapshot never showed is forgotten after this.
 const ACKING_MAX: Duration = Duration::from_secs(30);
+/// What was not done stands in the release panel that long.
+const REFUSED_TIME: Duration = Duration::from_mins(1);
 /// Rows that a page key moves.
 const PAGE: usize = 10;
 
@@ -256,7 +258,13 @@ impl Ui {
                 self.last_key = Some(now.mono);
                 self.key(key, true, live, now)
             }
-            Event::Paste(text) => self.paste(&text, now),
+            Event::Paste(text) => {
+                let actions = self.paste(&text, now);
+                if matches!(self.mode, Mode::Filter) {
+                    self.select_visible(live, now);
+                }
+                actions
+            }
             Event::Resize => vec![Action::Redraw],
             Event::Tick => self.tick(live, now),
             Event::Changed => {
@@ -278,6 +286,9 @@ impl Ui {
             self.message = None;
         }
         self.acking.retain(|_, at| now.mono.since(*at) < ACKING_MAX);
+        self.requested.retain(|_, requested| {
+            !matches!(requested.answer, Some(Err(_))) || requested.at.age(now) < REFUSED_TIME
+        });
         let mut actions = vec![Action::Redraw];
         match &mut self.mode {
             Mode::Guard(guard) => {
@@ -304,7 +315,11 @@ impl Ui {
         }
         match &mut self.mode {
             Mode::Panels => self.panel_key(key, burst, live, now),
-            Mode::Filter => self.filter_key(key),
+            Mode::Filter => {
+                let actions = self.filter_key(key);
+                self.select_visible(live, now);
+                actions
+            }
             Mode::Palette { .. } => self.palette_key(key, burst, live, now),
             Mode::Help { .. } => self.help_key(key),
             Mode::Faults => self.fault_key(key, burst),
@@ -346,8 +361,20 @@ impl Ui {
             Act::Abort => self.arm(Verb::Abort, live, now),
             Act::Promote => self.arm(Verb::Promote, live, now),
             Act::Shift => self.arm(Verb::Shift, live, now),
+            Act::Deploy => self.arm(Verb::Deploy, live, now),
+            Act::Pause => self.arm(Verb::Pause, live, now),
+            Act::Resume => self.arm(Verb::Resume, live, now),
+            Act::Yes => self.arm(Verb::Yes, live, now),
+            Act::No => self.arm(Verb::No, live, now),
+            Act::StopTheLine => self.stop_the_line(live, now),
+            Act::Freeze => self.arm(Verb::Freeze, live, now),
+            Act::Thaw => self.arm(Verb::Thaw, live, now),
+            Act::RuleOff => self.arm(Verb::RuleOff, live, now),
+            Act::RuleOn => self.arm(Verb::RuleOn, live, now),
+            Act::MarkBad => self.arm(Verb::MarkBad, live, now),
+            Act::MarkGood => self.arm(Verb::MarkGood, live, now),
             Act::Verify => return self.verify(live, now),
-            Act::Acknowledge => return self.acknowledge(live, now),
+            Act::Acknowledge => self.acknowledge(live, now),
             Act::Escalate => self.escalate(live, now),
             Act::Up => self.go(live, now, |at, _| at.saturating_sub(1)),
             Act::Down => self.go(live, now, |at, _| at + 1),
@@ -358,7 +385,7 @@ impl Ui {
             Act::NextPanel => self.next_panel(1),
             Act::PreviousPanel => self.next_panel(Panel::ALL.len() - 1),
             Act::Zoom => self.zoomed = !self.zoomed,
-            Act::Back => self.back(),
+            Act::Back => self.back(live, now),
             Act::Filter => self.mode = Mode::Filter,
             Act::Stop => {
                 self.stopped = match self.stopped.take() {
@@ -378,11 +405,12 @@ impl Ui {
         vec![Action::Redraw]
     }
 
-    fn back(&mut self) {
+    fn back(&mut self, live: Option<&Snapshot>, now: Now) {
         if self.zoomed {
             self.zoomed = false;
         } else if !self.filter.is_empty() {
             self.filter.clear();
+            self.select_visible(live, now);
         } else {
             self.stopped = None;
         }
@@ -400,8 +428,10 @@ impl Ui {
     }
 
     fn arm(&mut self, verb: Verb, live: Option<&Snapshot>, now: Now) {
-        let (Some(service), Some(picture)) = (self.selected_service(live), live) else {
-            return self.say("no service is selected", now);
+        let (service, picture) = match (self.visible_service(live, now), live) {
+            (Ok(service), Some(picture)) => (service, picture),
+            (Err(why), _) => return self.say(&why, now),
+            (Ok(_), None) => return,
         };
         if self.lost.is_some() && verb.danger() == Danger::Exposure {
             return self.alarm("the engine is lost: no more exposure on old data", now);
@@ -409,6 +439,15 @@ impl Ui {
         match Guard::open(verb, service, picture, now) {
             Ok(guard) => self.mode = Mode::Guard(Box::new(guard)),
             Err(why) => self.say(&why, now),
+        }
+    }
+
+    fn stop_the_line(&mut self, live: Option<&Snapshot>, now: Now) {
+        match live {
+            Some(picture) => {
+                self.mode = Mode::Guard(Box::new(Guard::stop_the_line(picture, now)));
+            }
+            None => self.say("the engine has shown nothing yet", now),
         }
     }
 
@@ -425,14 +464,20 @@ impl Ui {
                 Vec::new()
             }
             Step::Fire(command) => {
-                let expected = Some(guard.expected);
-                let seen = Untrusted::new(&guard.seen);
-                let requested = Requested { verb: command.verb(), at: now, answer: None };
-                self.requested.insert(guard.service.clone(), requested);
-                self.service = Some(guard.service.clone());
+                let (expected, seen) = (guard.expected, Untrusted::new(&guard.seen));
+                let (target, name) = (guard.target.clone(), guard.name.clone());
                 self.mode = Mode::Panels;
-                self.focus = Panel::Release;
                 self.say("REQUESTED", now);
+                match target {
+                    Target::Service => {
+                        let requested = Requested { verb: command.verb(), at: now, answer: None };
+                        self.requested.insert(name.clone(), requested);
+                        self.service = Some(name);
+                        self.focus = Panel::Release;
+                    }
+                    Target::Incident(key) => _ = self.acking.insert(key, now.mono),
+                    Target::Everything => {}
+                }
                 self.keep_selection(live, now);
                 vec![Action::Submit { command, expected, seen }]
             }
@@ -440,42 +485,39 @@ impl Ui {
     }
 
     fn verify(&mut self, live: Option<&Snapshot>, now: Now) -> Vec<Action> {
-        let name = self.selected_service(live).map(|service| service.name.clone());
-        let Some(service) = name else {
-            self.say("no service is selected", now);
-            return vec![Action::Redraw];
+        let service = match self.visible_service(live, now) {
+            Ok(service) => service.name.clone(),
+            Err(why) => {
+                self.say(&why, now);
+                return vec![Action::Redraw];
+            }
         };
         self.say(&format!("reading every router of {service}"), now);
         let command = Command::Verify { service };
         vec![Action::Redraw, Action::Submit { command, expected: None, seen: Untrusted::default() }]
     }
 
-    fn acknowledge(&mut self, live: Option<&Snapshot>, now: Now) -> Vec<Action> {
-        let Some(incident) = self.selected_incident(live) else {
-            self.say("no incident is selected", now);
-            return vec![Action::Redraw];
+    fn acknowledge(&mut self, live: Option<&Snapshot>, now: Now) {
+        let incident = match self.visible_incident(live) {
+            Ok(incident) => incident,
+            Err(why) => return self.say(why, now),
         };
-        if !incident.can_acknowledge || incident.state != AlertState::Triggered {
-            let why = if incident.can_acknowledge {
-                "it is acknowledged already"
-            } else {
-                "its feed takes no acknowledgement"
-            };
-            self.say(why, now);
-            return vec![Action::Redraw];
+        if !incident.can_acknowledge {
+            return self.say("its feed takes no acknowledgement", now);
         }
-        let seen = Untrusted::new(incident.name.display());
-        let key = incident.key.clone();
-        if self.acking.insert(key.clone(), now.mono).is_some() {
-            return vec![Action::Redraw];
+        if incident.state != AlertState::Triggered {
+            return self.say("it is acknowledged already", now);
         }
-        let command = Command::Acknowledge { key, comment: Untrusted::default() };
-        vec![Action::Redraw, Action::Submit { command, expected: None, seen }]
+        if self.acking.contains_key(&incident.key) {
+            return self.say("it is being acknowledged", now);
+        }
+        self.mode = Mode::Guard(Box::new(Guard::acknowledge(incident, now)));
     }
 
     fn escalate(&mut self, live: Option<&Snapshot>, now: Now) {
-        let Some(incident) = self.selected_incident(live) else {
-            return self.say("no incident is selected", now);
+        let incident = match self.visible_incident(live) {
+            Ok(incident) => incident,
+            Err(why) => return self.say(why, now),
         };
         if !incident.can_escalate {
             return self.say("its feed cannot escalate", now);
@@ -684,35 +726,21 @@ impl Ui {
             Ok(_) => self.say(&format!("{verb}: ACCEPTED"), now),
             Err(why) => self.alarm(&format!("{verb} {why}"), now),
         }
-        match command {
-            Command::Split { service, .. }
-            | Command::Promote { service, .. }
-            | Command::Abort { service, .. }
-            | Command::Rollback { service, .. } => {
-                if let Ok(Some(fence)) = &outcome {
-                    self.awaited.insert(service.clone(), *fence);
-                }
-                if let Some(requested) = self.requested.get_mut(service) {
-                    requested.answer = Some(outcome);
-                }
+        if let Command::Acknowledge { key, .. } = command
+            && outcome.is_err()
+        {
+            self.acking.remove(key);
+        }
+        if let Some(service) = command.service() {
+            match &outcome {
+                Ok(Some(fence)) => _ = self.awaited.insert(service.to_owned(), *fence),
+                // There is nothing to wait for: the panel shows it.
+                Ok(None) => _ = self.requested.remove(service),
+                Err(_) => {}
             }
-            Command::Acknowledge { key, .. } => {
-                if outcome.is_err() {
-                    self.acking.remove(key);
-                }
+            if let Some(requested) = self.requested.get_mut(service) {
+                requested.answer = Some(outcome);
             }
-            Command::Deploy { .. }
-            | Command::Run { .. }
-            | Command::Pause { .. }
-            | Command::Resume { .. }
-            | Command::Reply { .. }
-            | Command::Freeze { .. }
-            | Command::Thaw { .. }
-            | Command::StopTheLine { .. }
-            | Command::Trigger { .. }
-            | Command::Mark { .. }
-            | Command::Verify { .. }
-            | Command::Escalate { .. } => {}
         }
         // The end may be in the snapshot before the answer is here.
         self.tell_ended(live, now);
@@ -856,16 +884,92 @@ impl Ui {
         shown.collect()
     }
 
-    /// Acts are always on the live picture, even while the view is stopped.
+    /// After the filter changed: what it hides is not selected any more, so that no key acts on it.
+    fn select_visible(&mut self, live: Option<&Snapshot>, now: Now) {
+        let Some(picture) = self.shown(live) else { return };
+        let services = self.services(picture, now);
+        let selected = services.iter().any(|one| Some(&one.name) == self.service.as_ref());
+        let service = services.first().map(|service| service.name.clone());
+        let incidents = self.incidents(picture);
+        let chosen = incidents.iter().any(|one| Some(&one.key) == self.incident.as_ref());
+        let incident = incidents.first().map(|incident| incident.key.clone());
+        if !selected {
+            self.service = service;
+        }
+        if !chosen {
+            self.incident = incident;
+        }
+    }
+
+    /// The selected service, whether or not the filter shows it.
     #[must_use]
     pub fn selected_service<'a>(&self, live: Option<&'a Snapshot>) -> Option<&'a ServiceView> {
         let name = self.service.as_ref()?;
         live?.services.iter().find(|service| service.name == *name)
     }
 
-    fn selected_incident<'a>(&self, live: Option<&'a Snapshot>) -> Option<&'a IncidentView> {
-        let key = self.incident.as_ref()?;
-        live?.incidents.open.iter().find(|incident| incident.key == *key)
+    /// The selected service if its row shows; why not. Acts are always on the live picture, even
+    /// while the view is stopped.
+    fn visible_service<'a>(
+        &self,
+        live: Option<&'a Snapshot>,
+        now: Now,
+    ) -> Result<&'a ServiceView, String> {
+        let none = || "no service is selected".to_owned();
+        let service = self.selected_service(live).ok_or_else(none)?;
+        let picture = self.shown(live).ok_or_else(none)?;
+        if self.services(picture, now).iter().any(|shown| shown.name == service.name) {
+            return Ok(service);
+        }
+        Err(format!("{} is hidden by /{}: Esc clears the filter", service.name, self.filter))
+    }
+
+    /// The selected incident if its panel has the focus and its row shows; why not.
+    fn visible_incident<'a>(
+        &self,
+        live: Option<&'a Snapshot>,
+    ) -> Result<&'a IncidentView, &'static str> {
+        if self.focus != Panel::Incidents {
+            return Err("go to the incidents first: Tab");
+        }
+        let none = "no incident is selected";
+        let key = self.incident.as_ref().ok_or(none)?;
+        let picture = self.shown(live).ok_or(none)?;
+        if !self.incidents(picture).iter().any(|shown| shown.key == *key) {
+            return Err("the selected incident is hidden by the filter: Esc clears it");
+        }
+        live.and_then(|live| live.incidents.open.iter().find(|open| open.key == *key)).ok_or(none)
+    }
+
+    /// True when `act` can be asked for here: what the footer offers.
+    #[must_use]
+    pub fn offers(&self, act: Act, live: Option<&Snapshot>, now: Now) -> bool {
+        let binding = keymap::binding(act);
+        if self.read_only && binding.danger != Danger::None {
+            return false;
+        }
+        let service = self.visible_service(live, now).ok();
+        let release = service.and_then(guard::in_flight);
+        let paused = release.is_some_and(|release| {
+            matches!(release.state, ReleaseState::Paused | ReleaseState::Held)
+        });
+        match (binding.place, act) {
+            (Where::Release, Act::Resume) => paused,
+            (Where::Release, _) => release.is_some() && !paused,
+            (Where::Service, Act::Deploy) => {
+                release.is_none() && service.is_some_and(|service| service.route.is_some())
+            }
+            (Where::Service, Act::Abort) => release.is_some(),
+            (Where::Service, Act::Thaw) => {
+                live.is_some_and(|live| live.head.freezes.iter().any(|one| one.until > now.wall))
+            }
+            (Where::Service, _) => service.is_some_and(|service| service.route.is_some()),
+            (Where::Question, _) => release.is_some_and(|release| release.question.is_some()),
+            (Where::Rule, _) => service.is_some_and(|service| !service.triggers.is_empty()),
+            (Where::Incident, _) => self.visible_incident(live).is_ok(),
+            (Where::Demo, _) => !self.faults.is_empty(),
+            (Where::Everywhere, _) => true,
+        }
     }
 }
 

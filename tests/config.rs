@@ -886,8 +886,15 @@ fn each_router_can_be_moved_by_hand() {
     );
     check_manual(
         "http = { url = \"https://x/split\", token = { env = \"PAGERDUTY_TOKEN\" } }\n",
-        "curl -sS --fail -X PUT -H \"Authorization: Bearer $TOKEN\" \
-         -H 'Content-Type: application/json' -d '{\"stable\":{a},\"canary\":{b}}' https://x/split",
+        "printf 'Authorization: Bearer %s' \"$PAGERDUTY_TOKEN\" | \
+         curl -sS --fail -X PUT -H @- -H 'Content-Type: application/json' \
+         -d '{\"stable\":{a},\"canary\":{b}}' https://x/split",
+    );
+    check_manual(
+        "http = { url = \"https://x/split\", token = { file = \"/etc/q d/t\" } }\n",
+        "printf 'Authorization: Bearer %s' \"$(cat '/etc/q d/t')\" | \
+         curl -sS --fail -X PUT -H @- -H 'Content-Type: application/json' \
+         -d '{\"stable\":{a},\"canary\":{b}}' https://x/split",
     );
     check_manual(
         "command = { read = [\"x\"], set = [\"/bin/split\", \"of web\", \"{canary}\"] }\n",

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use engine::reading::WriteAnswer;
+use engine::reading::{Claim, WriteAnswer};
 use engine::types::{FailureKind, Fence, Percent, Weights};
 use quarterdeck::io::http::Client;
 use quarterdeck::io::router::Writer;
@@ -86,7 +86,7 @@ fn why(answer: &WriteAnswer) -> String {
 }
 
 fn set(writer: &mut Writer, b: u8, fence: u64) -> WriteAnswer {
-    block(writer.set(&client(), weights(b), Fence(fence), BUDGET))
+    block(writer.set(&client(), weights(b), Fence(fence), &Claim::default(), BUDGET))
 }
 
 fn read(writer: &Writer) -> Result<(f64, String), engine::types::Failure> {
@@ -381,7 +381,13 @@ fn a_command_sets_and_reads() {
     rejected_with(&set(&mut writer, 25, 1), "no such split");
     assert!(read(&writer).is_err());
     let mut writer = open("slow", target(&["/bin/sleep", "60"], &["/bin/true"]));
-    let answer = block(writer.set(&client(), weights(1), Fence(1), Duration::from_millis(100)));
+    let answer = block(writer.set(
+        &client(),
+        weights(1),
+        Fence(1),
+        &Claim::default(),
+        Duration::from_millis(100),
+    ));
     assert!(why(&answer).starts_with("unknown"), "{}", why(&answer));
 }
 
@@ -532,8 +538,8 @@ fn a_disk_that_hangs_holds_up_nobody() {
     let answer = runtime.block_on(async {
         let started = Instant::now();
         let budget = Duration::from_millis(500);
-        let client = client();
-        let change = writer.set(&client, weights(50), Fence(2), budget);
+        let (client, claim) = (client(), Claim::default());
+        let change = writer.set(&client, weights(50), Fence(2), &claim, budget);
         let (answer, tick) = tokio::join!(change, async {
             tokio::time::sleep(Duration::from_millis(20)).await;
             started.elapsed()

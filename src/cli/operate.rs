@@ -40,7 +40,7 @@ struct Guard {
     #[arg(long)]
     no_wait: bool,
     /// Wait at most this long for the result: seconds, or "2m"
-    #[arg(long, value_name = "TIME", default_value = "40", value_parser = patience)]
+    #[arg(long, value_name = "TIME", default_value = "30", value_parser = patience)]
     timeout: Duration,
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use engine::record::ReleaseResult;
 use engine::snapshot::{
-    HostView, IncidentView, ProbeView, ReleaseView, ServiceView, Snapshot, SourceView,
+    HostView, IncidentView, JournalState, ProbeView, ReleaseView, ServiceView, Snapshot, SourceView,
 };
 use engine::types::{Now, Status};
 use serde_json::{Value, json};
@@ -184,6 +184,13 @@ fn plain(snapshot: &Snapshot, now: Now) -> String {
         if let Some(route) = &service.route {
             let set = route.set.map_or_else(|| "not set".to_owned(), |set| set.to_string());
             out += &format!("  split     set {set}, {}\n", route.state.word());
+            for router in &route.routers {
+                let shown = match router.canary.filter(|_| router.error.is_empty()) {
+                    Some(canary) => format!("{canary:.1} % read back"),
+                    None => format!("cannot be read: {}", router.error),
+                };
+                out += &format!("    {:<18} {shown}\n", router.name);
+            }
             out += &format!("  {}\n", service.readiness.summary(now).1);
         }
         if let Some(release) = &service.release {
@@ -195,6 +202,11 @@ fn plain(snapshot: &Snapshot, now: Now) -> String {
     for incident in &snapshot.incidents.open {
         out +=
             &format!("{:<9} {} ({})\n", incident.severity.word(), incident.name, incident.source);
+    }
+    match &snapshot.head.journal {
+        JournalState::Writable => {}
+        JournalState::Spooling { why } => out += &format!("journal   spooling: {why}\n"),
+        JournalState::Lost { why } => out += &format!("journal   cannot be written: {why}\n"),
     }
     for source in snapshot.sources.iter().filter(|source| !source.error.is_empty()) {
         out += &format!("source    {}: {}\n", source.name, source.error);

@@ -12,7 +12,7 @@ use engine::types::ServiceId;
 use toml::de::DeValue;
 
 use super::reader::Table;
-use super::{value, watch};
+use super::{secret, value, watch};
 use crate::io::settings::{HttpTarget, RouterTarget};
 
 /// Servers of one group; a list this long was not written by a person.
@@ -241,13 +241,18 @@ fn http(table: &mut Table<'_>) -> Option<(RouterTarget, String)> {
         return None;
     }
     let mut inner = table.table("http", "http")?;
+    let token = secret::in_shell(&mut inner, "token");
     let options = watch::http_options(&mut inner, Duration::from_secs(5), BODY_BYTES_MAX);
     let url = inner.need("url").url("url");
     inner.finish();
     let target = HttpTarget { url: url?, ..options };
-    let token = if target.token.is_some() { "-H \"Authorization: Bearer $TOKEN\" " } else { "" };
+    // By a pipe: what stands among the arguments of a program is open to every user.
+    let (before, header) = match token {
+        Some(token) => (format!("printf 'Authorization: Bearer %s' \"{token}\" | "), "-H @- "),
+        None => (String::new(), ""),
+    };
     let manual = format!(
-        "curl -sS --fail -X PUT {token}-H 'Content-Type: application/json' \
+        "{before}curl -sS --fail -X PUT {header}-H 'Content-Type: application/json' \
          -d '{{\"stable\":{{a}},\"canary\":{{b}}}}' {}",
         value::shell_word(&target.url)
     );

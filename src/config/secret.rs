@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use toml::de::DeValue;
 
 use super::reader::{Node, Reader, Table};
+use super::value;
 use crate::io::settings::Secret;
 
 /// A password manager that takes longer is waiting for a person who is not there.
@@ -63,6 +64,31 @@ pub fn from_node<'a>(reader: &'a Reader<'a>, key: &str, node: &'a Node<'a>) -> O
         reader.warn(node.span().start, format!("`{key}`: {why}"));
     }
     Some(found)
+}
+
+/// How a shell gets at the secret that stands under `key`, for a person who has to.
+pub fn in_shell(table: &mut Table<'_>, key: &'static str) -> Option<String> {
+    let reader = table.reader;
+    let DeValue::Table(map) = table.get(key)?.get_ref() else { return None };
+    let text = |name: &str| match map.get(name).map(|node| node.get_ref()) {
+        Some(DeValue::String(text)) => Some(text.to_string()),
+        Some(_) | None => None,
+    };
+    if let Some(variable) = text("env") {
+        return Some(format!("${variable}"));
+    }
+    if let Some(file) = text("file") {
+        let path = reader.path(&file);
+        return Some(format!("$(cat {})", value::shell_word(&path.to_string_lossy())));
+    }
+    let DeValue::Array(argv) = map.get("command")?.get_ref() else { return None };
+    let words = argv.iter().map(|word| match word.get_ref() {
+        DeValue::String(text) => Some(text.to_string()),
+        _ => None,
+    });
+    let argv = reader.program(words.collect::<Option<Vec<String>>>()?);
+    let words: Vec<String> = argv.iter().map(|word| value::shell_word(word)).collect();
+    Some(format!("$({})", words.join(" ")))
 }
 
 fn from_env(reader: &Reader<'_>, variable: &str) -> Secret {

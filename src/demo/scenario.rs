@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use chrono::SecondsFormat;
 use engine::command::{Command, Reply, Submission};
-use engine::record::OperationResult;
+use engine::record::{OperationResult, ReleaseResult, ReleaseState};
 use engine::snapshot::{Phase, RouteState, RouteView, ServiceView, Snapshot, SourceState};
 use engine::types::{Actor, Fence, Percent, Status, Untrusted};
 use serde::Serialize;
@@ -23,6 +23,8 @@ pub const SCENARIOS: &[(&str, &str)] = &[
     ("bad-canary", "the canary fails at 50 %; it is detected, rolled back and verified"),
     ("good-canary", "the canary does well and is promoted to all traffic"),
     ("router-lies", "a rollback is not called verified while the router only says it applied it"),
+    ("auto-canary", "a release carries itself through its steps and is finalised"),
+    ("auto-rollback", "a release breaks on its way; its verdict takes it back by itself"),
     ("feed-down", "the alert feed goes away, is shown as failing, and comes back"),
 ];
 
@@ -92,6 +94,8 @@ pub fn run(
         "bad-canary" => play.bad_canary()?,
         "good-canary" => play.good_canary()?,
         "router-lies" => play.router_lies()?,
+        "auto-canary" => play.auto_canary()?,
+        "auto-rollback" => play.auto_rollback()?,
         "feed-down" => play.feed_down()?,
         other => {
             let names: Vec<&str> = SCENARIOS.iter().map(|(name, _)| *name).collect();
@@ -190,6 +194,65 @@ impl Play<'_> {
         Ok(())
     }
 
+    fn auto_canary(&mut self) -> Result<(), String> {
+        self.deploy()?;
+        if self.released(self.end)? == Some(ReleaseResult::Good) {
+            self.times.verified = Some(stamp());
+        }
+        Ok(())
+    }
+
+    fn auto_rollback(&mut self) -> Result<(), String> {
+        self.deploy()?;
+        // Past its first step, so that the way back is one.
+        let raised = |snapshot: &Snapshot| {
+            let canary = checkout(snapshot)?.release.as_ref()?.canary.as_ref()?;
+            (canary.place > 0 && canary.since.is_some()).then_some(())
+        };
+        if self.until(self.two_thirds, raised)?.is_none() {
+            return Err("the release did not pass its first step in two thirds of the time".into());
+        }
+        self.times.fault = Some(stamp());
+        self.fleet.set_fault(Fault::CanaryErrors, true);
+        let judged = |snapshot: &Snapshot| {
+            let service = checkout(snapshot)?;
+            let back = service.release.as_ref()?.state == ReleaseState::WalkingBack;
+            let operation = service.operation.as_ref()?;
+            (back && operation.to == Percent::ZERO).then_some(operation.requested)
+        };
+        let Some(requested) = self.until(self.end, judged)? else { return Ok(()) };
+        self.times.detected = Some(stamp());
+        self.times.rollback_requested =
+            Some(requested.wall.to_rfc3339_opts(SecondsFormat::Millis, true));
+        if self.released(self.end)? == Some(ReleaseResult::RolledBack) {
+            self.times.verified = Some(stamp());
+        }
+        Ok(())
+    }
+
+    /// From a healthy fleet without any canary, starts the release of checkout's next version.
+    fn deploy(&mut self) -> Result<(), String> {
+        self.baseline()?;
+        let fence = self.submit(rollback)?;
+        if self.ended(fence, self.two_thirds)? != Some(OperationResult::Verified) {
+            return Err("the older canary was not taken back in two thirds of the time".into());
+        }
+        let version = self.fleet.next_version(BROKEN).ok_or("checkout has no next version")?;
+        let reason = Untrusted::new("scenario: the next version");
+        self.ask(|service| Command::Deploy {
+            service,
+            version: version.to_owned(),
+            hotfix: false,
+            reason,
+        })
+        .map(drop)
+    }
+
+    /// How the release ended; `None` when it did not in time.
+    fn released(&mut self, deadline: Instant) -> Result<Option<ReleaseResult>, String> {
+        self.until(deadline, |snapshot| checkout(snapshot)?.release.as_ref()?.result)
+    }
+
     fn feed_down(&mut self) -> Result<(), String> {
         self.baseline()?;
         self.rest(self.third)?;
@@ -227,16 +290,17 @@ impl Play<'_> {
     /// Submits with the state that the newest snapshot shows; the fence to follow. Refused because
     /// that state has just moved, it looks and asks again.
     fn submit(&mut self, command: impl FnOnce(String) -> Command) -> Result<Fence, String> {
+        self.ask(command)?.ok_or_else(|| "it has nothing to follow".to_owned())
+    }
+
+    fn ask(&mut self, command: impl FnOnce(String) -> Command) -> Result<Option<Fence>, String> {
         let command = command(BROKEN.to_owned());
         let verb = command.verb();
         let mut refusal = String::new();
         for _ in 0..TRIES_MAX {
             let submission = self.submission(command.clone())?;
             match self.link.submit(&submission) {
-                Ok(Reply::Accepted { fence: Some(fence), .. }) => return Ok(fence),
-                Ok(Reply::Accepted { fence: None, .. }) => {
-                    return Err(format!("{verb} has nothing to follow"));
-                }
+                Ok(Reply::Accepted { fence, .. }) => return Ok(fence),
                 Ok(Reply::Refused { why, .. }) => why.display().clone_into(&mut refusal),
                 Err(failure) => return Err(format!("{verb} was not answered: {}", failure.text)),
             }

@@ -15,7 +15,7 @@ use crate::command::{Command, Expected, Reply, Submission};
 use crate::freeze::Freezes;
 use crate::history::History;
 use crate::incident::Board;
-use crate::ledger::{Ledger, Purpose};
+use crate::ledger::{KNOCK_EVERY, Ledger, Purpose};
 use crate::reading::AlertState;
 use crate::record::{Entry, Event, Intent, OperationResult};
 use crate::recovery::{ServiceFold, fold};
@@ -24,7 +24,7 @@ use crate::rng::Rng;
 use crate::route::{Context, HOLD, Operation, Route};
 use crate::schedule::{Schedule, Timer};
 use crate::settings::{self, Settings};
-use crate::snapshot::{Head, Phase, Readiness, ServiceView, Snapshot, SourceView};
+use crate::snapshot::{Head, JournalState, Phase, Readiness, ServiceView, Snapshot, SourceView};
 use crate::trigger::Triggers;
 use crate::types::{
     Actor, EffectId, Failure, FeedId, Fence, Group, HostId, Now, Percent, ProbeId, RouterId,
@@ -265,8 +265,40 @@ impl Engine {
     /// Takes one input; what is to be done comes out in `effects`.
     pub fn handle(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
         self.latest = now;
+        let first = effects.len();
         self.take(now, input, effects);
         self.settle(now, effects);
+        self.mind_journal(first, now, effects);
+    }
+
+    /// What an outage left out goes before anything newer, once something shows that the journal
+    /// answers, and with whatever is to be appended anyway.
+    fn mind_journal(&mut self, first: usize, now: Now, effects: &mut Vec<Effect>) {
+        let writable = self.ledger.state == JournalState::Writable;
+        if self.ledger.owes() {
+            let append = |effect: &Effect| matches!(effect, Effect::Append { .. });
+            let newer = effects[first..].iter().position(append).map(|place| first + place);
+            if let Some(place) = newer.or(writable.then_some(effects.len())) {
+                let again = self.ledger.append_again(&mut self.last_id);
+                effects.splice(place..place, again);
+            }
+        }
+        if writable {
+            self.schedule.clear(Timer::Knock);
+        } else if !self.schedule.is_set(Timer::Knock) {
+            self.schedule.set(Timer::Knock, now.mono + KNOCK_EVERY);
+        }
+    }
+
+    /// Shows whether the journal can be written again, by a record that says so.
+    fn knock(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if self.ledger.knocks() {
+            return;
+        }
+        if let Some(event) = self.ledger.outage() {
+            let (id, actor) = (self.id(), Actor::engine());
+            effects.push(self.ledger.append(id, now, actor, event, Purpose::Knock, false));
+        }
     }
 
     /// Lets the releases go on that something happened for.
@@ -274,6 +306,7 @@ impl Engine {
         while let Some(service) = self.touched.pop_first() {
             self.carry(service, now, effects);
             self.offer_recovery(service, now, effects);
+            self.page_unproven(service, now, effects);
         }
     }
 
@@ -285,7 +318,10 @@ impl Engine {
                 if let Some(next) = state.poll.answered(id, now, &mut self.rng) {
                     state.observe(observation, now);
                     self.schedule.set(Timer::Probe(probe), next);
-                    self.touched.insert(self.settings.probe(probe).service);
+                    let service = self.settings.probe(probe).service;
+                    if self.releases[service.index()].as_ref().is_some_and(Release::in_flight) {
+                        self.touched.insert(service);
+                    }
                     self.dirty.services = true;
                     self.dirty.sources = true;
                 }
@@ -336,10 +372,12 @@ impl Engine {
     /// Does what is due at `now`; nothing when called early.
     pub fn handle_deadline(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.latest = now;
+        let first = effects.len();
         while let Some(timer) = self.schedule.pop_due(now.mono) {
             self.fire(timer, now, effects);
             self.settle(now, effects);
         }
+        self.mind_journal(first, now, effects);
     }
 
     /// When to call [`Engine::handle_deadline`] next, and why.
@@ -355,6 +393,7 @@ impl Engine {
                 self.with_route(service, now, effects, Route::journal_late);
                 self.dirty.head = true;
             }
+            Timer::Knock => self.knock(now, effects),
             Timer::Release(service) => {
                 self.touched.insert(service);
             }
@@ -469,7 +508,11 @@ impl Engine {
                 });
             }
             Purpose::Release(service) => self.release_recorded(service, failure, now, effects),
-            Purpose::Note => {}
+            Purpose::Note | Purpose::Knock => {}
+        }
+        if let Some(event) = self.ledger.over(purpose) {
+            let (id, actor) = (self.id(), Actor::engine());
+            effects.push(self.ledger.append(id, now, actor, event, Purpose::Note, true));
         }
     }
 
@@ -669,7 +712,7 @@ impl Engine {
             || route.exposure().is_some_and(|exposure| f64::from(to.get()) <= exposure);
         let running = route.operation().filter(|operation| operation.in_flight());
         if let Some(running) = running {
-            if emergency && running.verb == "rollback" {
+            if to == Percent::ZERO && running.verb == "rollback" {
                 let joined = self.routes[id.index()].join(&submission.id)?;
                 return Ok(joined.map_or(Taken::Waits, |fence| Taken::Accepted(Some(fence))));
             }
@@ -680,7 +723,8 @@ impl Engine {
                 ));
             }
         }
-        if !emergency {
+        // All traffic to stable is right whatever has moved since.
+        if to != Percent::ZERO {
             self.check_expected(id, submission.expected.as_ref())?;
         }
         let release = self.releases[id.index()].as_ref().filter(|release| release.in_flight());
@@ -783,6 +827,17 @@ impl Engine {
         };
         let releasing = self.releases.iter().flatten().any(Release::in_flight);
         self.responses.is_empty() && !releasing && !self.routes.iter().any(busy)
+    }
+
+    /// A rule may want to take traffic back, and there is some to take back: nobody may look, but
+    /// the engine stays. One that takes over has the same rules, so it may.
+    #[must_use]
+    pub fn is_guarding(&self) -> bool {
+        self.settings.services.iter().zip(&self.routes).any(|(service, route)| {
+            let exposed = route.set.is_some_and(|set| set > Percent::ZERO)
+                || route.exposure().is_some_and(|exposure| exposure > 0.0);
+            !service.triggers.is_empty() && exposed
+        })
     }
 
     /// The state as clients see it; sections that did not change keep their pointer.
@@ -955,3 +1010,6 @@ fn recovered_route(
     }
     route
 }
+
+#[cfg(test)]
+mod safety_tests;

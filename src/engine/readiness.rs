@@ -327,6 +327,7 @@ mod tests {
             reread: Duration::from_secs(10),
             error: Untrusted::default(),
             note: Untrusted::default(),
+            manual: String::new(),
         }
     }
 

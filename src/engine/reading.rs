@@ -120,6 +120,16 @@ pub struct SplitReading {
     pub note: Untrusted,
 }
 
+/// What an engine tells the others that could write the same router.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claim {
+    /// All traffic to stable: goes on although a disk fails, and takes the router from another
+    /// engine.
+    pub emergency: bool,
+    /// "#12 rollback of checkout".
+    pub doing: String,
+}
+
 /// A router's reply to a write. A reply is never truth: only a reading is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "answer")]

@@ -34,6 +34,13 @@ pub enum Event {
     ConfigChanged {
         config_hash: String,
     },
+    /// The journal could not be written since then, and can again.
+    JournalAnswers {
+        since: DateTime<Utc>,
+        why: Untrusted,
+        /// Records of that time that were not kept.
+        left_out: u32,
+    },
     /// Asked, and not done.
     Refused {
         submission: String,
@@ -214,6 +221,8 @@ pub struct ReleaseStarted {
     /// Empty where the plan brings none.
     pub version: String,
     pub plan: String,
+    /// The events' own tag is called `kind` already.
+    #[serde(rename = "release_kind")]
     pub kind: ReleaseKind,
     /// The control is the objective, not a stable that is known to be sick.
     pub hotfix: bool,
@@ -465,6 +474,37 @@ mod tests {
     fn first_broken(records: &[Record]) -> Option<String> {
         let mut chain = Chain::default();
         records.iter().find_map(|record| chain.accept(record).err())
+    }
+
+    #[test]
+    fn a_release_is_read_as_it_was_written() {
+        let started = ReleaseStarted {
+            release: 1,
+            submission: "s".into(),
+            service: "shop".into(),
+            version: "1.2.0".into(),
+            plan: "default".into(),
+            kind: ReleaseKind::Deploy,
+            hotfix: false,
+            stable: Group::A,
+            steps: vec!["canary".into()],
+            baseline: BTreeMap::new(),
+            reason: Untrusted::default(),
+            seen: Untrusted::default(),
+        };
+        let look = Look {
+            release: 1,
+            service: "shop".into(),
+            place: 0,
+            stable: None,
+            canary: Some(ArmCount::default()),
+            verdict: "PASS".into(),
+            sentence: Untrusted::default(),
+        };
+        for event in [Event::ReleaseStarted(started), Event::Look(look)] {
+            let record = Chain::default().seal(&Entry { event: event.clone(), ..entry(1) });
+            assert_eq!(record.entry().map(|entry| entry.event), Ok(event));
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::Effect;
 use crate::command::Reply;
 use crate::ledger::{Ledger, Purpose};
-use crate::reading::{SplitReading, WriteAnswer};
+use crate::reading::{Claim, SplitReading, WriteAnswer};
 use crate::record::{Event, Intent, OperationResult, Outcome, RouterProof};
 use crate::schedule::{Schedule, Timer};
 use crate::settings::Settings;
@@ -61,6 +61,12 @@ const WAITING_MAX: usize = 64;
 
 /// Writes remembered to recognise one of them landing late.
 const WRITTEN_MAX: usize = 16;
+
+/// Half a point: below it the nearest whole percent is the one that was set.
+const ROUNDING: f64 = 0.5;
+
+/// Shares are quotients of whole weights: this is no share, only what the division left over.
+const EXACT: f64 = 0.001;
 
 /// What the route may use while it decides.
 pub struct Context<'a> {
@@ -185,6 +191,12 @@ impl Operation {
     #[must_use]
     pub fn in_flight(&self) -> bool {
         !matches!(self.phase, Phase::Ended(_))
+    }
+
+    /// What is proven and what is not.
+    #[must_use]
+    pub fn sentence(&self) -> &str {
+        self.sentence.display()
     }
 
     /// This submission gets its answer when the journal has answered.
@@ -365,8 +377,9 @@ impl Route {
         operation.changed = ctx.now;
         self.fence = operation.fence;
         // What the old operation still wanted written must not go out under the new fence.
+        // Nor may what the old one proved stand beside the new one.
         for router in &mut self.routers {
-            router.step = Step::Settled;
+            router.forget(Step::Settled);
         }
         let decide_at = ctx.now.mono + DECIDE_AFTER;
         ctx.schedule.set(Timer::Decide(self.service), decide_at);
@@ -483,6 +496,7 @@ impl Route {
     /// Does the router's next step, unless one is in flight.
     pub fn act(&mut self, id: RouterId, ctx: &mut Context) {
         let (stable, fence, set) = (self.stable, self.applied, self.set);
+        let claim = self.claim(ctx.settings);
         let Some(router) = self.routers.iter_mut().find(|own| own.id == id) else { return };
         if router.busy.is_some() {
             return;
@@ -501,15 +515,25 @@ impl Route {
                     router: id,
                     weights: Weights::for_split(stable, set),
                     fence,
+                    claim,
                     budget: WRITE_BUDGET,
                 });
             }
             (Step::Write, None) | (Step::Read | Step::Settled, _) => {
                 router.busy = Some((effect, Busy::Read));
-                let budget = READ_BUDGET;
-                ctx.effects.push(Effect::ReadSplit { id: effect, router: id, budget });
+                let (renew, budget) = (None, READ_BUDGET);
+                ctx.effects.push(Effect::ReadSplit { id: effect, router: id, renew, budget });
             }
         }
+    }
+
+    /// What a write, or a read that keeps the routers, tells other engines.
+    fn claim(&self, settings: &Settings) -> Claim {
+        let service = &settings.service(self.service).name;
+        let doing = self.operation.as_ref().map_or_else(String::new, |operation| {
+            format!("#{} {} of {service}", operation.fence, operation.verb)
+        });
+        Claim { emergency: self.set == Some(Percent::ZERO), doing }
     }
 
     /// A write was answered. The answer is kept for people; what counts is the read after it.
@@ -520,7 +544,7 @@ impl Route {
         answer: &WriteAnswer,
         ctx: &mut Context,
     ) {
-        let fence = self.applied;
+        let (fence, newest) = (self.applied, self.fence);
         let stable = self.stable;
         let set = self.set;
         let Some(router) = self.routers.iter_mut().find(|own| own.id == router_id) else { return };
@@ -534,11 +558,14 @@ impl Route {
             WriteAnswer::Rejected { why } => format!("rejected: {why}"),
             WriteAnswer::Unknown { why } => format!("no answer: {why}"),
         };
-        router.refused = matches!(answer, WriteAnswer::Rejected { .. });
         let told = Untrusted::new(&text);
         // One record for each new answer: a router that refuses forever must not fill the journal.
         let fresh = router.tries == 1 || told != router.answer;
-        router.answer = told.clone();
+        // The answer to a write of an operation that was superseded is not one to the newest.
+        if sent_fence == newest {
+            router.refused = matches!(answer, WriteAnswer::Rejected { .. });
+            router.answer = told.clone();
+        }
         if sent_fence == fence {
             router.step = Step::Read;
         }
@@ -834,6 +861,7 @@ impl Route {
                         .as_ref()
                         .map(|(reading, _)| reading.note.clone())
                         .unwrap_or_default(),
+                    manual: by_role(&own.manual, self.stable),
                 }
             })
             .collect();
@@ -844,10 +872,18 @@ impl Route {
     pub fn operation_view(&self, settings: &Settings) -> Option<OperationView> {
         let operation = self.operation.as_ref()?;
         let weights = Weights::for_split(self.stable, operation.to);
+        // Before anything was sent nothing is left to do by hand, and not after a refusal.
+        let nothing_sent = match operation.phase {
+            Phase::Accepted => true,
+            Phase::Ended(OperationResult::Refused) => {
+                self.routers.iter().all(|router| router.sent.is_none())
+            }
+            Phase::Applying | Phase::Recording | Phase::Ended(_) => false,
+        };
         let manual = self
             .routers
             .iter()
-            .filter(|router| router.proven.is_none())
+            .filter(|router| router.proven.is_none() && !nothing_sent)
             .map(|router| by_hand(&settings.router(router.id).manual, weights))
             .collect();
         Some(OperationView {
@@ -877,6 +913,15 @@ pub fn by_hand(template: &str, weights: Weights) -> String {
         .replace("{b}", &weights.b.get().to_string())
 }
 
+/// The same with the roles' names in the places of the groups'.
+fn by_role(template: &str, stable: Group) -> String {
+    let (a, b) = match stable {
+        Group::A => ("{stable}", "{canary}"),
+        Group::B => ("{canary}", "{stable}"),
+    };
+    template.replace("{a}", a).replace("{b}", b)
+}
+
 impl Router {
     fn new(id: RouterId) -> Router {
         Router {
@@ -900,6 +945,12 @@ impl Router {
     }
 
     fn restart(&mut self, step: Step) {
+        self.forget(step);
+        self.corrections = 0;
+    }
+
+    /// Forgets what was done and proven for the last operation.
+    fn forget(&mut self, step: Step) {
         self.step = step;
         self.tries = 0;
         self.reads = 0;
@@ -908,7 +959,6 @@ impl Router {
         self.gave_up = false;
         self.refused = false;
         self.answer = Untrusted::default();
-        self.corrections = 0;
     }
 
     fn remember(&mut self, fence: Fence, set: Percent) {
@@ -967,14 +1017,16 @@ impl Router {
     }
 }
 
-/// Equal within the rounding of whole weights; nothing and everything must be exact.
-fn same(split: Percent, canary: f64) -> bool {
-    let difference = (f64::from(split.get()) - canary).abs();
+/// A split is a whole percent, so a reading proves the nearest one and no other: half a point is
+/// all that the rounding of a router's weights may cost, and writers refuse what costs more.
+/// Nothing and everything are exact on both sides: a router at 0 % proves no split but 0 %.
+pub(crate) fn same(split: Percent, canary: f64) -> bool {
+    let exactly = |end: f64| (end - canary).abs() < EXACT;
     if split == Percent::ZERO || split == Percent::FULL {
-        difference < 0.001
-    } else {
-        difference <= 1.0
+        return exactly(f64::from(split.get()));
     }
+    let difference = (f64::from(split.get()) - canary).abs();
+    difference < ROUNDING && !exactly(0.0) && !exactly(100.0)
 }
 
 #[cfg(test)]

@@ -304,6 +304,9 @@ pub struct RouterView {
     /// Why the last read or write failed; empty when it did not.
     pub error: Untrusted,
     pub note: Untrusted,
+    /// What moves it by hand; `{stable}` and `{canary}` stand for the percents.
+    #[serde(default)]
+    pub manual: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

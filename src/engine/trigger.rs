@@ -3,7 +3,7 @@
 //! Decides when a rule has been true for long enough, and whether a rollback may follow from it.
 //! Never fires on figures that are missing, old or few; a rule on the service as a whole not on
 //! trouble that stable has alone, too.
-//! Contract: a rule fires once for each time that it became true, and at most one rollback of a
+//! Contract: a rule fires once for each time that it became true in an exposure, and at most one rollback of a
 //! service starts by itself in [`COOLDOWN`]; where it would fire and may not, it is held, and
 //! people are told once for each obstacle.
 
@@ -164,6 +164,11 @@ impl Triggers {
         for (place, (trigger, own)) in (0..).zip(self.each.iter_mut().zip(own)) {
             let was = trigger.held;
             let due = trigger.judge(own, every, values, now);
+            if ground.nothing_to_take_back() && trigger.since.is_none() {
+                // What it fired at is gone. Without traffic the canary has no figures, so that the
+                // rule need not become false before the next canary is bad from its first request.
+                trigger.fired = None;
+            }
             let cooling = self.cooldown_until.filter(|until| now.mono < *until);
             let obstacle = due.then(|| obstacle(&own.rule, values, ground, cooling, now)).flatten();
             if let Some((kind, why)) = &obstacle {
@@ -486,6 +491,21 @@ mod tests {
             assert!(bench.words(seconds, &bad()).is_empty());
         }
         assert_eq!(bench.words(1090, &bad()), ["fire"]);
+    }
+
+    #[test]
+    fn it_is_armed_again_when_what_it_fired_at_is_gone() {
+        let mut bench = Bench::new(&[("canary.error_rate > 15", 0)]);
+        assert_eq!(bench.words(0, &bad()), ["fire"]);
+        let away = Ground { set: Some(Percent::ZERO), exposure: Some(0.0), ..Ground::default() };
+        assert!(bench.look(10, &bad(), &away).is_empty(), "the window still shows it");
+        assert_eq!(bench.view(10).state, TriggerState::Held);
+        assert!(bench.look(20, &Values::new(), &away).is_empty());
+        assert_eq!(bench.view(20).state, TriggerState::Armed);
+        // Exposed again and bad at once: held in the cooldown, and told; then it fires.
+        assert_eq!(bench.words(30, &bad()), ["hold"]);
+        let later = 10 + COOLDOWN.as_secs();
+        assert_eq!(bench.words(later, &bad()), ["clear", "fire"]);
     }
 
     #[test]

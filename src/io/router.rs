@@ -14,12 +14,12 @@ mod weights;
 use std::path::Path;
 use std::time::Duration;
 
-use engine::reading::{SplitReading, WriteAnswer};
+use engine::reading::{Claim, SplitReading, WriteAnswer};
 use engine::types::{Failure, FailureKind, Fence, Untrusted, Weights};
 use tokio::time::Instant;
 
 use crate::io::http::Client;
-use crate::io::router::fence::FenceFile;
+use crate::io::router::fence::{FenceFile, Kept};
 use crate::io::settings::RouterTarget;
 
 /// The only writer of one router, for as long as it lives.
@@ -27,13 +27,15 @@ pub struct Writer {
     target: RouterTarget,
     fence: FenceFile,
     nginx: nginx::Memory,
+    /// What a person must know about the last write; shown with each reading.
+    trouble: String,
 }
 
 impl Writer {
     /// Takes the router's lock in `state_dir` and reads the highest fence it has seen.
     pub fn open(name: &str, target: RouterTarget, state_dir: &Path) -> Result<Writer, Failure> {
         let fence = FenceFile::open(name, state_dir)?;
-        Ok(Writer { target, fence, nginx: nginx::Memory::default() })
+        Ok(Writer { target, fence, nginx: nginx::Memory::default(), trouble: String::new() })
     }
 
     /// The highest fence that was let through.
@@ -48,14 +50,17 @@ impl Writer {
         client: &Client,
         weights: Weights,
         fence: Fence,
+        claim: &Claim,
         budget: Duration,
     ) -> WriteAnswer {
         let deadline = Deadline::after(budget);
         if weights.a.get() == 0 && weights.b.get() == 0 {
             return rejected("both groups would get nothing: no server would answer");
         }
-        if let Err(why) = self.fence.raise(fence, deadline).await {
-            return rejected(why.text.display());
+        match self.fence.raise(fence, claim.emergency, deadline).await {
+            Ok(Kept::Durable) => self.trouble.clear(),
+            Ok(Kept::InMemory(why)) => self.trouble = format!("the fence is not durable: {why}"),
+            Err(why) => return rejected(why.text.display()),
         }
         match &self.target {
             RouterTarget::Haproxy { socket, backend, groups } => {
@@ -72,7 +77,15 @@ impl Writer {
 
     /// Reads the split back, by another path than the write where there is one.
     pub async fn read(&self, client: &Client, budget: Duration) -> Result<SplitReading, Failure> {
-        let deadline = Deadline::after(budget);
+        let mut reading = self.show(client, Deadline::after(budget)).await?;
+        if !self.trouble.is_empty() {
+            let note = [&self.trouble, reading.note.display()].join(", ");
+            reading.note = Untrusted::new(note.trim_end_matches(", "));
+        }
+        Ok(reading)
+    }
+
+    async fn show(&self, client: &Client, deadline: Deadline) -> Result<SplitReading, Failure> {
         match &self.target {
             RouterTarget::Haproxy { socket, backend, groups } => {
                 haproxy::read(&haproxy::Place { socket, backend, groups }, deadline).await

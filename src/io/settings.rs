@@ -166,6 +166,13 @@ pub enum TaskTarget {
         /// Must match what the program prints.
         output: Option<regex_lite::Regex>,
     },
+    /// One server of an HAProxy backend, out of rotation or back in it.
+    Server {
+        socket: PathBuf,
+        backend: String,
+        server: String,
+        drain: bool,
+    },
     /// Every value that the query finds lies between.
     Query {
         http: HttpTarget,

@@ -54,7 +54,7 @@ pub fn against(picture: &Snapshot, service: &ServiceView, measured: bool, now: N
     }
     found.extend(service.probes.iter().filter_map(|one| probe(one, now)));
     if let Some(view) = &service.route {
-        found.extend(route(view));
+        found.extend(route(view, now));
     }
     found.extend(signals(service.signals.as_ref(), measured, now));
     found.extend(incidents(&picture.incidents.open));
@@ -79,9 +79,9 @@ fn probe(probe: &ProbeView, now: Now) -> Option<Gate> {
     Some(gate(&format!("probe/{}", probe.name), text))
 }
 
-fn route(route: &RouteView) -> Vec<Gate> {
+fn route(route: &RouteView, now: Now) -> Vec<Gate> {
     let unread = |router: &&engine::snapshot::RouterView| {
-        router.canary.is_none() || !router.error.is_empty()
+        router.canary.is_none() || words::unread(router, now).is_some()
     };
     let mut found: Vec<Gate> = route
         .routers

@@ -4,10 +4,13 @@
 //! the target is frozen by name when the guard opens, with the state the operator saw. Contract:
 //!
 //! 1. Keys of the first [`DEAD_TIME`] are dropped: they were meant for what stood there before.
-//! 2. Toward safety: the alias, Enter. Toward exposure: the alias, the percent, for a shift a
-//!    reason, Enter, then a countdown that any key cancels. What stands against more exposure is
-//!    named; it takes the word `override` and a reason, and both go into the journal.
-//! 3. Enter on an empty field does nothing. Pasted text never fills a field and never confirms.
+//! 2. What only holds things up (pause, no, freeze, stop the line) and what is personal takes Enter
+//!    alone. Toward safety: the alias, Enter. Toward exposure, or away from a protection: the
+//!    alias, what the verb asks for, Enter, then a countdown that any key cancels. What stands
+//!    against more exposure is named; it takes the word `override` and a reason, and both go into
+//!    the journal.
+//! 3. Enter on an empty field that is needed does nothing. Pasted text never fills a field and
+//!    never confirms.
 //! 4. Esc cancels; so does [`IDLE_MAX`] without a key.
 //! 5. When the service moved meanwhile, the guard says so; exposure is then refused here, and the
 //!    engine refuses it anyway, because the expected state travels with the command.
@@ -15,11 +18,16 @@
 use std::time::Duration;
 
 use engine::command::{Command, Expected};
-use engine::snapshot::{RouteView, ServiceView, Snapshot};
+use engine::record::ReleaseState;
+use engine::snapshot::{
+    FreezeView, IncidentView, ReleaseView, RouteView, RouterView, ServiceView, Snapshot,
+    TriggerState,
+};
 use engine::types::{Now, Percent, Time, Untrusted};
 
 use crate::ui::gate::{self, Gate};
 use crate::ui::keymap::{Danger, Key};
+use crate::ui::words;
 
 /// Longer than a key repeat's first delay would be rude, shorter would let a stray key through.
 pub const DEAD_TIME: Duration = Duration::from_millis(400);
@@ -33,6 +41,14 @@ const REASON_CHARS_MAX: usize = 120;
 const SHORT_CHARS_MAX: usize = 8;
 /// What must be typed against gates that are not green.
 pub const OVERRIDE: &str = "override";
+/// What is typed for an alias where every service is meant.
+pub const EVERYTHING: &str = "all";
+/// The line stays stopped for an hour unless somebody thaws it: long enough to meet about it.
+pub const STOP_SECONDS: u64 = 3_600;
+/// What a freeze and a rule that is off last unless something else is typed.
+const USUAL_SPAN: &str = "1h";
+/// As long as the engine takes.
+const VERSION_CHARS_MAX: usize = 64;
 /// More gates than this are counted in the journal's line.
 const GATES_TOLD_MAX: usize = 8;
 
@@ -42,6 +58,19 @@ pub enum Verb {
     Abort,
     Promote,
     Shift,
+    Deploy,
+    Pause,
+    Resume,
+    Yes,
+    No,
+    StopTheLine,
+    Freeze,
+    Thaw,
+    RuleOff,
+    RuleOn,
+    MarkBad,
+    MarkGood,
+    Acknowledge,
 }
 
 impl Verb {
@@ -52,6 +81,19 @@ impl Verb {
             Verb::Abort => "ABORT",
             Verb::Promote => "PROMOTE",
             Verb::Shift => "SHIFT",
+            Verb::Deploy => "DEPLOY",
+            Verb::Pause => "PAUSE",
+            Verb::Resume => "RESUME",
+            Verb::Yes => "ANSWER YES",
+            Verb::No => "ANSWER NO",
+            Verb::StopTheLine => "STOP THE LINE",
+            Verb::Freeze => "FREEZE",
+            Verb::Thaw => "THAW",
+            Verb::RuleOff => "RULE OFF",
+            Verb::RuleOn => "RULE ON",
+            Verb::MarkBad => "MARK BAD",
+            Verb::MarkGood => "MARK GOOD",
+            Verb::Acknowledge => "ACKNOWLEDGE",
         }
     }
 
@@ -59,8 +101,44 @@ impl Verb {
     pub fn danger(self) -> Danger {
         match self {
             Verb::Rollback | Verb::Abort => Danger::Safety,
-            Verb::Promote | Verb::Shift => Danger::Exposure,
+            Verb::Promote | Verb::Shift | Verb::Deploy | Verb::Resume | Verb::Yes => {
+                Danger::Exposure
+            }
+            // Less protection is a way to more exposure.
+            Verb::Thaw | Verb::RuleOff | Verb::MarkGood => Danger::Exposure,
+            Verb::Pause
+            | Verb::No
+            | Verb::StopTheLine
+            | Verb::Freeze
+            | Verb::RuleOn
+            | Verb::MarkBad
+            | Verb::Acknowledge => Danger::Confirmed,
         }
+    }
+
+    /// True for what gives the canary more traffic, now or by and by.
+    fn exposes(self) -> bool {
+        match self {
+            Verb::Promote | Verb::Shift | Verb::Deploy | Verb::Resume | Verb::Yes => true,
+            Verb::Rollback
+            | Verb::Abort
+            | Verb::Pause
+            | Verb::No
+            | Verb::StopTheLine
+            | Verb::Freeze
+            | Verb::Thaw
+            | Verb::RuleOff
+            | Verb::RuleOn
+            | Verb::MarkBad
+            | Verb::MarkGood
+            | Verb::Acknowledge => false,
+        }
+    }
+
+    /// True for what is one change of the split.
+    #[must_use]
+    pub fn moves(self) -> bool {
+        matches!(self, Verb::Rollback | Verb::Abort | Verb::Promote | Verb::Shift)
     }
 
     /// What no later command takes back.
@@ -70,9 +148,20 @@ impl Verb {
             Verb::Rollback | Verb::Abort => {
                 "what the canary answered already; what it wrote stays written"
             }
-            Verb::Promote | Verb::Shift => {
+            Verb::Promote | Verb::Shift | Verb::Resume | Verb::Yes => {
                 "what the canary answers meanwhile; R moves the traffic back"
             }
+            Verb::Deploy => "what its plan runs and what the canary answers; R moves traffic back",
+            Verb::Pause => "nothing: it is still watched, and resume goes on",
+            Verb::No => "the answer: the plan goes its way for a no",
+            Verb::StopTheLine => "nothing: rollbacks go on, resume and thaw take it back",
+            Verb::Freeze => "nothing: rollbacks go on, thaw takes it back",
+            Verb::Thaw => "nothing: releases may start again",
+            Verb::RuleOff => "nothing: until it is on again nobody but you rolls back by this rule",
+            Verb::RuleOn => "nothing: it may roll back by itself again",
+            Verb::MarkBad => "nothing: it is not deployed again until it is marked good",
+            Verb::MarkGood => "nothing: it may be deployed and rolled back to again",
+            Verb::Acknowledge => "nothing: its feed may call others off",
         }
     }
 }
@@ -81,8 +170,12 @@ impl Verb {
 pub enum Field {
     Alias,
     Percent,
+    Version,
+    Rule,
+    Span,
     Override,
     Reason,
+    Comment,
 }
 
 impl Field {
@@ -91,18 +184,36 @@ impl Field {
         match self {
             Field::Alias => "alias",
             Field::Percent => "percent to canary",
+            Field::Version => "version",
+            Field::Rule => "number of the rule",
+            Field::Span => "for (30m, 2h, 1d)",
             Field::Override => "type override",
             Field::Reason => "reason",
+            Field::Comment => "comment",
         }
     }
+}
+
+/// What a guard is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    Service,
+    /// Every service at once.
+    Everything,
+    /// An incident, by its key.
+    Incident(String),
 }
 
 #[derive(Clone, Debug)]
 pub struct Guard {
     pub verb: Verb,
-    pub service: String,
+    pub target: Target,
+    /// Of the service; of an incident its name.
+    pub name: String,
+    /// What must be typed where an alias is asked for.
     pub alias: String,
-    pub expected: Expected,
+    /// `None` where nothing is decided on the state of a service.
+    pub expected: Option<Expected>,
     pub opened: Now,
     pub last_key: Time,
     /// The fields in their order and what was typed into them.
@@ -118,6 +229,8 @@ pub struct Guard {
     pub against: Vec<Gate>,
     /// The most that the canary may be getting; `None` when a router could not say.
     exposure: Option<f64>,
+    /// Numbers of the rules that may be chosen.
+    rules: Vec<usize>,
 }
 
 /// What became of the guard after a key or a tick.
@@ -129,48 +242,112 @@ pub enum Step {
 }
 
 impl Guard {
-    /// Arms `verb` for a service; why not, when the service has nothing to move.
+    /// Arms `verb` for a service; why not, when there is nothing to do.
     pub fn open(
         verb: Verb,
         service: &ServiceView,
         picture: &Snapshot,
         now: Now,
     ) -> Result<Guard, String> {
-        let (Some(route), Some(expected)) = (&service.route, service.expected()) else {
-            return Err(format!("{} has no router: it is only watched", service.name));
-        };
-        let mut guard = Guard {
+        may(verb, service, picture, now)?;
+        let mut guard = Guard::new(verb, Target::Service, &service.name, now);
+        guard.alias.clone_from(&service.alias);
+        guard.expected = service.expected();
+        guard.seen = seen(service, now);
+        match verb {
+            Verb::Thaw if freeze_of(picture, Some(&service.name), now).is_none() => {
+                guard.target = Target::Everything;
+                EVERYTHING.clone_into(&mut guard.alias);
+                "every service".clone_into(&mut guard.name);
+            }
+            Verb::RuleOff | Verb::RuleOn => guard.rules = rules(verb, service),
+            Verb::Rollback
+            | Verb::Abort
+            | Verb::Promote
+            | Verb::Shift
+            | Verb::Deploy
+            | Verb::Pause
+            | Verb::Resume
+            | Verb::Yes
+            | Verb::No
+            | Verb::StopTheLine
+            | Verb::Freeze
+            | Verb::Thaw
+            | Verb::MarkBad
+            | Verb::MarkGood
+            | Verb::Acknowledge => {}
+        }
+        guard.look(Some(picture), now);
+        guard.arrange();
+        guard.prefill(service);
+        Ok(guard)
+    }
+
+    /// Arms what stops every release.
+    #[must_use]
+    pub fn stop_the_line(picture: &Snapshot, now: Now) -> Guard {
+        let mut guard = Guard::new(Verb::StopTheLine, Target::Everything, "every service", now);
+        let running = picture.services.iter().filter_map(|one| in_flight(one)).count();
+        guard.seen = format!("{running} releases in flight");
+        guard.arrange();
+        guard
+    }
+
+    /// Opens the box in which an incident is acknowledged.
+    #[must_use]
+    pub fn acknowledge(incident: &IncidentView, now: Now) -> Guard {
+        let target = Target::Incident(incident.key.clone());
+        let mut guard = Guard::new(Verb::Acknowledge, target, incident.name.display(), now);
+        guard.seen = incident.name.display().to_owned();
+        guard.arrange();
+        guard
+    }
+
+    fn new(verb: Verb, target: Target, name: &str, now: Now) -> Guard {
+        Guard {
             verb,
-            service: service.name.clone(),
-            alias: service.alias.clone(),
-            expected,
+            target,
+            name: name.to_owned(),
+            alias: String::new(),
+            expected: None,
             opened: now,
             last_key: now.mono,
             fields: Vec::new(),
             at: 0,
             problem: String::new(),
             fires: None,
-            seen: seen(service, route, now),
+            seen: String::new(),
             against: Vec::new(),
             exposure: None,
-        };
-        guard.look(Some(picture), now);
-        guard.arrange();
-        Ok(guard)
+            rules: Vec::new(),
+        }
+    }
+
+    /// What most people would type, so that they only correct it.
+    fn prefill(&mut self, service: &ServiceView) {
+        let release = service.release.as_ref().map(|release| release.version.clone());
+        let counted = service.signals.as_ref().map(|signals| signals.canary.version.clone());
+        let version = release.or(counted).unwrap_or_default();
+        for (field, text) in &mut self.fields {
+            match (*field, self.verb) {
+                (Field::Span, _) => USUAL_SPAN.clone_into(text),
+                (Field::Version, Verb::MarkBad | Verb::MarkGood) => text.clone_from(&version),
+                (_, _) => {}
+            }
+        }
     }
 
     /// Looks what stands against more exposure now; true when something new does. What went away
     /// stays listed, so that no row and no field moves under the fingers.
     fn look(&mut self, picture: Option<&Snapshot>, now: Now) -> bool {
         let found = picture.and_then(|picture| {
-            let service = picture.services.iter().find(|one| one.name == self.service)?;
+            let service = picture.services.iter().find(|one| one.name == self.name)?;
             Some((picture, service, service.route.as_ref()?))
         });
-        let (Danger::Exposure, Some((picture, service, route))) = (self.verb.danger(), found)
-        else {
+        let (true, Some((picture, service, route))) = (self.verb.exposes(), found) else {
             return false;
         };
-        self.exposure = exposure(route);
+        self.exposure = exposure(route, now);
         let nothing_yet = self.exposure.is_some_and(|canary| canary < 0.5);
         let measured = self.verb == Verb::Promote || !nothing_yet;
         let mut news = false;
@@ -198,9 +375,11 @@ impl Guard {
     /// True when what is typed gives the canary more than it may have now.
     #[must_use]
     pub fn raises(&self) -> bool {
+        if !self.verb.moves() {
+            return self.verb.exposes();
+        }
         let more = |to: Percent| self.exposure.is_none_or(|now| f64::from(to.get()) > now);
-        self.verb.danger() == Danger::Exposure
-            && self.target().is_none_or(|to| to != Percent::ZERO && more(to))
+        self.verb.exposes() && self.target().is_none_or(|to| to != Percent::ZERO && more(to))
     }
 
     #[must_use]
@@ -211,15 +390,32 @@ impl Guard {
     /// The fields that are asked for, with what was typed so far.
     fn arrange(&mut self) {
         let here = self.fields.get(self.at).map(|(field, _)| *field);
-        let mut wanted = vec![Field::Alias];
-        if self.verb.danger() == Danger::Exposure {
-            wanted.push(Field::Percent);
+        let mut wanted = match self.verb {
+            Verb::Rollback | Verb::Abort | Verb::Resume | Verb::Yes => vec![Field::Alias],
+            Verb::Promote => vec![Field::Alias, Field::Percent],
+            Verb::Shift => vec![Field::Alias, Field::Percent, Field::Reason],
+            Verb::Deploy => vec![Field::Version, Field::Reason, Field::Alias],
+            Verb::Pause | Verb::No | Verb::StopTheLine => vec![Field::Reason],
+            Verb::Freeze => vec![Field::Span, Field::Reason],
+            Verb::Thaw => vec![Field::Alias, Field::Reason],
+            Verb::RuleOff => vec![Field::Alias, Field::Span, Field::Reason],
+            Verb::RuleOn => vec![Field::Reason],
+            Verb::MarkBad => vec![Field::Version, Field::Reason],
+            Verb::MarkGood => vec![Field::Alias, Field::Version, Field::Reason],
+            Verb::Acknowledge => vec![Field::Comment],
+        };
+        if self.rules.len() > 1 {
+            wanted.insert(wanted.len() - 1, Field::Rule);
         }
         if self.overrides() {
-            wanted.push(Field::Override);
-        }
-        if self.verb == Verb::Shift || self.overrides() {
-            wanted.push(Field::Reason);
+            let reason = wanted.iter().position(|field| *field == Field::Reason);
+            match (reason, self.verb) {
+                (Some(_), Verb::Deploy) | (None, _) => wanted.push(Field::Override),
+                (Some(reason), _) => wanted.insert(reason, Field::Override),
+            }
+            if reason.is_none() {
+                wanted.push(Field::Reason);
+            }
         }
         let typed = |field: Field| (field, self.typed(field).to_owned());
         self.fields = wanted.into_iter().map(typed).collect();
@@ -231,27 +427,57 @@ impl Guard {
     /// What the service moved to since the guard opened; `None` while it did not.
     #[must_use]
     pub fn moved(&self, snapshot: &Snapshot) -> Option<String> {
-        let Some(service) = snapshot.services.iter().find(|service| service.name == self.service)
+        let expected = self.expected.filter(|_| self.verb.moves() || self.verb.exposes())?;
+        let Some(service) = snapshot.services.iter().find(|service| service.name == self.name)
         else {
             return Some("it is no longer in the configuration".to_owned());
         };
-        let route = service.route.as_ref()?;
-        if (route.set, route.fence) == (self.expected.set, self.expected.fence) {
-            return None;
+        let now = service.expected()?;
+        if (now.set, now.fence) != (expected.set, expected.fence) {
+            return Some(match now.set {
+                Some(set) => format!("moved under you: now {set}"),
+                None => "moved under you: nothing is set now".to_owned(),
+            });
         }
-        Some(match route.set {
-            Some(set) => format!("moved under you: now {set}"),
-            None => "moved under you: nothing is set now".to_owned(),
-        })
+        match (now.release, expected.release) {
+            (now, before) if now == before => None,
+            (Some((id, step)), _) => {
+                Some(format!("moved under you: release r{id} is at step {} now", step + 1))
+            }
+            (None, _) => Some("moved under you: the release has ended".to_owned()),
+        }
     }
 
-    /// The percent that will be set; `None` while it is not typed.
+    /// The percent that will be set; `None` while it is not typed, or none is.
     #[must_use]
     pub fn target(&self) -> Option<Percent> {
         match self.verb {
             Verb::Rollback | Verb::Abort => Some(Percent::ZERO),
             Verb::Promote => Some(Percent::FULL),
             Verb::Shift => self.typed(Field::Percent).trim().parse().ok().and_then(Percent::new),
+            Verb::Deploy
+            | Verb::Pause
+            | Verb::Resume
+            | Verb::Yes
+            | Verb::No
+            | Verb::StopTheLine
+            | Verb::Freeze
+            | Verb::Thaw
+            | Verb::RuleOff
+            | Verb::RuleOn
+            | Verb::MarkBad
+            | Verb::MarkGood
+            | Verb::Acknowledge => None,
+        }
+    }
+
+    /// True when Enter does without it.
+    #[must_use]
+    pub fn is_optional(&self, field: Field) -> bool {
+        match (field, self.verb) {
+            (Field::Comment, _) => true,
+            (Field::Reason, Verb::Pause | Verb::No | Verb::StopTheLine | Verb::RuleOn) => true,
+            (_, _) => false,
         }
     }
 
@@ -343,8 +569,11 @@ impl Guard {
     fn push(&mut self, c: char) {
         let (field, text) = &mut self.fields[self.at];
         let max = match field {
-            Field::Alias | Field::Percent | Field::Override => SHORT_CHARS_MAX,
-            Field::Reason => REASON_CHARS_MAX,
+            Field::Alias | Field::Percent | Field::Override | Field::Rule | Field::Span => {
+                SHORT_CHARS_MAX
+            }
+            Field::Version => VERSION_CHARS_MAX,
+            Field::Reason | Field::Comment => REASON_CHARS_MAX,
         };
         if text.chars().count() < max && !c.is_control() {
             text.push(c);
@@ -353,7 +582,7 @@ impl Guard {
 
     fn enter(&mut self, snapshot: Option<&Snapshot>, now: Now) -> Step {
         let (field, text) = &self.fields[self.at];
-        if text.trim().is_empty() {
+        if text.trim().is_empty() && !self.is_optional(*field) {
             return Step::Open;
         }
         if let Some(problem) = self.problem_of(*field) {
@@ -365,7 +594,7 @@ impl Guard {
             self.at = open;
             return Step::Open;
         }
-        if self.verb.danger() == Danger::Safety {
+        if self.verb.danger() != Danger::Exposure {
             return self.fire();
         }
         if let Some(moved) = snapshot.and_then(|snapshot| self.moved(snapshot)) {
@@ -379,30 +608,57 @@ impl Guard {
     fn problem_of(&self, field: Field) -> Option<String> {
         let text = self.typed(field).trim();
         match field {
-            Field::Alias if text != self.alias => {
-                Some(format!("\"{text}\" is not the alias of {}", self.service))
-            }
-            Field::Percent => {
-                let typed = text.parse().ok().and_then(Percent::new);
-                match (self.verb, typed) {
-                    (_, None) => Some("a whole percent from 0 to 100".to_owned()),
-                    (Verb::Promote, Some(typed)) if typed != Percent::FULL => {
-                        Some("promote is 100; S shifts to any other percent".to_owned())
-                    }
-                    (Verb::Shift, Some(typed)) if Some(typed) == self.expected.set => {
-                        Some(format!("it is at {typed} already"))
-                    }
-                    (Verb::Rollback | Verb::Abort | Verb::Promote | Verb::Shift, Some(_)) => None,
+            Field::Alias if text != self.alias => Some(match self.target {
+                Target::Everything => format!("type {EVERYTHING}: it is about every service"),
+                Target::Service | Target::Incident(_) => {
+                    format!("\"{text}\" is not the alias of {}", self.name)
                 }
-            }
+            }),
+            Field::Percent => self.problem_of_percent(text),
             Field::Override if !text.eq_ignore_ascii_case(OVERRIDE) => {
                 Some(format!("type {OVERRIDE}, or Esc and wait for green"))
             }
-            Field::Reason if text.is_empty() => {
+            Field::Version if text.is_empty() => Some("say which version".to_owned()),
+            Field::Rule if self.rule().is_none() => {
+                let known: Vec<String> = self.rules.iter().map(ToString::to_string).collect();
+                Some(format!("a number of a rule: {}", known.join(", ")))
+            }
+            Field::Span if seconds(text).is_none() => {
+                Some("a time such as 30m, 2h or 1d".to_owned())
+            }
+            Field::Reason if text.is_empty() && !self.is_optional(field) => {
                 Some("say why: it goes into the journal".to_owned())
             }
-            Field::Alias | Field::Override | Field::Reason => None,
+            Field::Alias
+            | Field::Override
+            | Field::Version
+            | Field::Rule
+            | Field::Span
+            | Field::Reason
+            | Field::Comment => None,
         }
+    }
+
+    fn problem_of_percent(&self, text: &str) -> Option<String> {
+        let Some(typed) = text.parse().ok().and_then(Percent::new) else {
+            return Some("a whole percent from 0 to 100".to_owned());
+        };
+        let set = self.expected.and_then(|expected| expected.set);
+        if self.verb == Verb::Promote && typed != Percent::FULL {
+            return Some("promote is 100; S shifts to any other percent".to_owned());
+        }
+        let same = self.verb == Verb::Shift && Some(typed) == set;
+        same.then(|| format!("it is at {typed} already"))
+    }
+
+    /// The number of the rule that is meant.
+    #[must_use]
+    pub fn rule(&self) -> Option<usize> {
+        if let [only] = self.rules.as_slice() {
+            return Some(*only);
+        }
+        let typed = self.typed(Field::Rule).trim().parse().ok()?;
+        self.rules.contains(&typed).then_some(typed)
     }
 
     fn typed(&self, wanted: Field) -> &str {
@@ -432,43 +688,197 @@ impl Guard {
     }
 
     fn fire(&self) -> Step {
-        let service = self.service.clone();
+        let command = self.command();
+        command.map_or(Step::Open, Step::Fire)
+    }
+
+    /// What is asked of the engine; `None` while something is missing.
+    fn command(&self) -> Option<Command> {
+        let service = self.name.clone();
         let reason = Untrusted::new(&self.reason());
-        let command = match self.verb {
+        let version = self.typed(Field::Version).trim().to_owned();
+        let span = || seconds(self.typed(Field::Span).trim());
+        let trigger = || u32::try_from(self.rule()?.checked_sub(1)?).ok();
+        Some(match self.verb {
             Verb::Rollback => Command::Rollback { service, reason },
             Verb::Abort => Command::Abort { service, reason },
             Verb::Promote => Command::Promote { service, reason },
-            Verb::Shift => match self.target() {
-                Some(canary) => Command::Split { service, canary, reason },
-                None => return Step::Open,
-            },
-        };
-        Step::Fire(command)
+            Verb::Shift => Command::Split { service, canary: self.target()?, reason },
+            Verb::Deploy => Command::Deploy { service, version, hotfix: false, reason },
+            Verb::Pause => Command::Pause { service, reason },
+            Verb::Resume => Command::Resume { service, reason },
+            Verb::Yes | Verb::No => Command::Reply { service, yes: self.verb == Verb::Yes, reason },
+            Verb::StopTheLine => Command::StopTheLine { seconds: STOP_SECONDS, reason },
+            Verb::Freeze => Command::Freeze { service: Some(service), seconds: span()?, reason },
+            Verb::Thaw => {
+                let service = (self.target == Target::Service).then_some(service);
+                Command::Thaw { service, reason }
+            }
+            Verb::RuleOff => {
+                let (trigger, off_seconds) = (trigger()?, span()?);
+                Command::Trigger { service, trigger, off_seconds, reason }
+            }
+            Verb::RuleOn => {
+                Command::Trigger { service, trigger: trigger()?, off_seconds: 0, reason }
+            }
+            Verb::MarkBad | Verb::MarkGood => {
+                Command::Mark { service, version, bad: self.verb == Verb::MarkBad, reason }
+            }
+            Verb::Acknowledge => {
+                let Target::Incident(key) = &self.target else { return None };
+                let comment = Untrusted::new(self.typed(Field::Comment).trim());
+                Command::Acknowledge { key: key.clone(), comment }
+            }
+        })
     }
 }
 
-/// The most that any router gives the canary, if all of them were read.
-fn exposure(route: &RouteView) -> Option<f64> {
-    let mut read = route.routers.iter().map(|one| one.canary.filter(|_| one.error.is_empty()));
+/// The release that is on its way.
+#[must_use]
+pub fn in_flight(service: &ServiceView) -> Option<&ReleaseView> {
+    service.release.as_ref().filter(|release| release.result.is_none())
+}
+
+/// The freeze of exactly this scope that ends last.
+#[must_use]
+pub fn freeze_of<'a>(
+    picture: &'a Snapshot,
+    service: Option<&str>,
+    now: Now,
+) -> Option<&'a FreezeView> {
+    let own = picture.head.freezes.iter().filter(|freeze| freeze.until > now.wall);
+    own.filter(|freeze| freeze.service.as_deref() == service).max_by_key(|freeze| freeze.until)
+}
+
+/// Numbers of the rules that are on, or off.
+fn rules(verb: Verb, service: &ServiceView) -> Vec<usize> {
+    let off = verb == Verb::RuleOn;
+    let all = (1..).zip(&service.triggers);
+    all.filter(|(_, rule)| (rule.state == TriggerState::Off) == off).map(|(at, _)| at).collect()
+}
+
+/// Why `verb` makes no sense now: what the engine would refuse anyway is said before it is typed.
+fn may(verb: Verb, service: &ServiceView, picture: &Snapshot, now: Now) -> Result<(), String> {
+    let name = &service.name;
+    let release = in_flight(service);
+    let state = release.map(|release| (release.id, release.state));
+    let none = || format!("no release of {name} is in flight");
+    match verb {
+        Verb::Rollback | Verb::Abort | Verb::Promote | Verb::Shift | Verb::Deploy
+            if service.route.is_none() =>
+        {
+            Err(format!("{name} has no router: it is only watched"))
+        }
+        Verb::Deploy => may_deploy(service, picture, now),
+        Verb::Pause => match state {
+            None => Err(none()),
+            Some((_, ReleaseState::Running | ReleaseState::Asking | ReleaseState::Held)) => Ok(()),
+            Some((id, state)) => Err(format!("r{id} is {}", state.word())),
+        },
+        Verb::Resume => match state {
+            None => Err(none()),
+            Some((_, ReleaseState::Paused | ReleaseState::Held)) => Ok(()),
+            Some((id, state)) => {
+                Err(format!("r{id} is {}: there is nothing to resume", state.word()))
+            }
+        },
+        Verb::Yes | Verb::No if release.is_none_or(|release| release.question.is_none()) => {
+            Err(format!("{name} asks nothing"))
+        }
+        Verb::Thaw
+            if freeze_of(picture, Some(name), now).or(freeze_of(picture, None, now)).is_none() =>
+        {
+            Err(format!("{name} is not frozen"))
+        }
+        Verb::RuleOff | Verb::RuleOn if rules(verb, service).is_empty() => {
+            let state = if verb == Verb::RuleOn { "off" } else { "on" };
+            Err(format!("no rule of {name} is {state}"))
+        }
+        Verb::Rollback
+        | Verb::Abort
+        | Verb::Promote
+        | Verb::Shift
+        | Verb::Yes
+        | Verb::No
+        | Verb::StopTheLine
+        | Verb::Freeze
+        | Verb::Thaw
+        | Verb::RuleOff
+        | Verb::RuleOn
+        | Verb::MarkBad
+        | Verb::MarkGood
+        | Verb::Acknowledge => Ok(()),
+    }
+}
+
+fn may_deploy(service: &ServiceView, picture: &Snapshot, now: Now) -> Result<(), String> {
+    if let Some(release) = in_flight(service) {
+        return Err(format!("r{} is {}: it must end first", release.id, release.state.word()));
+    }
+    let own = freeze_of(picture, Some(&service.name), now);
+    if let Some(freeze) = own.or(freeze_of(picture, None, now)) {
+        return Err(format!("frozen by {}: {}; T thaws", freeze.user, freeze.reason));
+    }
+    match service.route.as_ref().and_then(|route| exposure(route, now)) {
+        Some(share) if share > 0.0 => Err(format!(
+            "the canary has {share:.0} % of the traffic already: R rolls back, P promotes first"
+        )),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Seconds of a typed time: `90s`, `30m`, `2h`, `1d`.
+fn seconds(text: &str) -> Option<u64> {
+    let unit = text.chars().last()?;
+    let factor = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => return None,
+    };
+    let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
+    number.checked_mul(factor).filter(|seconds| *seconds > 0)
+}
+
+/// The most that any router gives the canary, if all of them were read, lately.
+fn exposure(route: &RouteView, now: Now) -> Option<f64> {
+    let fresh = |one: &RouterView| one.canary.filter(|_| words::unread(one, now).is_none());
+    let mut read = route.routers.iter().map(fresh);
     read.try_fold(0.0_f64, |most, canary| Some(most.max(canary?)))
 }
 
 /// One line that says what stood on the screen when the guard opened.
-fn seen(service: &ServiceView, route: &RouteView, now: Now) -> String {
-    let set = route.set.map_or("nothing set".to_owned(), |set| format!("set {set}"));
-    let routers: Vec<String> = route
-        .routers
-        .iter()
-        .map(|router| match router.canary {
+fn seen(service: &ServiceView, now: Now) -> String {
+    let mut parts = vec![format!("{} {}", service.name, service.status_at(now))];
+    if let Some(route) = &service.route {
+        parts.push(route.set.map_or("nothing set".to_owned(), |set| format!("set {set}")));
+        parts.push(route.state.word().to_owned());
+        parts.extend(route.routers.iter().map(|router| match router.canary {
             Some(canary) => format!("{} {canary:.0} %", router.name),
             None => format!("{} not read", router.name),
-        })
-        .collect();
-    format!(
-        "{} {}, {set}, {}, {}",
-        service.name,
-        service.status_at(now),
-        route.state.word(),
-        routers.join(", ")
-    )
+        }));
+    }
+    if let Some(release) = in_flight(service) {
+        let state = release.state.word();
+        parts.push(format!("r{} {} {state}: {}", release.id, release.version, release.sentence));
+    }
+    parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_have_a_unit() {
+        let check = |text: &str, expected| assert_eq!(seconds(text), expected, "{text}");
+        check("90s", Some(90));
+        check("30m", Some(1_800));
+        check("2h", Some(7_200));
+        check("1d", Some(86_400));
+        for wrong in ["", "5", "0m", "h", "-1h", "1w", "é", "99999999999999999999d"] {
+            check(wrong, None);
+        }
+    }
 }

@@ -64,6 +64,18 @@ pub enum Act {
     Abort,
     Promote,
     Shift,
+    Deploy,
+    Pause,
+    Resume,
+    Yes,
+    No,
+    StopTheLine,
+    Freeze,
+    Thaw,
+    RuleOff,
+    RuleOn,
+    MarkBad,
+    MarkGood,
     Verify,
     Acknowledge,
     Escalate,
@@ -94,7 +106,13 @@ pub enum Where {
     Everywhere,
     /// A service with a route is selected.
     Service,
-    /// An incident is selected.
+    /// A release of the selected service is in flight.
+    Release,
+    /// That release asks something.
+    Question,
+    /// The selected service has rules that roll back.
+    Rule,
+    /// The incidents have the focus, and one is selected.
     Incident,
     /// Faults can be injected.
     Demo,
@@ -106,7 +124,10 @@ impl Where {
         match self {
             Where::Everywhere => "everywhere",
             Where::Service => "selected service",
-            Where::Incident => "incidents",
+            Where::Release => "release in flight",
+            Where::Question => "release that asks",
+            Where::Rule => "service with rules",
+            Where::Incident => "incidents panel",
             Where::Demo => "demo",
         }
     }
@@ -119,11 +140,11 @@ pub enum Danger {
     None,
     /// Reaches the engine and can be taken back, or only looks: one key.
     Light,
-    /// Needs a confirmation.
+    /// One more key confirms.
     Confirmed,
     /// Toward safety: type the alias.
     Safety,
-    /// Toward exposure: type the alias and the percent, then a countdown.
+    /// Toward exposure, or away from a protection: type the alias and more, then a countdown.
     Exposure,
 }
 
@@ -135,7 +156,7 @@ impl Danger {
             Danger::Light => "one key",
             Danger::Confirmed => "asks first",
             Danger::Safety => "guarded: alias",
-            Danger::Exposure => "guarded: alias, percent, countdown",
+            Danger::Exposure => "guarded: alias, countdown",
         }
     }
 }
@@ -169,10 +190,28 @@ pub const BINDINGS: &[Binding] = table![
         "Emergency rollback: all traffic to stable, at once";
     Abort [Key::Char('A')], Service, Safety, "abort",
         "End the release in flight: all traffic to stable";
-    Promote [Key::Char('P')], Service, Exposure, "promote", "All traffic to the canary";
+    Promote [Key::Char('P')], Service, Exposure, "promote",
+        "All traffic to the canary; of a release: finish now";
     Shift [Key::Char('S')], Service, Exposure, "shift", "Give the canary a percent of the traffic";
+    Deploy [Key::Char('D')], Service, Exposure, "deploy", "Release a version by its deploy plan";
+    Pause [Key::Char('p')], Release, Confirmed, "pause",
+        "The release goes no further; it is still watched";
+    Resume [Key::Char('u')], Release, Exposure, "resume", "The release goes on (unpause)";
+    Yes [Key::Char('y')], Question, Exposure, "yes", "Answer yes to what the release asks";
+    No [Key::Char('n')], Question, Confirmed, "no", "Answer no to what the release asks";
+    StopTheLine [Key::Char('X')], Everywhere, Confirmed, "stop the line",
+        "Pause every release and freeze everything for an hour";
+    Freeze [Key::Char('f')], Service, Confirmed, "freeze", "No release of the service for a while";
+    Thaw [Key::Char('T')], Service, Exposure, "thaw", "Take back a freeze, or start the line";
+    RuleOff [Key::Char('o')], Rule, Exposure, "rule off",
+        "A rule rolls nothing back by itself for a while";
+    RuleOn [Key::Char('O')], Rule, Confirmed, "rule on", "Arm a rule again";
+    MarkBad [Key::Char('b')], Service, Confirmed, "mark bad",
+        "A version is bad: it is not deployed again";
+    MarkGood [Key::Char('B')], Service, Exposure, "mark good", "A version is good after all";
     Verify [Key::Char('v')], Service, Light, "verify", "Read the routers of the service again";
-    Acknowledge [Key::Char('a')], Incident, Light, "acknowledge", "Say that you have the incident";
+    Acknowledge [Key::Char('a')], Incident, Confirmed, "acknowledge",
+        "Say that you have the incident, with a comment";
     Escalate [Key::Char('e')], Incident, Confirmed, "escalate",
         "Hand the incident to the next level";
     Down [Key::Char('j'), Key::Down], Everywhere, None, "down", "Next row";

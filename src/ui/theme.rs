@@ -49,6 +49,7 @@ roles! {
     Medium "medium",
     Low "low",
     Banner "banner",
+    Frozen "frozen",
     BandDanger "band_danger",
     BandCaution "band_caution",
     BandCalm "band_calm",

@@ -24,6 +24,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Clear, Widget};
 
+use crate::ui::guard::in_flight;
 use crate::ui::theme::{Role, Symbols, Theme};
 use crate::ui::{Mode, Panel, Ui, words};
 
@@ -34,7 +35,9 @@ mod help;
 mod hosts;
 mod incidents;
 mod journal;
+mod operation;
 mod release;
+mod rollout;
 mod services;
 mod sources;
 
@@ -45,6 +48,9 @@ const HEIGHT_MIN: u16 = 10;
 const WIDTH_WIDE: u16 = 120;
 /// From here on three panels stand over each other.
 const WIDTH_MIDDLE: u16 = 80;
+
+/// Two rows and their frame.
+const INCIDENTS_MIN: u16 = 4;
 
 /// What every panel needs to draw.
 #[derive(Clone, Copy)]
@@ -163,7 +169,7 @@ pub fn areas(area: Rect, live: Option<&Snapshot>, ui: &Ui) -> Areas {
     } else if area.width >= WIDTH_WIDE && body.height >= 18 {
         wide(body, ui.shown(live))
     } else {
-        stacked(body, ui)
+        stacked(body, ui, ui.shown(live))
     };
     Areas { header, panels, footer }
 }
@@ -173,7 +179,7 @@ fn wide(body: Rect, picture: Option<&Snapshot>) -> Vec<(Panel, Rect)> {
     let count = picture.map_or(0, |picture| picture.services.len());
     // The probes of the selected service, whichever it is, and their heading.
     let probes = picture.and_then(|it| it.services.iter().map(|one| one.probes.len()).max());
-    let rows = count + probes.map_or(0, |probes| probes + 1);
+    let rows = count + probes.map_or(0, |probes| probes + 2);
     let rows = u16::try_from(rows).unwrap_or(u16::MAX);
     let services = rows.saturating_add(3).clamp(6, body.height / 3);
     let journal = (body.height - services) / 4;
@@ -201,7 +207,10 @@ fn wide(body: Rect, picture: Option<&Snapshot>) -> Vec<(Panel, Rect)> {
     ]
 }
 
-fn stacked(body: Rect, ui: &Ui) -> Vec<(Panel, Rect)> {
+fn stacked(body: Rect, ui: &Ui, picture: Option<&Snapshot>) -> Vec<(Panel, Rect)> {
+    let selected = ui.selected_service(picture);
+    let quiet = matches!(ui.focus, Panel::Services | Panel::Release);
+    let releasing = quiet && selected.is_some_and(|service| in_flight(service).is_some());
     let (first, rest) = if body.height >= 14 {
         (6.max(body.height / 4), body.height - 6.max(body.height / 4))
     } else {
@@ -214,7 +223,8 @@ fn stacked(body: Rect, ui: &Ui) -> Vec<(Panel, Rect)> {
         Panel::Incidents | Panel::Hosts | Panel::Journal | Panel::Sources => Some(ui.focus),
     };
     if body.width >= WIDTH_MIDDLE && rest >= 14 {
-        let upper = rest * 3 / 5;
+        // A release in flight is read; what else is open stands in the header, too.
+        let upper = if releasing { rest - INCIDENTS_MIN } else { rest * 3 / 5 };
         return vec![
             (Panel::Services, services),
             (Panel::Release, Rect { height: upper, ..below }),

@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use engine::types::Now;
+use engine::snapshot::{RouteView, RouterView};
+use engine::types::{Freshness, Now};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Seconds below a minute, minutes and seconds below an hour, then hours, then days.
@@ -23,6 +24,63 @@ pub fn age(span: Duration) -> String {
 #[must_use]
 pub fn age_of(at: Option<Now>, now: Now) -> String {
     at.map_or("–".to_owned(), |at| age(at.age(now)))
+}
+
+/// The age in its largest unit alone.
+#[must_use]
+pub fn short_age(span: Duration) -> String {
+    let s = span.as_secs();
+    match s {
+        0..60 => format!("{s}s"),
+        60..3_600 => format!("{}m", s / 60),
+        3_600..86_400 => format!("{}h", s / 3_600),
+        _ => format!("{}d", s / 86_400),
+    }
+}
+
+/// What is left until then; nothing when it is over.
+#[must_use]
+pub fn left(until: Now, now: Now) -> Duration {
+    until.mono.since(now.mono)
+}
+
+/// How old a router's split is when it is no longer what the router shows now: the last read
+/// failed, or is long ago, or never was. `None` while it is fresh.
+#[must_use]
+pub fn unread(router: &RouterView, now: Now) -> Option<Duration> {
+    let Some(age) = router.read.map(|at| at.age(now)) else { return Some(Duration::ZERO) };
+    let old = Freshness::of(age, router.reread) == Freshness::Stale;
+    (old || !router.error.is_empty()).then_some(age)
+}
+
+/// What the routers of a service show together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Share {
+    /// Percent to the canary as last read, if they agree.
+    pub percent: Option<f64>,
+    /// Age of the oldest that cannot be taken as what is so now.
+    pub old: Option<Duration>,
+}
+
+#[must_use]
+pub fn share_of(route: &RouteView, now: Now) -> Share {
+    let old = route.routers.iter().filter_map(|router| unread(router, now)).max();
+    let mut read = route.routers.iter().map(|router| router.canary);
+    let first = read.next().flatten();
+    let agree = |first: &f64| read.all(|it| it.is_some_and(|it| (it - first).abs() < 0.5));
+    Share { percent: first.filter(agree), old }
+}
+
+impl Share {
+    /// For a narrow column: with its age when it is old.
+    #[must_use]
+    pub fn text(self, percent: Option<f64>) -> String {
+        match (percent, self.old) {
+            (None, _) => "–".to_owned(),
+            (Some(percent), None) => format!("{percent:.0} %"),
+            (Some(percent), Some(age)) => format!("{percent:.0}% {}", short_age(age)),
+        }
+    }
 }
 
 #[must_use]
@@ -97,6 +155,43 @@ pub fn clip(text: &str, max: usize) -> String {
     out
 }
 
+/// `text` on at most `max` lines of `wide` cells, broken at blanks where there are some; what does
+/// not fit is shown by an ellipsis.
+#[must_use]
+pub fn wrap(text: &str, wide: usize, max: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut rest = text.trim();
+    while !rest.is_empty() && wide > 0 && lines.len() < max {
+        if lines.len() + 1 == max || width(rest) <= wide {
+            lines.push(clip(rest, wide));
+            break;
+        }
+        let mut used = 0;
+        let fits = |c: &char| {
+            used += c.width().unwrap_or(0);
+            used <= wide
+        };
+        let bytes: usize = rest.chars().take_while(fits).map(char::len_utf8).sum();
+        // A character wider than the line is cut off, so that the rest gets shorter.
+        let bytes = bytes.max(rest.chars().next().map_or(1, char::len_utf8));
+        let whole = rest[bytes..].starts_with(' ');
+        let blank = if whole { Some(bytes) } else { rest[..bytes].rfind(' ') };
+        let end = blank.filter(|end| *end > 0).unwrap_or(bytes);
+        lines.push(clip(rest[..end].trim_end(), wide));
+        rest = rest[end..].trim_start();
+    }
+    lines
+}
+
+/// A bar of `wide` cells, filled to `part` of 1.
+#[must_use]
+pub fn bar(part: f64, wide: usize, [full, empty]: [char; 2]) -> String {
+    let filled = (0..wide).filter(|cell| share(*cell, wide) < part).count();
+    let filled = if part >= 1.0 { wide } else { filled.min(wide.saturating_sub(1)) };
+    let rest = wide - filled;
+    full.to_string().repeat(filled) + &empty.to_string().repeat(rest)
+}
+
 /// Clipped and filled to exactly `wide` cells, on the left or the right.
 #[must_use]
 pub fn fit(text: &str, wide: usize, right: bool) -> String {
@@ -152,6 +247,30 @@ mod tests {
         assert_eq!(clip("日本語", 4), "日…");
         assert_eq!(clip("x", 0), "");
         assert_eq!(fit("ab", 4, true), "  ab");
+    }
+
+    #[test]
+    fn text_wraps_at_blanks() {
+        let check = |text: &str, wide, max, expected: &[&str]| {
+            assert_eq!(wrap(text, wide, max), expected, "{text} in {wide}");
+        };
+        check("", 10, 3, &[]);
+        check("do not retry", 20, 3, &["do not retry"]);
+        check("do not retry; v verifies", 12, 3, &["do not", "retry; v", "verifies"]);
+        check("do not retry; v verifies", 12, 2, &["do not", "retry; v ve…"]);
+        check("abcdefgh", 3, 9, &["abc", "def", "gh"]);
+        check("日本語", 1, 9, &["…", "…", "…"]);
+        check("abc def", 3, 9, &["abc", "def"]);
+    }
+
+    #[test]
+    fn a_bar_is_full_only_when_it_is() {
+        let check = |part, expected: &str| assert_eq!(bar(part, 4, ['#', '-']), expected);
+        check(0.0, "----");
+        check(0.01, "#---");
+        check(0.5, "##--");
+        check(0.99, "###-");
+        check(1.0, "####");
     }
 
     #[test]

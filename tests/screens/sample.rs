@@ -60,6 +60,7 @@ fn router(name: &str, canary: f64) -> RouterView {
         reread: Duration::from_secs(5),
         error: Untrusted::default(),
         note: Untrusted::default(),
+        manual: format!("echo 'set weight web/v2 {{canary}}' | socat - /run/{name}.sock"),
     }
 }
 

@@ -8,6 +8,7 @@ mod check;
 mod disk;
 mod fleet;
 mod rng;
+mod release;
 mod router;
 mod world;
 

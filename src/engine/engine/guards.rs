@@ -9,8 +9,8 @@ use crate::Effect;
 use crate::command::{Command, Submission};
 use crate::ledger::Purpose;
 use crate::readiness::{self, readiness};
-use crate::record::{Entry, Event};
-use crate::snapshot::{Readiness, ServiceView};
+use crate::record::{Entry, Event, OperationResult};
+use crate::snapshot::{Phase, Readiness, ServiceView};
 use crate::trigger::{Call, Ground};
 use crate::types::{Actor, Now, Percent, ServiceId, Severity, Untrusted};
 
@@ -121,6 +121,29 @@ impl Engine {
         let fence = self.roll_back(service, &why, now, effects);
         self.mark_bad(service, &why, now, effects);
         self.preempt(service, false, fence, &why);
+    }
+
+    /// A rollback that is not proven needs people, whoever asked for it, until it is.
+    pub(super) fn page_unproven(
+        &mut self,
+        service: ServiceId,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let name = self.settings.service(service).name.clone();
+        let key = format!("{}/{name}/rollback", crate::incident::OWN);
+        let Some(operation) = self.routes[service.index()].operation() else { return };
+        match operation.phase {
+            Phase::Ended(OperationResult::Partial | OperationResult::Unknown)
+                if operation.to == Percent::ZERO =>
+            {
+                let title = format!("{name}: a rollback is not proven");
+                let summary = format!("#{}: {}", operation.fence, operation.sentence());
+                self.raise(&key, &title, &summary, now, effects);
+            }
+            Phase::Ended(_) => self.clear(&key, now, effects),
+            Phase::Accepted | Phase::Applying | Phase::Recording => {}
+        }
     }
 
     /// The version of the release in flight is bad: it never comes back without a person's word.

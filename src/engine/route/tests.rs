@@ -166,7 +166,7 @@ impl Rig {
             Some(Purpose::Correction(router)) => {
                 self.with(|route, ctx| route.correction_appended(router, false, ctx));
             }
-            Some(Purpose::Release(_) | Purpose::Note) | None => {}
+            Some(Purpose::Release(_) | Purpose::Note | Purpose::Knock) | None => {}
         }
     }
 
@@ -181,7 +181,8 @@ impl Rig {
                 Timer::Decide(_) => route.decide(ctx),
                 Timer::Journal(_) => route.journal_late(ctx),
                 Timer::Router(router) => route.act(router, ctx),
-                Timer::Release(_)
+                Timer::Knock
+                | Timer::Release(_)
                 | Timer::Probe(_)
                 | Timer::Measure(_)
                 | Timer::Host(_)
@@ -225,8 +226,14 @@ fn the_result_is_what_was_read_and_nothing_else() {
     check("split", 0, 25, [Obeys, Obeys], Verified, 25);
     check("rollback", 25, 0, [Obeys, Obeys], Verified, 0);
     // Whole weights round; nothing and everything do not.
-    check("split", 0, 25, [Obeys, Shows(25.9)], Verified, 25);
-    check("split", 0, 25, [Obeys, Shows(26.1)], Partial, 25);
+    check("split", 0, 25, [Obeys, Shows(25.4)], Verified, 25);
+    check("split", 0, 25, [Obeys, Shows(25.6)], Partial, 25);
+    // The smallest step that there is must be seen to be made.
+    check("split", 0, 1, [Obeys, Shows(0.0)], Partial, 1);
+    check("split", 0, 1, [Obeys, Shows(0.6)], Verified, 1);
+    check("split", 100, 99, [Obeys, Shows(100.0)], Partial, 99);
+    check("split", 25, 24, [Obeys, Shows(25.0)], Partial, 24);
+    check("split", 0, 1, [Obeys, Shows(2.0)], Partial, 1);
     check("rollback", 25, 0, [Obeys, Shows(0.4)], Partial, 0);
     check("promote", 25, 100, [Obeys, Shows(99.6)], Partial, 100);
     // A yes is no proof, and the proof of another write is none.
@@ -242,6 +249,18 @@ fn the_result_is_what_was_read_and_nothing_else() {
     check("split", 0, 25, [Obeys, Silent], Unknown, 25);
     check("rollback", 25, 0, [Silent, Silent], Unknown, 0);
     check("rollback", 25, 0, [Silent, Shows(25.0)], Unknown, 0);
+}
+
+#[test]
+fn a_reading_proves_one_split_at_most() {
+    for tenth in 0..=1000_u32 {
+        let read = f64::from(tenth) / 10.0;
+        let fits: Vec<u8> = (0..=100).filter(|set| same(percent(*set), read)).collect();
+        assert!(fits.len() <= 1, "{read} proves {fits:?}");
+        // Above 0 % and below 100 %, but nearer to these than to any other percent: no proof.
+        let proves = tenth % 10 != 5 && !(1..5).contains(&tenth) && !(996..1000).contains(&tenth);
+        assert_eq!(!fits.is_empty(), proves, "{read} proves {fits:?}");
+    }
 }
 
 #[test]
@@ -262,6 +281,41 @@ fn exposure_waits_for_its_record_and_safety_does_not() {
     check("split", 0, 25, false, 0, Phase::Accepted);
     check("rollback", 25, 0, true, 2, Phase::Applying);
     check("rollback", 25, 0, false, 2, Phase::Applying);
+}
+
+#[test]
+fn a_new_operation_has_proven_nothing_yet() {
+    let mut rig = Rig::new();
+    let mut written = [0; 2];
+    rig.begin(1, "split", 0, 25);
+    rig.play(Duration::from_secs(1), [Edge::Obeys; 2], &mut written);
+    assert_eq!(rig.phase(), Phase::Ended(OperationResult::Verified));
+    let fresh = |rig: &Rig| {
+        let view = rig.route.operation_view(&rig.settings).expect("an operation");
+        assert!(view.manual.is_empty(), "nothing was sent: {:?}", view.manual);
+        view.routers.iter().all(|router| {
+            router.proven.is_none()
+                && router.sent.is_none()
+                && router.tries == 0
+                && router.answer.is_empty()
+        })
+    };
+    rig.begin(2, "split", 25, 50);
+    assert!(fresh(&rig), "{:?}", rig.route.operation_view(&rig.settings));
+    let mut rig = Rig::new();
+    rig.begin(1, "split", 0, 25);
+    rig.durable(1);
+    rig.begin(2, "rollback", 25, 0);
+    // The first write is answered only now: that is no answer to the second operation.
+    let mut sent = Vec::new();
+    for effect in &rig.effects {
+        if let Effect::SetSplit { id, router, .. } = effect {
+            sent.push((*id, *router));
+        }
+    }
+    let (id, router) = sent[0];
+    rig.with(|route, ctx| route.split_set(id, router, &WriteAnswer::Applied, ctx));
+    assert!(fresh(&rig), "{:?}", rig.route.operation_view(&rig.settings));
 }
 
 #[test]

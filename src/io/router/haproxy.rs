@@ -4,6 +4,8 @@
 //! second command on one connection, or `ready` to a server that a person took out. Contract: the
 //! good is raised before the bad is lowered; success is exactly an empty line.
 
+pub mod drain;
+
 use std::path::Path;
 
 use engine::reading::{SplitReading, WriteAnswer};
@@ -11,7 +13,7 @@ use engine::types::{Failure, FailureKind, Untrusted, Weights};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use super::weights::server_weights;
+use super::weights::{check_share, server_weights};
 use super::{Deadline, rejected, unknown};
 
 /// Thousands of servers fit; a socket that never ends does not.
@@ -131,21 +133,6 @@ fn plan(
     }
     rising.append(&mut rest);
     Ok(rising)
-}
-
-/// Refuses a share that weights from 0 to 256 cannot express to one point.
-fn check_share(weights: Weights, a: (u16, usize), b: (u16, usize)) -> Result<(), String> {
-    let total = |(weight, count): (u16, usize)| {
-        f64::from(weight) * f64::from(u32::try_from(count).unwrap_or(u32::MAX))
-    };
-    let got = 100.0 * total(b) / (total(a) + total(b)).max(1.0);
-    if (got - f64::from(weights.b.get())).abs() > 1.0 {
-        return Err(format!(
-            "groups of {} and {} servers are too unequal for {}: the nearest is {got:.1} %",
-            a.1, b.1, weights.b
-        ));
-    }
-    Ok(())
 }
 
 fn split(place: &Place<'_>, servers: &[Server]) -> Result<SplitReading, Failure> {

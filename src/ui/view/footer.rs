@@ -7,26 +7,35 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use super::{Scene, put};
-use crate::ui::keymap::{self, Act, Danger, Where};
+use crate::ui::keymap::{self, Act};
 use crate::ui::theme::Role;
-use crate::ui::{Mode, Panel, Tone, words};
+use crate::ui::{Mode, Tone, words};
 
 /// In order of worth: what does not fit falls off the end.
-const OFFERED: [Act; 16] = [
+const OFFERED: [Act; 25] = [
     Act::Help,
     Act::Rollback,
+    Act::Yes,
+    Act::No,
     Act::Acknowledge,
+    Act::Pause,
+    Act::Resume,
     Act::Faults,
     Act::Quit,
-    Act::Shift,
+    Act::Deploy,
+    Act::StopTheLine,
     Act::Promote,
     Act::Abort,
+    Act::Thaw,
+    Act::Shift,
     Act::Verify,
     Act::Escalate,
     Act::Palette,
     Act::Filter,
     Act::Zoom,
     Act::NextPanel,
+    Act::Freeze,
+    Act::RuleOff,
     Act::Stop,
     Act::Timezone,
 ];
@@ -58,7 +67,7 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>) {
     }
     let mut room = usize::from(at.width);
     let mut spans = Vec::new();
-    for act in OFFERED.into_iter().filter(|act| works(*act, scene)) {
+    for act in OFFERED.into_iter().filter(|act| scene.ui.offers(*act, scene.live, scene.clock)) {
         let binding = keymap::binding(act);
         let Some(key) = binding.keys.first() else { continue };
         let key = format!(" {key}");
@@ -72,20 +81,4 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>) {
         spans.push(Span::styled(name, theme.style(Role::Dim)));
     }
     put(buffer, at, 0, Line::from(spans));
-}
-
-fn works(act: Act, scene: Scene<'_>) -> bool {
-    let binding = keymap::binding(act);
-    if scene.ui.read_only && binding.danger != Danger::None {
-        return false;
-    }
-    match binding.place {
-        Where::Everywhere => true,
-        Where::Service => {
-            let service = scene.ui.selected_service(scene.live);
-            service.is_some_and(|service| service.route.is_some())
-        }
-        Where::Incident => scene.ui.focus == Panel::Incidents && scene.ui.incident.is_some(),
-        Where::Demo => !scene.ui.faults.is_empty(),
-    }
 }

@@ -5,19 +5,29 @@
 
 use std::time::Duration;
 
-use engine::snapshot::ServiceView;
+use engine::snapshot::{ReleaseView, RouteView, ServiceView, Snapshot};
+use engine::types::Percent;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::release::read_share;
-use super::{Scene, overlay, put};
-use crate::ui::guard::{DEAD_TIME, Field, Guard, IDLE_MAX};
+use super::rollout::state_word;
+use super::{Scene, overlay, put, time_of_day};
+use crate::ui::guard::{DEAD_TIME, Field, Guard, IDLE_MAX, STOP_SECONDS, Target, Verb, in_flight};
 use crate::ui::keymap::Danger;
 use crate::ui::theme::Role;
 use crate::ui::words;
 
 const WIDTH: u16 = 78;
+/// A fact's name and the space after it.
+const NAME: usize = 9;
+/// Lines of one request; a longer one stands whole in the release panel after it failed.
+const SENDS_MAX: usize = 4;
+/// Lines of outside text.
+const SENTENCE_MAX: usize = 3;
+const QUESTION_MAX: usize = 3;
+/// Past releases that are named.
+const VERSIONS_MAX: usize = 3;
 /// With less room than this for facts, only the field that takes the keys is drawn.
 const FACTS_MIN: usize = 6;
 /// Gates that are drawn one by one.
@@ -30,15 +40,9 @@ pub fn draw(buffer: &mut Buffer, area: Rect, scene: Scene<'_>, guard: &Guard) {
     let place = environment.map_or("–".to_owned(), |it| it.name.to_uppercase());
     let title = Line::from(vec![
         Span::styled(format!(" {place} "), theme.style(band)),
-        Span::styled(
-            format!(" {} {} ", guard.verb.word(), guard.service),
-            theme.style(Role::Focus),
-        ),
+        Span::styled(format!(" {} {} ", guard.verb.word(), guard.name), theme.style(Role::Focus)),
     ]);
-    let service = scene
-        .live
-        .and_then(|live| live.services.iter().find(|service| service.name == guard.service));
-    let facts = service.map_or(Vec::new(), |service| facts(service, guard, scene));
+    let facts = facts(guard, scene, usize::from(WIDTH.min(area.width)).saturating_sub(2));
     let whole = fields(guard, scene);
     let wanted = u16::try_from(facts.len() + whole.len() + 3).unwrap_or(u16::MAX);
     let inside = overlay(buffer, area, theme, (WIDTH, wanted), title);
@@ -54,29 +58,65 @@ pub fn draw(buffer: &mut Buffer, area: Rect, scene: Scene<'_>, guard: &Guard) {
     }
 }
 
+/// What is known about the target; the first lines are what a small screen shows.
+fn facts(guard: &Guard, scene: Scene<'_>, width: usize) -> Vec<Line<'static>> {
+    let Some(live) = scene.live else { return Vec::new() };
+    let service = live.services.iter().find(|service| service.name == guard.name);
+    let mut lines = Vec::new();
+    if let Some(moved) = guard.moved(live) {
+        lines.push(Line::styled(moved, scene.theme.style(Role::Banner)));
+    }
+    lines.extend(match (&guard.target, service) {
+        (Target::Incident(key), _) => incident(live, key, scene, width),
+        (Target::Everything, _) => everything(live, scene),
+        (Target::Service, None) => Vec::new(),
+        (Target::Service, Some(service)) if guard.verb.moves() => {
+            moving(service, guard, scene, width)
+        }
+        (Target::Service, Some(service)) => standing(service, guard, scene, width),
+    });
+    lines.push(fact("final", guard.verb.final_part().to_owned(), scene));
+    lines
+}
+
 fn fact(name: &str, text: String, scene: Scene<'_>) -> Line<'static> {
     Line::from(vec![
-        Span::styled(words::fit(name, 7, false) + " ", scene.theme.style(Role::Dim)),
+        Span::styled(words::fit(name, NAME - 1, false) + " ", scene.theme.style(Role::Dim)),
         Span::styled(text, scene.theme.style(Role::Text)),
     ])
 }
 
-fn facts(service: &ServiceView, guard: &Guard, scene: Scene<'_>) -> Vec<Line<'static>> {
+/// A fact of several lines; outside text stands behind a gutter.
+fn told(name: &str, text: &str, scene: Scene<'_>, width: usize, max: usize) -> Vec<Line<'static>> {
+    let gutter = scene.theme.pick("│", "|");
+    let rows = words::wrap(text, width.saturating_sub(NAME + 2), max);
+    let name = |place: usize| if place == 0 { name } else { "" };
+    (0..).zip(rows).map(|(at, row)| fact(name(at), format!("{gutter} {row}"), scene)).collect()
+}
+
+/// What a change of the split does.
+fn moving(
+    service: &ServiceView,
+    guard: &Guard,
+    scene: Scene<'_>,
+    width: usize,
+) -> Vec<Line<'static>> {
     let theme = scene.theme;
     let Some(route) = &service.route else { return Vec::new() };
     let arrow = theme.pick("→", "->");
-    let gutter = theme.pick("│", "|");
+    let now = scene.clock;
     let to = guard.target().map_or("?".to_owned(), |to| to.to_string());
-    let read = read_share(route);
-    let shown = read.map_or("routers disagree or were not read".to_owned(), |read| {
-        format!("routers show {read:.0} %")
-    });
-    let change = match (guard.expected.set, read) {
+    let read = words::share_of(route, now);
+    let shown = match (read.percent, read.old) {
+        (None, _) => "routers disagree or were not read".to_owned(),
+        (Some(read), None) => format!("routers show {read:.0} %"),
+        (Some(read), Some(age)) => format!("routers showed {read:.0} % {} ago", words::age(age)),
+    };
+    let change = match (guard.expected.and_then(|it| it.set), read.percent) {
         (Some(from), _) => format!("{from} {arrow} {to}, {shown}"),
         (None, Some(read)) => format!("{read:.0} % (as read) {arrow} {to}"),
         (None, None) => format!("? {arrow} {to}, {shown}"),
     };
-    let now = scene.clock;
     let share = match (route.traffic, guard.target()) {
         (None, _) => "not counted: the traffic is unknown".to_owned(),
         (Some(traffic), None) => format!("{traffic:.1} % is on the canary now"),
@@ -85,41 +125,178 @@ fn facts(service: &ServiceView, guard: &Guard, scene: Scene<'_>) -> Vec<Line<'st
             format!("about {moved:.1} % of the requests")
         }
     };
-    let read_at = route.routers.iter().filter_map(|router| router.read).min_by_key(|at| at.mono);
-    let data = format!(
+    let mut lines = vec![fact("canary", change, scene)];
+    lines.extend(against(guard, scene));
+    lines.extend(in_flight(service).map(|release| fact("release", headline(release), scene)));
+    lines.push(fact("affects", share, scene));
+    lines.push(fact("data", data(service, scene), scene));
+    lines.extend(last(service, scene));
+    lines.extend(sends(route, guard, scene, width));
+    lines
+}
+
+fn data(service: &ServiceView, scene: Scene<'_>) -> String {
+    let now = scene.clock;
+    let routers = service.route.iter().flat_map(|route| &route.routers);
+    let read_at = routers.filter_map(|router| router.read).min_by_key(|at| at.mono);
+    format!(
         "{} {}, probed {} ago, routers read {} ago",
-        theme.status_symbol(service.status_at(now)),
+        scene.theme.status_symbol(service.status_at(now)),
         service.status_at(now),
         words::age_of(service.observed(), now),
         words::age_of(read_at, now)
-    );
-    // The first lines are what a small screen shows.
-    let mut lines = Vec::new();
-    if let Some(moved) = scene.live.and_then(|live| guard.moved(live)) {
-        lines.push(Line::styled(moved, theme.style(Role::Banner)));
+    )
+}
+
+fn last(service: &ServiceView, scene: Scene<'_>) -> Vec<Line<'static>> {
+    let Some(last) = &service.operation else { return Vec::new() };
+    let gutter = scene.theme.pick("│", "|");
+    let age = words::age(last.requested.age(scene.clock));
+    let text =
+        format!("{gutter} {} by {}, {} ago: {}", last.verb, last.user, age, last.phase.word());
+    let mut lines = vec![fact("last", text, scene)];
+    if !last.reason.is_empty() {
+        lines.push(fact("", format!("{gutter} {}", last.reason), scene));
     }
-    lines.push(fact("canary", change, scene));
-    lines.extend(against(guard, scene));
-    lines.extend([fact("affects", share, scene), fact("data", data, scene)]);
-    if let Some(last) = &service.operation {
-        let age = words::age(last.requested.age(now));
-        let text =
-            format!("{gutter} {} by {}, {} ago: {}", last.verb, last.user, age, last.phase.word());
-        lines.push(fact("last", text, scene));
-        if !last.reason.is_empty() {
-            lines.push(fact("", format!("{gutter} {}", last.reason), scene));
+    lines
+}
+
+/// The request to each router, as a person would send it.
+fn sends(route: &RouteView, guard: &Guard, scene: Scene<'_>, width: usize) -> Vec<Line<'static>> {
+    let to = guard.target();
+    let percent = |value: Option<u8>| value.map_or("?".to_owned(), |value| value.to_string());
+    let stable = percent(to.map(|to| to.rest().get()));
+    let canary = percent(to.map(Percent::get));
+    let mut lines = Vec::new();
+    for router in &route.routers {
+        let name = if lines.is_empty() { "sends" } else { "" };
+        let text = if router.manual.is_empty() {
+            format!("{}: stable {stable}, canary {canary} % ({})", router.name, router.kind)
+        } else {
+            let filled = router.manual.replace("{stable}", &stable).replace("{canary}", &canary);
+            format!("{}: {filled}", router.name)
+        };
+        lines.extend(told(name, &text, scene, width, SENDS_MAX));
+    }
+    lines
+}
+
+/// What anything else of a service is decided on.
+fn standing(
+    service: &ServiceView,
+    guard: &Guard,
+    scene: Scene<'_>,
+    width: usize,
+) -> Vec<Line<'static>> {
+    let gutter = scene.theme.pick("│", "|");
+    let mut lines = Vec::new();
+    if let Some(release) = &service.release {
+        lines.push(fact("release", headline(release), scene));
+        if let Some(question) = &release.question {
+            lines.extend(told("asks", &question.text, scene, width, QUESTION_MAX));
+        }
+        if release.result.is_none() {
+            lines.extend(told("", release.sentence.display(), scene, width, SENTENCE_MAX));
         }
     }
-    let weights = guard
-        .target()
-        .map_or("?".to_owned(), |to| format!("stable {}, canary {} %", to.rest().get(), to.get()));
-    for (place, router) in route.routers.iter().enumerate() {
-        let name = if place == 0 { "sends" } else { "" };
-        let text = format!("{gutter} {}: {weights} ({})", router.name, router.kind);
-        lines.push(fact(name, text, scene));
+    lines.extend(against(guard, scene));
+    match guard.verb {
+        Verb::Deploy => {
+            let (_, ready) = service.readiness.summary(scene.clock);
+            lines.push(fact("way back", ready, scene));
+            lines.push(fact("data", data(service, scene), scene));
+            lines.extend(versions(service, scene));
+        }
+        Verb::MarkBad | Verb::MarkGood => lines.extend(versions(service, scene)),
+        Verb::RuleOff | Verb::RuleOn => {
+            for (number, rule) in (1..).zip(&service.triggers) {
+                let name = if number == 1 { "rules" } else { "" };
+                let text = format!("{number} {} {}", state_word(rule.state), rule.rule);
+                lines.push(fact(name, text, scene));
+            }
+        }
+        Verb::Freeze | Verb::Thaw => {
+            let freezes = scene.live.map(|live| live.head.freezes.iter());
+            for freeze in freezes.into_iter().flatten() {
+                let scope = freeze.service.as_deref().unwrap_or("every service");
+                let until = time_of_day(scene, freeze.until);
+                let text =
+                    format!("{gutter} {scope} until {until} by {}: {}", freeze.user, freeze.reason);
+                lines.push(fact("frozen", text, scene));
+            }
+        }
+        Verb::Pause
+        | Verb::Resume
+        | Verb::Yes
+        | Verb::No
+        | Verb::Rollback
+        | Verb::Abort
+        | Verb::Promote
+        | Verb::Shift
+        | Verb::StopTheLine
+        | Verb::Acknowledge => {}
     }
-    lines.push(fact("final", guard.verb.final_part().to_owned(), scene));
     lines
+}
+
+/// What ran, and what is known to be bad.
+fn versions(service: &ServiceView, scene: Scene<'_>) -> Vec<Line<'static>> {
+    let now = service.signals.as_ref().map(|signals| {
+        let (stable, canary) = (&signals.stable.version, &signals.canary.version);
+        fact("now", format!("stable {stable}, canary {canary}"), scene)
+    });
+    let past = (0..).zip(service.history.iter().take(VERSIONS_MAX)).map(|(place, past)| {
+        let bad = if past.bad { " MARKED BAD" } else { "" };
+        let text = format!("r{} {} {}{bad}", past.id, past.version, past.result.word());
+        fact(if place == 0 { "before" } else { "" }, text, scene)
+    });
+    now.into_iter().chain(past).collect()
+}
+
+fn everything(live: &Snapshot, scene: Scene<'_>) -> Vec<Line<'static>> {
+    let running = live.services.iter().filter_map(|service| Some((service, in_flight(service)?)));
+    let mut lines: Vec<Line<'static>> = running
+        .map(|(service, release)| {
+            fact("release", format!("{}: {}", service.name, headline(release)), scene)
+        })
+        .collect();
+    if lines.is_empty() {
+        lines.push(fact("release", "none is in flight".to_owned(), scene));
+    }
+    let minutes = STOP_SECONDS / 60;
+    lines.push(fact("then", format!("no release for {minutes} min; rollbacks go on"), scene));
+    let gutter = scene.theme.pick("│", "|");
+    let own = live.head.freezes.iter().filter(|freeze| freeze.service.is_none());
+    lines.extend(own.map(|freeze| {
+        let until = time_of_day(scene, freeze.until);
+        let text = format!("{gutter} until {until} by {}: {}", freeze.user, freeze.reason);
+        fact("stopped", text, scene)
+    }));
+    lines
+}
+
+fn incident(live: &Snapshot, key: &str, scene: Scene<'_>, width: usize) -> Vec<Line<'static>> {
+    let Some(incident) = live.incidents.open.iter().find(|one| one.key == key) else {
+        return vec![fact("", "it is no longer open".to_owned(), scene)];
+    };
+    let since = words::age(incident.first_seen.age(scene.clock));
+    let text = format!("{} from {}, first seen {since} ago", incident.severity, incident.source);
+    let mut lines = vec![fact("alert", text, scene)];
+    lines.extend(told("summary", incident.summary.display(), scene, width, SENTENCE_MAX));
+    lines
+}
+
+/// A release in one line.
+fn headline(release: &ReleaseView) -> String {
+    let state = match release.result {
+        Some(result) => result.word(),
+        None => release.state.word(),
+    };
+    let place = release.canary.as_ref().map(|canary| {
+        let percent = canary.steps.get(canary.place as usize);
+        percent.map_or(String::new(), |percent| format!(" at {percent}"))
+    });
+    format!("r{} {} {state}{}", release.id, release.version, place.unwrap_or_default())
 }
 
 /// What stands against more exposure; part of it is outside text, so all stands behind a gutter.
@@ -131,7 +308,7 @@ fn against(guard: &Guard, scene: Scene<'_>) -> Vec<Line<'static>> {
     let gutter = theme.pick("│", "|");
     let row = |name: &str, text: String, role| {
         Line::from(vec![
-            Span::styled(words::fit(name, 7, false) + " ", theme.style(Role::Degraded)),
+            Span::styled(words::fit(name, NAME - 1, false) + " ", theme.style(Role::Degraded)),
             Span::styled(format!("{gutter} {text}"), theme.style(role)),
         ])
     };
@@ -211,8 +388,14 @@ fn input(guard: &Guard, place: usize, scene: Scene<'_>) -> Line<'static> {
             let label = format!("{} ", field.label());
             spans.push(Span::styled(label, theme.style(Role::Degraded)));
         }
-        Field::Percent | Field::Reason => {
-            let label = format!("{} ", field.label());
+        Field::Percent
+        | Field::Reason
+        | Field::Version
+        | Field::Rule
+        | Field::Span
+        | Field::Comment => {
+            let empty = if guard.is_optional(*field) { "(may stay empty) " } else { "" };
+            let label = format!("{} {empty}", field.label());
             spans.push(Span::styled(label, theme.style(Role::Text)));
         }
     }

@@ -3,7 +3,7 @@
 //! Decides what must always be seen. Contract: banners come before everything else in the body.
 
 use engine::score::{CRITICAL_BELOW, score};
-use engine::snapshot::{JournalState, Snapshot, SourceState};
+use engine::snapshot::{FreezeView, JournalState, Snapshot, SourceState};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -20,7 +20,7 @@ const SHORT_BELOW: u16 = 60;
 const TIGHT_BELOW: u16 = 50;
 
 pub fn rows(area: Rect, live: Option<&Snapshot>, ui: &Ui) -> u16 {
-    let banners = live.map_or(0, |live| banners(live, ui).len()) + usize::from(ui.lost.is_some());
+    let banners = live.map_or(0, |live| banners(live).len()) + usize::from(ui.lost.is_some());
     let banners = u16::try_from(banners.min(BANNERS_MAX)).unwrap_or_default();
     1 + u16::from(area.height >= 16) + banners
 }
@@ -28,7 +28,7 @@ pub fn rows(area: Rect, live: Option<&Snapshot>, ui: &Ui) -> u16 {
 pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>) {
     let theme = scene.theme;
     let mut row = 0;
-    let own = scene.live.map_or(0, |live| banners(live, scene.ui).len());
+    let own = scene.live.map_or(0, |live| banners(live).len());
     let above = (own + usize::from(scene.ui.lost.is_some())).min(BANNERS_MAX);
     // Without a row of their own the sources stand in the first one.
     let alone = usize::from(at.height) <= 1 + above;
@@ -40,16 +40,16 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>) {
         put(buffer, at, 1, Line::raw(""));
         put(buffer, at, row, first_line(at.width, alone, scene));
         row += 1;
-        banner(buffer, at, row, &text, scene);
+        banner(buffer, at, row, (&text, Role::Banner), scene);
     } else {
         put(buffer, at, row, first_line(at.width, alone, scene));
     }
     let Some(live) = scene.live else { return };
-    let all = banners(live, scene.ui);
+    let all = banners(live);
     let room = BANNERS_MAX - usize::from(scene.ui.lost.is_some());
-    for text in all.iter().take(room) {
+    for (text, role) in all.iter().take(room) {
         row += 1;
-        banner(buffer, at, row, &format!(" {text}"), scene);
+        banner(buffer, at, row, (&format!(" {text}"), *role), scene);
     }
     row += 1;
     let mut spans = vec![Span::styled(" sources ", theme.style(Role::Dim))];
@@ -57,12 +57,13 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>) {
     put(buffer, at, row, Line::from(spans));
 }
 
-fn banner(buffer: &mut Buffer, at: Rect, row: u16, text: &str, scene: Scene<'_>) {
+fn banner(buffer: &mut Buffer, at: Rect, row: u16, (text, role): (&str, Role), scene: Scene<'_>) {
     let text = words::fit(text, usize::from(at.width), false);
-    put(buffer, at, row, Line::styled(text, scene.theme.style(Role::Banner)));
+    put(buffer, at, row, Line::styled(text, scene.theme.style(role)));
 }
 
-fn banners(live: &Snapshot, _ui: &Ui) -> Vec<String> {
+/// Alarms first, then what nobody may release, the widest first.
+fn banners(live: &Snapshot) -> Vec<(String, Role)> {
     let journal = match &live.head.journal {
         JournalState::Writable => None,
         JournalState::Spooling { why } => Some(format!(
@@ -73,7 +74,23 @@ fn banners(live: &Snapshot, _ui: &Ui) -> Vec<String> {
         }
     };
     let others = live.head.banners.iter().map(|text| text.display().to_owned());
-    journal.into_iter().chain(others).collect()
+    let alarms = journal.into_iter().chain(others).map(|text| (text, Role::Banner));
+    alarms.chain(freezes(live)).collect()
+}
+
+fn freezes(live: &Snapshot) -> Vec<(String, Role)> {
+    let mut freezes: Vec<&FreezeView> = live.head.freezes.iter().collect();
+    freezes.sort_by_key(|freeze| freeze.service.is_some());
+    let text = |freeze: &FreezeView| {
+        let until = freeze.until.format("%H:%M UTC");
+        let what = match &freeze.service {
+            None => "LINE STOPPED: no release of any service".to_owned(),
+            Some(service) => format!("FROZEN: no release of {service}"),
+        };
+        let why = if freeze.reason.is_empty() { "" } else { ": " };
+        format!("{what} until {until}, by {}{why}{}", freeze.user, freeze.reason)
+    };
+    freezes.into_iter().map(|freeze| (text(freeze), Role::Frozen)).collect()
 }
 
 fn first_line(width: u16, alone: bool, scene: Scene<'_>) -> Line<'static> {

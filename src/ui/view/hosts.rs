@@ -14,6 +14,9 @@ use super::{Scene, cell, frame, number, put};
 use crate::ui::theme::Role;
 use crate::ui::{Panel, words};
 
+/// As disks are sold.
+const GIGABYTE: u64 = 1_000_000_000;
+
 /// Above this a figure is drawn as abnormal.
 const BUSY_PERCENT: f64 = 90.0;
 
@@ -61,10 +64,48 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot)
         put(buffer, inside, 0, heading(columns, scene));
     }
     let first = scene.ui.scroll.get(&Panel::Hosts).copied().unwrap_or_default();
-    let rows = usize::from(inside.height - head);
-    for (row, host) in (head..).zip(picture.hosts.iter().skip(first).take(rows)) {
+    let mut row = head;
+    for host in picture.hosts.iter().skip(first) {
+        if row >= inside.height {
+            break;
+        }
         put(buffer, inside, row, line(host, columns, scene));
+        row += 1;
+        let more = host.reading.as_ref().filter(|_| scene.ui.zoomed);
+        let stale = is_stale(host, scene.now);
+        let style = scene.theme.style(if stale { Role::Stale } else { Role::Dim });
+        for text in more.into_iter().flat_map(details) {
+            for part in words::wrap(&text, usize::from(inside.width).saturating_sub(4), 3) {
+                put(buffer, inside, row, Line::styled(format!("    {part}"), style));
+                row += 1;
+            }
+        }
     }
+}
+
+/// What a zoomed panel says more about a machine.
+fn details(reading: &HostReading) -> Vec<String> {
+    let percent =
+        |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.0} %"));
+    let processes = reading.processes.map_or("–".to_owned(), |count| count.to_string());
+    let uptime = reading.uptime.map_or("–".to_owned(), words::age);
+    let load =
+        reading.load.map_or("–".to_owned(), |load| load.map(|one| format!("{one:.2}")).join(" "));
+    let swap = percent(reading.swap_percent);
+    let mut lines = vec![format!("swap {swap}  processes {processes}  load {load}  up {uptime}")];
+    let all = |parts: Vec<String>, name: &str, lines: &mut Vec<String>| {
+        if !parts.is_empty() {
+            lines.push(format!("{name} {}", parts.join("  ")));
+        }
+    };
+    let disks = reading.disks.iter().map(|disk| {
+        format!("{} {:.0} % of {} GB", disk.mount, disk.used_percent, disk.total_bytes / GIGABYTE)
+    });
+    all(disks.collect(), "disks", &mut lines);
+    let warm =
+        reading.temperatures.iter().map(|one| format!("{} {:.0} °C", one.label, one.celsius));
+    all(warm.collect(), "temperatures", &mut lines);
+    lines
 }
 
 fn heading(columns: Columns, scene: Scene<'_>) -> Line<'static> {

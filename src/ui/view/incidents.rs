@@ -3,7 +3,7 @@
 //! Decides what of an incident fits a row. Never shows a label or a summary as anything but text.
 
 use engine::reading::AlertState;
-use engine::snapshot::{IncidentView, Snapshot, SourceState, SourceView};
+use engine::snapshot::{IncidentView, ServiceView, Snapshot, SourceState, SourceView};
 use engine::types::Severity;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -43,15 +43,22 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot)
     let detail = if inside.height >= 8 { inside.height / 2 } else { 0 };
     let room = inside.height.saturating_sub(detail).saturating_sub(top);
     let (rows, marked) = rows(&shown, chosen, room, inside.width, scene);
+    let count = u16::try_from(rows.len()).unwrap_or(room).max(u16::from(shown.is_empty()));
     for (row, line) in (top..).zip(rows) {
         put(buffer, inside, row, line);
+    }
+    // What was resolved lately stands where there is room left, and is never selected.
+    let resolved = picture.incidents.resolved.iter();
+    for (row, incident) in (top + count..top + room).zip(resolved) {
+        put(buffer, inside, row, line(incident, inside.width, scene));
     }
     if let Some(marked) = marked.filter(|_| scene.ui.focus == Panel::Incidents) {
         mark(buffer, inside, top + marked, scene.theme.style(Role::Selection));
     }
     let Some(place) = chosen.filter(|_| detail > 0) else { return };
     let first = inside.height - detail;
-    for (row, line) in (first..inside.height).zip(details(shown[place], scene)) {
+    let details = details(shown[place], picture, scene);
+    for (row, line) in (first..inside.height).zip(details) {
         put(buffer, inside, row, line);
     }
 }
@@ -161,7 +168,7 @@ fn line(incident: &IncidentView, width: u16, scene: Scene<'_>) -> Line<'static> 
 }
 
 /// What outside text says, behind a gutter.
-fn details(incident: &IncidentView, scene: Scene<'_>) -> Vec<Line<'static>> {
+fn details(incident: &IncidentView, picture: &Snapshot, scene: Scene<'_>) -> Vec<Line<'static>> {
     let theme = scene.theme;
     let gutter = theme.pick("│ ", "| ");
     let row = |name: &str, text: &str| {
@@ -173,15 +180,30 @@ fn details(incident: &IncidentView, scene: Scene<'_>) -> Vec<Line<'static>> {
     };
     let mut lines = vec![
         Line::styled(
-            format!("{} from {}", state_word(incident.state), incident.source),
+            format!(
+                "{} from {}, first seen {} ago, last {} ago",
+                state_word(incident.state),
+                incident.source,
+                words::age(incident.first_seen.age(scene.now)),
+                words::age(incident.last_seen.age(scene.now))
+            ),
             theme.style(Role::Dim),
         ),
         row("summary", incident.summary.display()),
     ];
+    lines.extend(runbook(incident, picture).map(|link| row("runbook", link)));
     lines.extend(incident.links.iter().map(|link| row("link", link.display())));
     let labels = incident.labels.iter().map(|(name, value)| format!("{name}={value}"));
     lines.extend(labels.map(|label| row("label", &label)));
     lines
+}
+
+/// Of the service that a label names.
+fn runbook<'a>(incident: &IncidentView, picture: &'a Snapshot) -> Option<&'a str> {
+    let names = |service: &&ServiceView| {
+        incident.labels.values().any(|value| value.display() == service.name)
+    };
+    picture.services.iter().find(names)?.runbook.as_deref()
 }
 
 #[cfg(test)]

@@ -1,22 +1,19 @@
-//! The release of the selected service: both arms side by side, the route, the operation.
+//! The release of the selected service: where it stands, both arms side by side, the route.
 //!
-//! Decides how much of it fits. Never draws a split that was not read back, and never a step of an
-//! operation as done before it was proven.
-
-use std::cmp::Ordering;
+//! Decides how much of it fits: each line has a rank, and what matters least goes first. Never
+//! draws a split that was not read back lately as one that is so.
 
 use engine::record::OperationResult;
-use engine::snapshot::{
-    ArmView, OperationView, Phase, RouteView, RouterProgress, RouterView, ServiceView, SignalsView,
-    Snapshot,
-};
+use engine::snapshot::{ArmView, Phase, RouteView, RouterView, ServiceView, SignalsView, Snapshot};
 use engine::types::{Freshness, Status};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::{Scene, cell, frame, number, put};
+use super::{Scene, cell, frame, number, operation, put, rollout};
+use crate::ui::guard::in_flight;
 use crate::ui::theme::Role;
+use crate::ui::words::Share;
 use crate::ui::{Panel, words};
 
 /// The arm's name and the space after it.
@@ -27,10 +24,10 @@ const VERSION: usize = 9;
 const FIGURE: usize = 8;
 /// Longest history of errors; with less room its newest part shows.
 const HISTORY_MAX: usize = 16;
-/// A table needs the route, a heading, and both arms.
-const TABLE_HEIGHT_MIN: u16 = 4;
-/// Below this the steps of an operation don't fit on one line, with their widest words.
-const STEPS_WIDTH: u16 = 52;
+/// With less room the arms stand in one line.
+const TABLE_HEIGHT_MIN: u16 = 8;
+/// Without a release in flight a table needs only the route, a heading, and both arms.
+const QUIET_HEIGHT_MIN: u16 = 4;
 /// From here on a share of errors is drawn as trouble.
 const BAD_PERCENT: f64 = 1.0;
 /// A shorter history says nothing.
@@ -121,6 +118,9 @@ impl Columns {
     }
 }
 
+/// A line and its rank: the greater, the sooner it is left out.
+pub type Ranked = (u8, Line<'static>);
+
 pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot) {
     let name = scene.ui.service.as_deref().unwrap_or("–");
     let inside = frame(buffer, at, scene, Panel::Release, name);
@@ -129,41 +129,70 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot)
         let text = " no service is selected";
         return put(buffer, inside, 0, Line::styled(text, scene.theme.style(Role::Dim)));
     };
-    let mut lines = Vec::new();
-    match &service.route {
-        None => {
-            lines
-                .push(Line::styled("only watched: it has no router", scene.theme.style(Role::Dim)));
-        }
-        Some(route) => lines.push(route_line(route, inside.width, scene)),
-    }
-    // An operation that moves, or that ended badly, is what people look for first.
-    let urgent = service
-        .operation
-        .as_ref()
-        .is_some_and(|operation| operation.phase != Phase::Ended(OperationResult::Verified));
-    let progress = progress(service, inside.width, scene);
-    if inside.height < TABLE_HEIGHT_MIN {
-        let requested = scene.ui.requested.contains_key(&service.name);
-        let urgent = urgent || requested;
-        lines.truncate(usize::from(!urgent));
-        // What was just asked, else how far the operation is.
-        let place = usize::from(!requested);
-        lines.extend(progress.into_iter().filter(|_| urgent).nth(place));
-        lines.push(short_canary(service, scene));
-    } else if urgent || scene.ui.requested.contains_key(&service.name) {
-        lines.extend(progress);
-        lines.extend(arms(service, inside.width, scene));
-    } else {
-        lines.extend(arms(service, inside.width, scene));
-        lines.extend(progress);
-    }
-    if let Some(route) = &service.route {
-        lines.extend(route.routers.iter().map(|router| router_line(router, route, scene)));
-    }
+    let lines = fitting(lines(service, inside, scene), usize::from(inside.height));
     for (row, line) in (0..inside.height).zip(lines) {
         put(buffer, inside, row, line);
     }
+}
+
+/// Leaves out the last of the least worth, until the others fit.
+fn fitting(mut lines: Vec<Ranked>, rows: usize) -> Vec<Line<'static>> {
+    while lines.len() > rows {
+        let least = lines.iter().map(|(rank, _)| *rank).max().unwrap_or_default();
+        let Some(place) = lines.iter().rposition(|(rank, _)| *rank == least) else { break };
+        lines.remove(place);
+    }
+    lines.into_iter().map(|(_, line)| line).collect()
+}
+
+fn ranked(rank: u8, lines: Vec<Line<'static>>) -> impl Iterator<Item = Ranked> {
+    lines.into_iter().map(move |line| (rank, line))
+}
+
+/// Everything there is to say, in the order in which it is read.
+fn lines(service: &ServiceView, inside: Rect, scene: Scene<'_>) -> Vec<Ranked> {
+    let width = inside.width;
+    let running = in_flight(service).is_some();
+    // An operation that moves, or that ended badly, is what people look for first.
+    let urgent = scene.ui.requested.contains_key(&service.name)
+        || service
+            .operation
+            .as_ref()
+            .is_some_and(|operation| operation.phase != Phase::Ended(OperationResult::Verified));
+    let mut lines = rollout::lines(service, width, scene);
+    let place = if running { 6 } else { 0 };
+    match &service.route {
+        None => {
+            let text = "only watched: it has no router";
+            lines.push((place, Line::styled(text, scene.theme.style(Role::Dim))));
+        }
+        Some(route) => lines.push((place, route_line(route, width, scene))),
+    }
+    let progress = operation::progress(service, width, scene);
+    let short = inside.height < if running { TABLE_HEIGHT_MIN } else { QUIET_HEIGHT_MIN };
+    if urgent {
+        // Steps and result before what each router said.
+        let ranks = (0..).map(|at: u8| if at < 2 { 1 } else { 3 });
+        let at = lines.len() - 1;
+        let progress: Vec<Ranked> = ranks.zip(progress).collect();
+        lines.splice(if running { 1..1 } else { at + 1..at + 1 }, progress);
+    } else if !running {
+        lines.extend(ranked(8, progress));
+    }
+    if short {
+        lines.push((0, short_canary(service, scene)));
+    } else {
+        lines.extend(ranked(if running { 4 } else { 2 }, arms(service, width, scene)));
+    }
+    lines.extend(rollout::standing(service, width, scene));
+    if let Some(route) = &service.route {
+        let routers = route.routers.iter();
+        lines.extend(routers.map(|router| (7, router_line(router, route, scene))));
+    }
+    if scene.ui.zoomed {
+        lines.extend(ranked(9, rollout::zoomed(service, width, scene)));
+    }
+    lines
 }
 
 fn route_line(route: &RouteView, width: u16, scene: Scene<'_>) -> Line<'static> {
@@ -187,11 +216,11 @@ fn route_line(route: &RouteView, width: u16, scene: Scene<'_>) -> Line<'static> 
 /// The canary in one line, where a table has no room.
 fn short_canary(service: &ServiceView, scene: Scene<'_>) -> Line<'static> {
     let theme = scene.theme;
-    let read = service.route.as_ref().and_then(read_share);
-    let read = read.map_or("–".to_owned(), |read| format!("{read:.0} %"));
+    let read = service.route.as_ref().map_or(NO_SHARE, |it| words::share_of(it, scene.now));
+    let role = if read.old.is_some() { Role::Stale } else { Role::Strong };
     let mut spans = vec![
         Span::styled("canary ", theme.style(Role::Dim)),
-        Span::styled(read, theme.style(Role::Strong)),
+        Span::styled(read.text(read.percent), theme.style(role)),
     ];
     let Some(signals) = &service.signals else { return Line::from(spans) };
     let old = is_old(Some(signals), scene);
@@ -225,7 +254,7 @@ fn arms(service: &ServiceView, width: u16, scene: Scene<'_>) -> Vec<Line<'static
     let old = is_old(signals, scene);
     let route = service.route.as_ref();
     let set = route.and_then(|route| route.set).map(|set| f64::from(set.get()));
-    let router = route.and_then(read_share);
+    let router = route.map_or(NO_SHARE, |route| words::share_of(route, scene.now));
     let traffic = route.and_then(|route| route.traffic);
     let (stable, canary) = signals.map_or((&empty, &empty), |it| (&it.stable, &it.canary));
     let percentiles = signals.is_none()
@@ -233,11 +262,15 @@ fn arms(service: &ServiceView, width: u16, scene: Scene<'_>) -> Vec<Line<'static
         || [stable, canary].into_iter().all(|arm| arm.latency_avg_ms.is_none());
     let columns = Columns::of(width, percentiles);
     let rest = |share: Option<f64>| share.map(|share| 100.0 - share);
-    let shares = [rest(set), rest(router), rest(traffic)];
+    let role = if router.old.is_some() { Role::Stale } else { Role::Text };
+    let shown = |percent| (router.text(percent), role);
+    let shares = |set, read, traffic| Shares { set, router: shown(read), traffic };
+    let own = shares(set, router.percent, traffic);
+    let others = shares(rest(set), rest(router.percent), rest(traffic));
     let mut lines = vec![
         heading(&columns, scene),
-        arm("stable", stable, shares, (old, &columns), scene),
-        arm("canary", canary, [set, router, traffic], (old, &columns), scene),
+        arm("stable", stable, &others, (old, &columns), scene),
+        arm("canary", canary, &own, (old, &columns), scene),
     ];
     if let Some(signals) = signals {
         let age = words::age_of(signals.observed, scene.now);
@@ -266,17 +299,20 @@ fn heading(columns: &Columns, scene: Scene<'_>) -> Line<'static> {
     Line::from(spans)
 }
 
-/// What the routers showed when read, if they agree.
-pub fn read_share(route: &RouteView) -> Option<f64> {
-    let mut read = route.routers.iter().map(|router| router.canary);
-    let first = read.next()??;
-    read.all(|other| other.is_some_and(|other| (other - first).abs() < 0.5)).then_some(first)
+/// Without a router.
+const NO_SHARE: Share = Share { percent: None, old: None };
+
+/// What an arm is to get, what the routers give it, and what it gets.
+struct Shares {
+    set: Option<f64>,
+    router: (String, Role),
+    traffic: Option<f64>,
 }
 
 fn arm(
     name: &str,
     view: &ArmView,
-    [set, router, traffic]: [Option<f64>; 3],
+    shares: &Shares,
     (old, columns): (bool, &Columns),
     scene: Scene<'_>,
 ) -> Line<'static> {
@@ -294,9 +330,9 @@ fn arm(
     }
     for one in &columns.figures {
         let (value, style) = match one {
-            Figure::Set => (short(set), text),
-            Figure::Router => (short(router), text),
-            Figure::Traffic => (words::percent(traffic), figure),
+            Figure::Set => (short(shares.set), text),
+            Figure::Router => (shares.router.0.clone(), theme.style(shares.router.1)),
+            Figure::Traffic => (words::percent(shares.traffic), figure),
             Figure::Rate => {
                 let rate = view.requests_per_s.map(|rate| format!("{rate:.1}"));
                 (rate.unwrap_or("–".to_owned()), figure)
@@ -324,9 +360,7 @@ fn router_line(router: &RouterView, route: &RouteView, scene: Scene<'_>) -> Line
         (Some(read), Some(wanted)) => (read - wanted).abs() < 0.5,
         _ => false,
     };
-    let old = router
-        .read
-        .is_none_or(|at| Freshness::of(at.age(scene.now), router.reread) == Freshness::Stale);
+    let old = words::unread(router, scene.now).is_some();
     let role = match (equal, old) {
         (true, false) => Role::Text,
         (_, true) => Role::Stale,
@@ -350,146 +384,6 @@ fn router_line(router: &RouterView, route: &RouteView, scene: Scene<'_>) -> Line
         ));
     } else {
         spans.push(Span::styled(router.note.display().to_owned(), theme.style(Role::Dim)));
-    }
-    Line::from(spans)
-}
-
-/// REQUESTED → ACCEPTED → APPLYING n/m → VERIFIED, and one line for each router.
-fn progress(service: &ServiceView, width: u16, scene: Scene<'_>) -> Vec<Line<'static>> {
-    let theme = scene.theme;
-    let mut lines = Vec::new();
-    if let Some(requested) = scene.ui.requested.get(&service.name) {
-        let (text, role) = match &requested.answer {
-            None => (
-                format!(
-                    "{} REQUESTED {} ago",
-                    requested.verb,
-                    words::age(requested.at.age(scene.clock))
-                ),
-                Role::Strong,
-            ),
-            Some(Ok(_)) => (format!("{} ACCEPTED", requested.verb), Role::Strong),
-            Some(Err(why)) => (format!("{} {why}", requested.verb), Role::Down),
-        };
-        lines.push(Line::styled(text, theme.style(role)));
-    }
-    let Some(operation) = &service.operation else { return lines };
-    lines.push(operation_line(operation, scene));
-    lines.push(steps(operation, width, scene));
-    if !operation.sentence.is_empty() {
-        lines.push(Line::styled(operation.sentence.display().to_owned(), theme.style(Role::Text)));
-    }
-    if operation.phase == Phase::Ended(OperationResult::Verified) {
-        return lines;
-    }
-    for router in &operation.routers {
-        let proven = router.proven.map(|at| words::age(at.age(scene.now)));
-        let (answer, role) = told(router, operation, service);
-        let word = match (&proven, router.sent) {
-            (Some(age), _) => format!("proven {age} ago"),
-            (None, Some(_)) if router.tries == 1 => "sent once".to_owned(),
-            (None, Some(_)) => format!("sent {} times", router.tries),
-            (None, None) => "waiting".to_owned(),
-        };
-        lines.push(Line::from(vec![
-            cell(&format!("  {}", router.router), 18, theme.style(Role::Text)),
-            cell(&word, 16, theme.style(Role::Text)),
-            Span::styled(answer, theme.style(role)),
-        ]));
-    }
-    if matches!(operation.phase, Phase::Ended(_)) {
-        let manual = operation.manual.iter();
-        lines.extend(manual.map(|text| {
-            Line::from(vec![
-                Span::styled("  by hand: ", theme.style(Role::Dim)),
-                Span::styled(text.clone(), theme.style(Role::Strong)),
-            ])
-        }));
-    }
-    lines
-}
-
-/// A router's last word, and what it shows when that is not what it said.
-fn told(
-    progress: &RouterProgress,
-    operation: &OperationView,
-    service: &ServiceView,
-) -> (String, Role) {
-    let answer = progress.answer.display();
-    let routers = service.route.iter().flat_map(|route| &route.routers);
-    let mut own = routers.filter(|router| router.name == progress.router);
-    let Some(router) = own.next().filter(|_| progress.proven.is_none()) else {
-        return (answer.to_owned(), Role::Dim);
-    };
-    if !router.error.is_empty() {
-        return (format!("{answer}, cannot be read: {}", router.error), Role::Down);
-    }
-    let read_after =
-        router.read.zip(progress.sent).is_some_and(|(read, sent)| read.mono > sent.mono);
-    match router.canary.filter(|_| read_after && !answer.is_empty()) {
-        Some(canary) if (canary - f64::from(operation.to.get())).abs() >= 0.5 => {
-            (format!("{answer}, but shows {canary:.0} %"), Role::Degraded)
-        }
-        Some(_) | None => (answer.to_owned(), Role::Dim),
-    }
-}
-
-fn operation_line(operation: &OperationView, scene: Scene<'_>) -> Line<'static> {
-    let theme = scene.theme;
-    let way = match operation.from {
-        Some(from) => format!("{from} {} {}", theme.pick("→", "->"), operation.to),
-        None => format!("to {}", operation.to),
-    };
-    let mut text = format!(
-        "{} {way} by {}, {} ago",
-        operation.verb,
-        operation.user,
-        words::age(operation.requested.age(scene.now))
-    );
-    if !operation.reason.is_empty() {
-        text = format!("{text}: {}", operation.reason);
-    }
-    Line::styled(text, theme.style(Role::Strong))
-}
-
-/// The way of the operation; on a narrow panel only where it stands.
-fn steps(operation: &OperationView, width: u16, scene: Scene<'_>) -> Line<'static> {
-    let theme = scene.theme;
-    let proven = operation.routers.iter().filter(|router| router.proven.is_some()).count();
-    let (reached, end, end_role) = match operation.phase {
-        // A result is not named before it is one.
-        Phase::Accepted => (1, "…", Role::Dim),
-        Phase::Applying | Phase::Recording => (2, "…", Role::Dim),
-        Phase::Ended(result) => {
-            let role = match result {
-                OperationResult::Verified => Role::Up,
-                OperationResult::Superseded => Role::Dim,
-                OperationResult::Partial | OperationResult::Unknown => Role::Degraded,
-                OperationResult::Refused => Role::Down,
-            };
-            (3, result.word(), role)
-        }
-    };
-    let applying = format!("APPLYING {proven}/{}", operation.routers.len());
-    let arrow = theme.pick(" → ", " -> ");
-    let mut spans = Vec::new();
-    let all = ["REQUESTED", "ACCEPTED", &applying];
-    let short = width < STEPS_WIDTH;
-    for (place, word) in all.into_iter().enumerate() {
-        if short && (place != reached || reached == all.len()) {
-            continue;
-        }
-        let role = match place.cmp(&reached) {
-            Ordering::Equal => Role::Strong,
-            Ordering::Less => Role::Text,
-            Ordering::Greater => Role::Dim,
-        };
-        spans.push(Span::styled(word.to_owned(), theme.style(role)));
-        spans.push(Span::styled(arrow, theme.style(Role::Dim)));
-    }
-    spans.push(Span::styled(end, theme.style(end_role)));
-    if operation.phase == Phase::Ended(OperationResult::Unknown) {
-        spans.push(Span::styled("  do not retry; v verifies", theme.style(Role::Strong)));
     }
     Line::from(spans)
 }

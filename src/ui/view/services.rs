@@ -10,6 +10,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
+use super::rollout::ready;
 use super::{Scene, cell, frame, mark, number, put, window};
 use crate::ui::theme::{Role, Theme};
 use crate::ui::{Panel, words};
@@ -41,13 +42,22 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot)
     }
 }
 
-/// The probes of the selected service, where the list leaves room.
+/// The way back, the runbook and the probes of the selected service, where the list leaves room.
 fn probes(buffer: &mut Buffer, inside: Rect, from: u16, service: &ServiceView, scene: Scene<'_>) {
     let dim = scene.theme.style(Role::Dim);
+    let mut from = from;
+    if service.route.is_some() && from < inside.height {
+        let (text, role) = ready(service, scene);
+        let text = format!("{}: {text}", service.name);
+        put(buffer, inside, from, Line::styled(text, scene.theme.style(role)));
+        from += 1;
+    }
     if from + 1 >= inside.height || service.probes.is_empty() {
         return;
     }
-    put(buffer, inside, from, Line::from(Span::styled(format!("probes of {}", service.name), dim)));
+    let runbook = service.runbook.as_ref().map(|link| format!("  runbook {link}"));
+    let heading = format!("probes of {}{}", service.name, runbook.unwrap_or_default());
+    put(buffer, inside, from, Line::styled(heading, dim));
     for (row, probe) in (from + 1..inside.height).zip(&service.probes) {
         let status = probe.status_at(scene.now);
         let style = scene.theme.style(Role::of_status(status));
@@ -58,7 +68,10 @@ fn probes(buffer: &mut Buffer, inside: Rect, from: u16, service: &ServiceView, s
             cell(&probe.name, columns.name, scene.theme.style(Role::Text)),
         ];
         if columns.split {
-            spans.push(cell("", 6, dim));
+            spans.push(cell("", SPLIT, dim));
+        }
+        if columns.ready {
+            spans.push(cell("", READY, dim));
         }
         spans.push(number(&words::latency(probe.latency), 7, dim));
         if columns.spark > 0 {
@@ -85,6 +98,10 @@ fn certificate(probe: &ProbeView, scene: Scene<'_>) -> Option<Span<'static>> {
     Some(Span::styled(format!("cert {days}d "), scene.theme.style(role)))
 }
 
+/// A share with its age: "100% 59m".
+const SPLIT: usize = 8;
+const READY: usize = 8;
+
 /// Less room than this says nothing about an error.
 const WORDS_MIN: usize = 8;
 
@@ -93,6 +110,8 @@ struct Columns {
     name: usize,
     status: usize,
     split: bool,
+    /// Would a rollback work?
+    ready: bool,
     spark: usize,
     uptime: bool,
 }
@@ -111,7 +130,7 @@ impl Columns {
             72..110 => 10,
             _ => 16,
         };
-        Columns { name, status, split: width >= 46, spark, uptime: width >= 64 }
+        Columns { name, status, split: width >= 46, ready: width >= 54, spark, uptime: width >= 66 }
     }
 }
 
@@ -120,7 +139,10 @@ fn heading(width: u16, theme: &Theme) -> Line<'static> {
     let dim = theme.style(Role::Dim);
     let mut spans = vec![cell("status", columns.status, dim), cell("service", columns.name, dim)];
     if columns.split {
-        spans.push(number("canary", 6, dim));
+        spans.push(number("canary", SPLIT, dim));
+    }
+    if columns.ready {
+        spans.push(number("way back", READY, dim));
     }
     spans.push(number("latency", 7, dim));
     if columns.spark > 0 {
@@ -151,7 +173,12 @@ fn line(service: &ServiceView, width: u16, scene: Scene<'_>) -> Line<'static> {
     let mut spans =
         vec![cell(&word, columns.status, style), cell(&service.name, columns.name, text)];
     if columns.split {
-        spans.push(number(&split(service), 6, theme.style(Role::Dim)));
+        let (text, role) = split(service, scene);
+        spans.push(number(&text, SPLIT, theme.style(role)));
+    }
+    if columns.ready {
+        let (text, role) = lamp(service, scene);
+        spans.push(number(&text, READY, theme.style(role)));
     }
     let probe = service.probes.iter().max_by_key(|probe| probe.status_at(scene.now));
     let aged = matches!(status, Status::Stale | Status::Unknown);
@@ -176,13 +203,28 @@ fn line(service: &ServiceView, width: u16, scene: Scene<'_>) -> Line<'static> {
     with_words(line, error, width)
 }
 
-fn split(service: &ServiceView) -> String {
-    let Some(route) = &service.route else { return "–".to_owned() };
-    let read: Vec<f64> = route.routers.iter().filter_map(|router| router.canary).collect();
-    match read.first() {
-        None => "?".to_owned(),
-        Some(first) if read.iter().any(|other| (other - first).abs() > 0.5) => "mixed".to_owned(),
-        Some(first) => format!("{first:.0} %"),
+/// The canary's share as the routers show it; an old one is dimmed, with its age.
+fn split(service: &ServiceView, scene: Scene<'_>) -> (String, Role) {
+    let Some(route) = &service.route else { return ("–".to_owned(), Role::Dim) };
+    let share = words::share_of(route, scene.now);
+    let read = route.routers.iter().filter(|router| router.canary.is_some()).count();
+    match share.percent {
+        None if read == 0 => ("?".to_owned(), Role::Unknown),
+        None => ("mixed".to_owned(), Role::Degraded),
+        Some(_) if share.old.is_some() => (share.text(share.percent), Role::Stale),
+        Some(_) => (share.text(share.percent), Role::Dim),
+    }
+}
+
+/// Would a rollback work, in a word.
+fn lamp(service: &ServiceView, scene: Scene<'_>) -> (String, Role) {
+    if service.route.is_none() {
+        return ("–".to_owned(), Role::Dim);
+    }
+    match service.readiness.summary(scene.now).0 {
+        Some(true) => ("ready".to_owned(), Role::Up),
+        Some(false) => ("NO".to_owned(), Role::Down),
+        None => ("unknown".to_owned(), Role::Unknown),
     }
 }
 

@@ -26,7 +26,7 @@ impl World {
         let expected = if self.rng.chance(150) { self.stale.or(seen) } else { seen };
         self.stale = seen;
         let (service, reason) = (view.name.clone(), Untrusted::new("drawn"));
-        let percent = self.rng.pick(&[0, 5, 10, 25, 50, 100]);
+        let percent = self.rng.pick(&[0, 1, 2, 5, 10, 24, 25, 50, 99, 100]);
         let canary = Percent::new(percent).expect("a percent");
         let first = shown.incidents.open.first().map(|incident| incident.key.clone());
         let command = match (self.rng.below(100), first) {
