@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use engine::command::{Command, Reply};
-use engine::record::{Entry, Event, OperationResult, Record, ReleaseResult, ReleaseState};
+use engine::record::{Entry, Event, Intent, OperationResult, Record, ReleaseResult, ReleaseState};
 use engine::snapshot::{JournalState, Phase, RouteState, ServiceView};
-use engine::types::{Group, Percent, Untrusted, Weights};
+use engine::types::{Fence, Group, Percent, Untrusted, Weights};
 use quarterdeck::io::journal;
 
 use crate::client::{Client, Heard, submission};
@@ -68,6 +68,7 @@ pub struct Dead {
     split: Split,
     /// Place of the canary's group.
     canary: usize,
+    /// The last intent on record is a rollback: it must be carried through.
     rollback: bool,
 }
 
@@ -110,68 +111,32 @@ impl Inspector {
     pub fn dead(&mut self, when: &str, heard: &Heard) -> Dead {
         self.tally.kills += 1;
         let entries = self.entries(when);
-        let durable = heard.head.as_ref().is_none_or(|it| it.journal == JournalState::Writable);
-        let mut rollback = false;
         for reply in heard.replies.iter().filter(|it| matches!(it, Reply::Accepted { .. })) {
             let id = submission(reply);
-            let event = entries.iter().map(|entry| &entry.event).find(|event| match event {
-                Event::Intent(intent) => intent.submission == id,
-                Event::ReleaseStarted(started) => started.submission == id,
-                _ => false,
-            });
-            match event {
-                Some(Event::Intent(intent)) => rollback |= intent.verb == "rollback",
-                Some(_) => {}
-                None => self.tally.lost.push(format!("{when}: {id} was accepted")),
+            let found = entries.iter().any(|entry| submitted(&entry.event) == Some(id));
+            if !found {
+                self.tally.lost.push(format!("{when}: {id} was accepted"));
             }
         }
-        for (fence, phase) in heard.results.iter().filter(|_| durable) {
-            let found = entries.iter().any(|entry| match &entry.event {
-                Event::Outcome(outcome) => {
-                    outcome.fence == *fence && Phase::Ended(outcome.result) == *phase
-                }
-                Event::Interrupted { fence: open, .. } => open == fence,
-                _ => false,
-            });
+        for (fence, phase) in &heard.results {
+            let found = entries.iter().any(|entry| ended(&entry.event) == Some((*fence, *phase)));
             // An intent that could not be recorded was never begun.
             if !found && *phase != Phase::Ended(OperationResult::Refused) {
                 self.tally.lost.push(format!("{when}: #{fence} was shown as {}", phase.word()));
             }
         }
         let split = self.site.split();
-        self.explain(when, &entries, &split);
+        if let Some(why) = unexplained(&entries, &split) {
+            self.tally.unexplained.push(format!("{when}: {why}"));
+        }
         let canary = match stable(&entries) {
             Group::A => 1,
             Group::B => 0,
         };
+        // Accepted or not: one that is on record is carried through.
+        let last = entries.iter().rev().find_map(|entry| intent(&entry.event));
+        let rollback = last.is_some_and(|intent| intent.verb == "rollback");
         Dead { split, canary, rollback }
-    }
-
-    /// Every weight is one that the last intent asks for or began with, unless that was proven.
-    fn explain(&mut self, when: &str, entries: &[Entry], split: &Split) {
-        let mut allowed = vec![];
-        let mut fences = vec![];
-        for entry in entries.iter().rev() {
-            let Event::Intent(intent) = &entry.event else { continue };
-            allowed.push(weights(intent.stable, intent.to));
-            fences.push(intent.fence.0);
-            let proven = |entry: &Entry| match &entry.event {
-                Event::Outcome(outcome) => {
-                    outcome.fence == intent.fence && outcome.result == OperationResult::Verified
-                }
-                _ => false,
-            };
-            if entries.iter().any(proven) {
-                break;
-            }
-            allowed.extend(intent.from.map(|from| weights(intent.stable, from)));
-        }
-        let fits = |place: usize| allowed.iter().any(|it| it[place] == split.haproxy[place]);
-        let fence = fences.contains(&split.fence);
-        if !fits(0) || !fits(1) || !allowed.contains(&split.nginx) || !fence {
-            let text = format!("{when}: {split:?}, on record are {allowed:?} by {fences:?}");
-            self.tally.unexplained.push(text);
-        }
     }
 
     /// Starts the engine again and watches it until it has settled, and a while longer.
@@ -205,25 +170,51 @@ impl Inspector {
         (engine, client)
     }
 
-    /// The engine shows what the routers do, or says that it does not know and asks.
+    /// In the end the engine shows what the routers do and the journal tells why, or it says that
+    /// it does not know and asks.
     pub fn at_rest(&mut self, when: &str, client: &Client) {
         let end = Instant::now() + Duration::from_secs(10);
         loop {
             let split = self.site.split();
             let entries = self.entries(when);
             let heard = client.heard();
-            if agrees(&heard, &split, stable(&entries)) {
-                self.explain(when, &entries, &split);
+            let why = unexplained(&entries, &split);
+            if why.is_none() && agrees(&heard, &split, stable(&entries)) {
                 return;
             }
             if Instant::now() > end {
-                let (service, head) = (heard.service, heard.head);
-                let text = format!("{when}: {split:?}, shown is {service:#?} {head:#?}");
+                let text = format!("{when}: {why:?} {split:?}, shown is {heard:#?}");
                 self.tally.unexplained.push(text);
                 return;
             }
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+}
+
+fn intent(event: &Event) -> Option<&Intent> {
+    if let Event::Intent(intent) = event { Some(intent) } else { None }
+}
+
+/// The submission that this record accepts.
+fn submitted(event: &Event) -> Option<&str> {
+    if let Event::Intent(intent) = event {
+        Some(&intent.submission)
+    } else if let Event::ReleaseStarted(started) = event {
+        Some(&started.submission)
+    } else {
+        None
+    }
+}
+
+/// How this record ends which operation.
+fn ended(event: &Event) -> Option<(Fence, Phase)> {
+    if let Event::Outcome(outcome) = event {
+        Some((outcome.fence, Phase::Ended(outcome.result)))
+    } else if let Event::Interrupted { fence, .. } = event {
+        Some((*fence, Phase::Ended(OperationResult::Unknown)))
+    } else {
+        None
     }
 }
 
@@ -240,10 +231,33 @@ fn is_settled(service: &ServiceView, rollback: bool) -> bool {
     asked && route.state != RouteState::Changing && !back && (proven || !rollback)
 }
 
+/// Every weight is one that the last intent asks for or began with, unless that was proven.
+fn unexplained(entries: &[Entry], split: &Split) -> Option<String> {
+    let mut allowed = vec![];
+    let mut fences = vec![];
+    for entry in entries.iter().rev() {
+        let Some(intent) = intent(&entry.event) else { continue };
+        allowed.push(weights(intent.stable, intent.to));
+        fences.push(intent.fence.0);
+        let verified = (intent.fence, Phase::Ended(OperationResult::Verified));
+        if entries.iter().any(|entry| ended(&entry.event) == Some(verified)) {
+            break;
+        }
+        allowed.extend(intent.from.map(|from| weights(intent.stable, from)));
+    }
+    let fits = |place: usize| allowed.iter().any(|it| it[place] == split.haproxy[place]);
+    let fence = fences.contains(&split.fence);
+    let explained = fits(0) && fits(1) && allowed.contains(&split.nginx) && fence;
+    (!explained).then(|| format!("{split:?}, on record are {allowed:?} by {fences:?}"))
+}
+
 /// VERIFIED is what the routers do, and lies in nginx's file; anything else asks a person.
 fn agrees(heard: &Heard, split: &Split, stable: Group) -> bool {
     let Some(service) = &heard.service else { return false };
     let Some(route) = &service.route else { return false };
+    if !heard.head.as_ref().is_some_and(|head| head.journal == JournalState::Writable) {
+        return false;
+    }
     match (route.state, route.set) {
         (RouteState::Verified, Some(set)) => {
             let wanted = weights(stable, set);
@@ -265,35 +279,38 @@ fn weights(stable: Group, canary: Percent) -> [u32; 2] {
 
 /// The group that is stable by the last record that says so.
 fn stable(entries: &[Entry]) -> Group {
-    let told = entries.iter().rev().find_map(|entry| match &entry.event {
-        Event::Intent(intent) => Some(intent.stable),
-        Event::ReleaseEnded { stable, result: ReleaseResult::Good, .. } => Some(*stable),
-        _ => None,
+    let told = entries.iter().rev().find_map(|entry| {
+        if let Event::Intent(intent) = &entry.event {
+            Some(intent.stable)
+        } else if let Event::ReleaseEnded { stable, result: ReleaseResult::Good, .. } = &entry.event
+        {
+            Some(*stable)
+        } else {
+            None
+        }
     });
     told.unwrap_or(Group::A)
 }
 
 /// All traffic to stable, and no release in flight.
 pub fn reset(client: &mut Client, name: &str) {
-    let calm = |service: &ServiceView| {
-        let open = service.release.as_ref().is_some_and(|release| release.result.is_none());
-        (is_settled(service, true) && !open).then_some(())
-    };
     let mut tries = 0;
     until("all traffic to stable", || {
         tries += 1;
-        let reason = Untrusted::new("the next round begins");
-        client.ask(&format!("{name}-reset-{tries}"), rollback_for(reason));
-        client.see(Duration::from_secs(8), calm)
+        let id = format!("{name}-reset-{tries}");
+        client.ask(&id, rollback());
+        let answered = until("an answer", || client.reply(&id));
+        let Reply::Accepted { fence: Some(fence), .. } = answered else { return None };
+        client.see(Duration::from_secs(8), |service| {
+            let open = service.release.as_ref().is_some_and(|release| release.result.is_none());
+            let newest = service.operation.as_ref().is_some_and(|it| it.fence >= fence);
+            (newest && is_settled(service, true) && !open).then_some(())
+        })
     });
 }
 
-fn rollback_for(reason: Untrusted) -> Command {
-    Command::Rollback { service: "web".to_owned(), reason }
-}
-
 pub fn rollback() -> Command {
-    rollback_for(Untrusted::new("a test"))
+    Command::Rollback { service: "web".to_owned(), reason: Untrusted::new("a test") }
 }
 
 pub fn split(canary: u8) -> Command {
@@ -316,5 +333,13 @@ pub fn is_at(percent: u8) -> impl Fn(&ServiceView) -> Option<()> {
         let route = service.route.as_ref()?;
         let set = route.set.map(Percent::get) == Some(percent);
         (set && route.state == RouteState::Verified).then_some(())
+    }
+}
+
+/// The rollback that was asked for by this id is VERIFIED.
+pub fn was_rolled_back(id: &str) -> impl Fn(&ServiceView) -> Option<()> {
+    move |service| {
+        let own = service.operation.as_ref().is_some_and(|it| it.submission == id);
+        (own && is_settled(service, true)).then_some(())
     }
 }

@@ -10,20 +10,22 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use engine::command::{Command, Reply, Submission};
-use engine::snapshot::{Head, Phase, Section, ServiceView};
+use engine::snapshot::{Head, JournalState, Phase, Section, ServiceView};
 use engine::types::{Actor, Fence, Untrusted};
 use quarterdeck::io::wire::{self, BUILD, ToClient, ToEngine};
 
 use crate::product::Deck;
 
 /// What the engine said.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Heard {
     pub service: Option<ServiceView>,
     pub head: Option<Arc<Head>>,
     pub replies: Vec<Reply>,
     /// Results that were shown, by fence.
     pub results: Vec<(Fence, Phase)>,
+    /// It was shown that the journal takes nothing, not even into its spool.
+    pub outage: bool,
 }
 
 pub struct Client {
@@ -96,6 +98,11 @@ impl Client {
         self.lock().replies.iter().find(|reply| submission(reply) == id).cloned()
     }
 
+    /// The engine has ended the connection.
+    pub fn is_over(&self) -> bool {
+        self.reader.is_finished()
+    }
+
     /// All that came before the end of the connection.
     pub fn end(self) -> Heard {
         // Ended already by an engine that died; by us for one that lives.
@@ -126,7 +133,10 @@ impl Heard {
                     self.results.push(ended);
                 }
             }
-            ToClient::Section(Section::Head(head)) => self.head = Some(head),
+            ToClient::Section(Section::Head(head)) => {
+                self.outage |= matches!(head.journal, JournalState::Lost { .. });
+                self.head = Some(head);
+            }
             ToClient::Section(
                 Section::Hosts(_)
                 | Section::Incidents(_)

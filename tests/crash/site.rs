@@ -90,7 +90,7 @@ impl Site {
 }
 
 /// One command on HAProxy's socket.
-fn tell(server: &Server, command: &str) -> String {
+pub fn tell(server: &Server, command: &str) -> String {
     let path = server.directory.path().join("admin.sock");
     let mut stream = UnixStream::connect(path).expect("HAProxy's socket");
     writeln!(stream, "{command}").expect("it takes a command");
