@@ -27,6 +27,8 @@ const QUIET: Duration = Duration::from_millis(1200);
 #[derive(Debug, Default)]
 pub struct Tally {
     pub kills: usize,
+    /// Kills that found the routers between two splits.
+    pub between: usize,
     pub lost: Vec<String>,
     pub broken: Vec<String>,
     pub unexplained: Vec<String>,
@@ -40,10 +42,11 @@ impl Tally {
     /// Prints the figures; every fault but a kill must be absent.
     pub fn tell(&self, what: &str) {
         println!(
-            "{what}: {} kills, {} lost records, {} broken chains, {} unexplained splits, {} \
-             exposures raised unasked, {} rollbacks not kept; slowest rollback {:.1} s after the \
-             start",
+            "{what}: {} kills, {} of them between two splits, {} lost records, {} broken chains, \
+             {} unexplained splits, {} exposures raised unasked, {} rollbacks not kept; slowest \
+             rollback {:.1} s after the start",
             self.kills,
+            self.between,
             self.lost.len(),
             self.broken.len(),
             self.unexplained.len(),
@@ -126,6 +129,7 @@ impl Inspector {
             }
         }
         let split = self.site.split();
+        self.tally.between += usize::from(split.haproxy != split.nginx || !split.at_rest);
         if let Some(why) = unexplained(&entries, &split) {
             self.tally.unexplained.push(format!("{when}: {why}"));
         }
