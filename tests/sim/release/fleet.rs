@@ -169,8 +169,8 @@ impl Fleet {
             Action::Wait { .. } => "wait",
             Action::Ask { .. } => "ask",
             Action::Maintenance(_) => "page",
-            Action::Note(_) => "note",
             Action::Validate => "validate",
+            Action::Note(_) => "note",
         };
         Step {
             name: format!("{word} {place}"),

@@ -801,7 +801,7 @@ impl World {
         let why = Untrusted::new("the world said so");
         let answer = match fate.reply {
             Answer::Applied => WriteAnswer::Applied,
-            Answer::Rejected => WriteAnswer::Rejected { why },
+            Answer::Rejected => WriteAnswer::Rejected { why, newer: None },
             Answer::Unknown => WriteAnswer::Unknown { why },
         };
         let input = Input::SplitSet { id, router: router_id, answer };
@@ -831,6 +831,7 @@ impl World {
             b: f64::from(shown.b.get()),
             fence: fence.filter(|_| own.carries),
             note: Untrusted::default(),
+            lease: engine::reading::Lease::default(),
         };
         let after = self.rng.millis(0, 10);
         let input = Input::SplitRead { id, router, result: Ok(reading) };
@@ -1064,7 +1065,7 @@ impl World {
             command,
             expected: seen.filter(|_| expected),
             seen: Untrusted::new("a screen"),
-            actor: engine::types::Actor { user: Untrusted::new(user), uid: 1000, ssh: None },
+            actor: engine::types::Actor { user: Untrusted::new(user), uid: Some(1000), ssh: None },
             read_only: !self.healed && self.rng.chance(10),
         }
     }
