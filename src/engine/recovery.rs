@@ -87,6 +87,15 @@ impl OpenRelease {
 }
 
 impl ServiceFold {
+    fn release_ended(&mut self, release: u64, result: ReleaseResult, stable: Group) {
+        let open = self.release.take_if(|open| open.facts.release == release);
+        let deployed = open.is_some_and(|open| open.facts.kind == ReleaseKind::Deploy);
+        if deployed && result == ReleaseResult::Good {
+            self.stable = Some(stable);
+            self.set = Some(Percent::ZERO);
+        }
+    }
+
     /// Nothing is left to do for an older operation, but it may be the newest that is known whole.
     fn came_late(&mut self, intent: &Intent, entry: &Entry) {
         let newest = self.ended.as_ref().is_none_or(|ended| ended.intent.fence < intent.fence);
@@ -177,12 +186,7 @@ impl Fold {
             }
             Event::ReleaseEnded { release, service, result, stable, .. } => {
                 let Some(service) = self.services.get_mut(service) else { return };
-                let open = service.release.take_if(|open| open.facts.release == *release);
-                let deployed = open.is_some_and(|open| open.facts.kind == ReleaseKind::Deploy);
-                if deployed && *result == ReleaseResult::Good {
-                    service.stable = Some(*stable);
-                    service.set = Some(Percent::ZERO);
-                }
+                service.release_ended(*release, *result, *stable);
             }
             Event::StepStarted { release, service, step, .. } => {
                 let Some(open) = self.open_release(service, *release) else { return };

@@ -298,7 +298,7 @@ impl Guard {
     pub fn acknowledge(incident: &IncidentView, now: Now) -> Guard {
         let target = Target::Incident(incident.key.clone());
         let mut guard = Guard::new(Verb::Acknowledge, target, incident.name.display(), now);
-        guard.seen = incident.name.display().to_owned();
+        incident.name.display().clone_into(&mut guard.seen);
         guard.arrange();
         guard
     }
@@ -395,11 +395,10 @@ impl Guard {
             Verb::Promote => vec![Field::Alias, Field::Percent],
             Verb::Shift => vec![Field::Alias, Field::Percent, Field::Reason],
             Verb::Deploy => vec![Field::Version, Field::Reason, Field::Alias],
-            Verb::Pause | Verb::No | Verb::StopTheLine => vec![Field::Reason],
+            Verb::Pause | Verb::No | Verb::StopTheLine | Verb::RuleOn => vec![Field::Reason],
             Verb::Freeze => vec![Field::Span, Field::Reason],
             Verb::Thaw => vec![Field::Alias, Field::Reason],
             Verb::RuleOff => vec![Field::Alias, Field::Span, Field::Reason],
-            Verb::RuleOn => vec![Field::Reason],
             Verb::MarkBad => vec![Field::Version, Field::Reason],
             Verb::MarkGood => vec![Field::Alias, Field::Version, Field::Reason],
             Verb::Acknowledge => vec![Field::Comment],
@@ -474,11 +473,11 @@ impl Guard {
     /// True when Enter does without it.
     #[must_use]
     pub fn is_optional(&self, field: Field) -> bool {
-        match (field, self.verb) {
-            (Field::Comment, _) => true,
-            (Field::Reason, Verb::Pause | Verb::No | Verb::StopTheLine | Verb::RuleOn) => true,
-            (_, _) => false,
-        }
+        let quick = matches!(
+            self.verb,
+            Verb::Pause | Verb::No | Verb::StopTheLine | Verb::RuleOn
+        );
+        field == Field::Comment || (field == Field::Reason && quick)
     }
 
     #[must_use]

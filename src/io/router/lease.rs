@@ -158,7 +158,7 @@ impl Lease {
         if busy.writing {
             let end = Deadline::after(WRITER_PATIENCE.min(deadline.left() / 2));
             let still = loop {
-                let Ok(true) = self.run(deadline, |inner| inner.others_write()).await else {
+                let Ok(true) = self.run(deadline, Inner::others_write).await else {
                     break false;
                 };
                 if end.left().is_zero() {
@@ -167,7 +167,7 @@ impl Lease {
                 tokio::time::sleep(WRITER_LOOK).await;
             };
             if still {
-                trouble = "another engine's write was under way: it may still land".to_owned();
+                "another engine's write was under way: it may still land".clone_into(&mut trouble);
             }
         }
         Ok(Taken { trouble })
