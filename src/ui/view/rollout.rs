@@ -95,21 +95,18 @@ fn headline(release: &ReleaseView, width: u16, scene: Scene<'_>) -> Line<'static
         theme.style(Role::Strong),
     )];
     let dot = Span::styled(" · ", theme.style(Role::Dim));
-    match release.result {
-        Some(result) => {
-            let role = match result {
-                ReleaseResult::Good => Role::Up,
-                ReleaseResult::RolledBack | ReleaseResult::Aborted => Role::Degraded,
-                ReleaseResult::Failed => Role::Down,
-            };
-            spans.push(dot.clone());
-            spans.push(Span::styled(result_word(result), theme.style(role)));
-        }
-        None => {
-            spans.push(Span::styled(format!("  {}", place(release)), theme.style(Role::Strong)));
-            spans.push(dot.clone());
-            spans.push(Span::styled(release.state.word(), theme.style(state_role(release.state))));
-        }
+    if let Some(result) = release.result {
+        let role = match result {
+            ReleaseResult::Good => Role::Up,
+            ReleaseResult::RolledBack | ReleaseResult::Aborted => Role::Degraded,
+            ReleaseResult::Failed => Role::Down,
+        };
+        spans.push(dot.clone());
+        spans.push(Span::styled(result_word(result), theme.style(role)));
+    } else {
+        spans.push(Span::styled(format!("  {}", place(release)), theme.style(Role::Strong)));
+        spans.push(dot.clone());
+        spans.push(Span::styled(release.state.word(), theme.style(state_role(release.state))));
     }
     let age = match release.ended {
         Some(ended) => format!("{} ago", words::age(ended.age(scene.now))),
@@ -343,7 +340,7 @@ pub fn state_word(state: TriggerState) -> &'static str {
 
 fn rule_line(number: usize, rule: &TriggerView, scene: Scene<'_>) -> Line<'static> {
     let theme = scene.theme;
-    let role = match (rule.state, rule.since) {
+    let tone = match (rule.state, rule.since) {
         (TriggerState::Armed, None) => Role::Dim,
         (TriggerState::Armed, Some(_)) | (TriggerState::Off, _) => Role::Degraded,
         (TriggerState::Held, _) => Role::Down,
@@ -359,9 +356,9 @@ fn rule_line(number: usize, rule: &TriggerView, scene: Scene<'_>) -> Line<'stati
     let name = format!("rule {number}");
     Line::from(vec![
         cell(&name, NAME - 1, theme.style(Role::Dim)),
-        Span::styled(state_word(rule.state), theme.style(role)),
+        Span::styled(state_word(rule.state), theme.style(tone)),
         Span::styled(format!("  {} for {span}", rule.rule), theme.style(Role::Text)),
-        Span::styled(told, theme.style(role)),
+        Span::styled(told, theme.style(tone)),
     ])
 }
 
