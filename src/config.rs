@@ -218,7 +218,8 @@ fn read_plans(
     let Seen { uses, mut tasks, .. } = seen;
     if let Some(inner) = table.table("plan", "plans") {
         let (services, probes) = (&engine.services, &engine.probes);
-        let world = plan::World { services, probes, targets: &io.probes, sources };
+        let (targets, routers) = (&io.probes, &io.routers);
+        let world = plan::World { services, probes, targets, routers, sources };
         engine.plans = plan::plans(&inner, &world, &uses, &mut tasks, named);
     }
     plan::assign(table, &mut engine.services, &engine.plans, &uses, named);
@@ -287,6 +288,7 @@ fn read_service(
         deploy: None,
         recovery: None,
         maintenance: None,
+        checks: Vec::new(),
     };
     let mut names = BTreeSet::new();
     for probe in table.tables("probe", "probe") {

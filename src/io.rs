@@ -25,7 +25,7 @@ use std::rc::Rc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
-use engine::reading::{SplitReading, WriteAnswer};
+use engine::reading::{Claim, SplitReading, WriteAnswer};
 use engine::types::{Failure, FailureKind, Fence, Untrusted, Weights};
 use engine::{Effect, Input};
 use tokio::sync::{Mutex, mpsc};
@@ -59,14 +59,15 @@ async fn set_split(
     client: &http::Client,
     weights: Weights,
     fence: Fence,
+    claim: &Claim,
     budget: Duration,
 ) -> WriteAnswer {
     let writer = match writer {
         Ok(writer) => writer,
-        Err(failure) => return WriteAnswer::Rejected { why: failure.text },
+        Err(failure) => return WriteAnswer::Rejected { why: failure.text, newer: None },
     };
     let mut writer = writer.lock().await;
-    let write = writer.set(client, weights, fence, budget);
+    let write = writer.set(client, weights, fence, claim, budget);
     let stuck = |_| WriteAnswer::Unknown { why: Untrusted::new(STUCK) };
     tokio::time::timeout(budget + BACKSTOP, write).await.unwrap_or_else(stuck)
 }
@@ -74,11 +75,12 @@ async fn set_split(
 async fn read_split(
     writer: Writer,
     client: &http::Client,
+    renew: Option<&Claim>,
     budget: Duration,
 ) -> Result<SplitReading, Failure> {
     let writer = writer?;
     let writer = writer.lock().await;
-    let read = writer.read(client, budget);
+    let read = writer.read(client, renew, budget);
     let stuck = |_| Err(Failure::new(FailureKind::Timeout, STUCK));
     tokio::time::timeout(budget + BACKSTOP, read).await.unwrap_or_else(stuck)
 }
@@ -97,10 +99,11 @@ impl World {
         state_dir: &Path,
         inputs: mpsc::UnboundedSender<Input>,
     ) -> Result<World, Failure> {
+        let identity = router::lease::Identity::here(&engine.environment.name, state_dir);
         let routers = engine.routers.iter().zip(&settings.routers).map(|(own, target)| {
             let service = &engine.services[own.service.index()].name;
             let name = format!("{service}.{}", own.name);
-            router::Writer::open(&name, target.clone(), state_dir)
+            router::Writer::open(&name, target.clone(), &identity, state_dir)
                 .map(|writer| Rc::new(Mutex::new(writer)))
         });
         let feeds =
@@ -159,17 +162,17 @@ impl World {
                 };
                 Input::Measured { id, service, result }
             }),
-            Effect::SetSplit { id, router, weights, fence, budget } => {
+            Effect::SetSplit { id, router, weights, fence, claim, budget } => {
                 let writer = self.routers[router.index()].clone();
                 self.spawn(async move {
-                    let answer = set_split(writer, &client, weights, fence, budget).await;
+                    let answer = set_split(writer, &client, weights, fence, &claim, budget).await;
                     Input::SplitSet { id, router, answer }
                 });
             }
-            Effect::ReadSplit { id, router, budget } => {
+            Effect::ReadSplit { id, router, renew, budget } => {
                 let writer = self.routers[router.index()].clone();
                 self.spawn(async move {
-                    let result = read_split(writer, &client, budget).await;
+                    let result = read_split(writer, &client, renew.as_ref(), budget).await;
                     Input::SplitRead { id, router, result }
                 });
             }

@@ -5,6 +5,8 @@
 mod nobody;
 #[path = "support/product.rs"]
 mod product;
+#[path = "support/schema.rs"]
+mod schema;
 #[path = "support/servers.rs"]
 #[expect(dead_code, reason = "shared with tests that need more of it")]
 mod servers;
@@ -162,6 +164,9 @@ impl Drop for Reloadable {
 fn status(deck: &Deck) -> (i32, Value) {
     let said = deck.run(&["status", "--json"]);
     let value = serde_json::from_str(&said.out).unwrap_or_else(|why| panic!("{why}: {said:?}"));
+    let schema = include_str!("../docs/status.schema.json");
+    let schema = serde_json::from_str(schema).expect("the schema is JSON");
+    assert_eq!(schema::problems(&schema, &value), Vec::<String>::new());
     (said.code, value)
 }
 
@@ -475,7 +480,10 @@ fn a_changed_configuration_is_used_by_the_next_command() {
     edit_config(&deck, &format!("{HEAD}[[service]]\nname = \"chat\"\n"));
     assert_eq!(names(&deck), ["chat"]);
     assert_ne!(deck.engine(), Some(first));
-    deck.run(&["journal", "list"]).ends(0, "configuration");
+    // The picture does not wait for the record of the start.
+    until("the record", || {
+        deck.run(&["journal", "list"]).out.contains("configuration").then_some(())
+    });
 }
 
 #[test]
@@ -523,8 +531,12 @@ fn wrong_calls_and_wrong_files_say_what_to_do() {
     bare(&["completions", "bash"]).ends(0, "complete");
     bare(&["man"]).ends(0, ".TH");
     let schema = bare(&["config", "schema"]).ends(0, "$schema");
-    let _: Value = serde_json::from_str(&schema.out).expect("valid JSON");
+    let schema: Value = serde_json::from_str(&schema.out).expect("valid JSON");
     let example = bare(&["config", "example"]).ends(0, "version = 1");
+    let document: Value = toml::from_str(&example.out).expect("valid TOML");
+    assert_eq!(schema::problems(&schema, &document), Vec::<String>::new());
+    let wrong = serde_json::json!({ "version": "one", "servise": [] });
+    assert!(schema::problems(&schema, &wrong).len() >= 3, "the schema refuses what is wrong");
     Deck::new(&example.out).run(&["check"]).ends(0, "ok: environment staging");
     let deck = Deck::new("version = 1\n[environment]\nname = 5\n");
     let place = format!("{}:3:8", deck.config().display());
@@ -799,14 +811,18 @@ fn a_reload_that_loses_the_weights_is_seen_within_two_reads() {
     assert_eq!(seen.set.map(Percent::get), Some(25), "what is wanted has not changed");
     let said = deck.run(&["status"]);
     assert!(said.out.contains("DRIFTED"), "{said:#?}");
-    deck.run(&["journal", "list"]).ends(0, "set is 25 %");
+    // The record is on its way to the disk while the screen shows it.
+    let recorded = |part: &str| {
+        until("the record", || deck.run(&["journal", "list"]).out.contains(part).then_some(()));
+    };
+    recorded("set is 25 %");
 
     // After an emergency rollback the same reload is undone.
     deck.run(&["rollback", "web", "--confirm", "web", "--reason", "y"]).ends(0, "VERIFIED");
     edge.reload();
     until("the correction", || (told_weights(&edge.server)?[1] == "0").then_some(()));
     until("a settled route", || (route()?.state == RouteState::Verified).then_some(()));
-    deck.run(&["journal", "list"]).ends(0, "set again");
+    recorded("set again");
 }
 
 #[test]

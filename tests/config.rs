@@ -906,7 +906,9 @@ fn each_router_can_be_moved_by_hand() {
 fn programs_are_found_from_the_file_on() {
     let text = "[service.router]\ncommand = { read = [\"./split\"], set = [\"split\", \"{a}\"] }\n";
     let io = loaded(&format!("{HEAD}[[service]]\nname = \"web\"\n{text}")).io;
-    let RouterTarget::Command { read, set } = &io.routers[0] else { panic!("{:?}", io.routers) };
+    let RouterTarget::Command { read, set, .. } = &io.routers[0] else {
+        panic!("{:?}", io.routers)
+    };
     assert_eq!(Path::new(&read[0]), fixtures().join("split"));
     assert_eq!(set[0], "split");
 }

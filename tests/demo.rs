@@ -405,9 +405,9 @@ fn the_adapter_moves_the_proxy_and_reads_it_back() {
     wait_for(async {
         let client = Client::new().expect("a client");
         for canary in [25, 100, 0] {
-            let answer = http::set(&client, &target, weights(canary), budget).await;
+            let answer = http::set(&client, &target, weights(canary), None, budget).await;
             assert_eq!(answer, WriteAnswer::Applied);
-            let read = http::read(&client, &target, budget).await.expect("the split is read");
+            let read = http::read(&client, &target, "", budget).await.expect("the split is read");
             let shares = format!("{:.1} {:.1}", read.a, read.b);
             assert_eq!(shares, format!("{}.0 {canary}.0", 100 - canary));
             assert_eq!(sandbox.fleet.split("checkout"), (100 - canary, canary));
@@ -428,17 +428,18 @@ fn the_adapter_tells_rejected_from_unknown() {
     let right = target(&sandbox, Secret::Known(sandbox.fleet.token().to_owned()));
     wait_for(async {
         let client = Client::new().expect("a client");
-        let set = |target| http::set(&client, target, weights, budget);
+        let set = |target| http::set(&client, target, weights, None, budget);
         assert!(matches!(set(&wrong).await, WriteAnswer::Rejected { .. }));
         assert!(matches!(set(&missing).await, WriteAnswer::Rejected { .. }));
         assert!(matches!(set(&gone).await, WriteAnswer::Unknown { .. }));
-        let refused = http::read(&client, &wrong, budget).await.expect_err("no token, no split");
+        let refused =
+            http::read(&client, &wrong, "", budget).await.expect_err("no token, no split");
         assert_eq!(refused.kind, FailureKind::Refused);
 
         sandbox.fleet.set_fault(Fault::RouterHangs, true);
         let start = Instant::now();
         assert!(matches!(set(&right).await, WriteAnswer::Unknown { .. }));
-        let late = http::read(&client, &right, budget).await.expect_err("it hangs");
+        let late = http::read(&client, &right, "", budget).await.expect_err("it hangs");
         assert_eq!(late.kind, FailureKind::Timeout);
         assert!(start.elapsed() < budget * 4, "both calls keep to their budget");
     });

@@ -1,8 +1,13 @@
 //! Releases, plans and triggers through the binary, against real routers on loopback.
 
 #[path = "support/backend.rs"]
-#[expect(dead_code, reason = "more of it than the first tests need")]
 mod backend;
+#[path = "releases/canary.rs"]
+mod canary;
+#[path = "releases/guards.rs"]
+mod guards;
+#[path = "releases/plans.rs"]
+mod plans;
 #[path = "support/product.rs"]
 #[expect(dead_code, reason = "shared with tests that need more of it")]
 mod product;
@@ -12,16 +17,17 @@ mod servers;
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use backend::{Backend, Load};
 use product::{Deck, Said, until};
 use serde_json::Value;
 use servers::Server;
 
-const HEAD: &str = "version = 1\n[environment]\nname = \"test\"\n";
+pub const HEAD: &str = "version = 1\n[environment]\nname = \"test\"\n";
 
 /// Short enough for a test, with the roads of a real one.
-const CANARY: &str = "[service.canary]\nsteps = [10, 50, 100]\nsoak = \"1s\"\nwait = \"60s\"\n\
+pub const CANARY: &str = "[service.canary]\nsteps = [10, 50, 100]\nsoak = \"1s\"\nwait = \"60s\"\n\
                       every = \"500ms\"\nbake = \"2s\"\nobjective = { error_rate = 10.0 }\n";
 
 /// Two versions behind a real HAProxy, with clients that keep asking.
@@ -72,6 +78,14 @@ fn tell(server: &Server, command: &str) -> String {
     text
 }
 
+/// Polls until the release of the service is in this state, and gives the service.
+fn in_state(deck: &Deck, state: &str) -> Value {
+    until(&format!("a release that is {state}"), || {
+        let own = service(deck);
+        (own["release"]["state"] == state).then_some(own)
+    })
+}
+
 /// The service's part of `status --json`.
 fn service(deck: &Deck) -> Value {
     let said = deck.run(&["status", "--json"]);
@@ -95,45 +109,4 @@ fn records(deck: &Deck, kind: &str) -> Vec<Value> {
         body.map_or(record, |body| serde_json::from_str(&body).expect("an entry is JSON"))
     });
     entries.filter(|entry| entry["event"]["kind"] == kind).map(|e| e["event"].clone()).collect()
-}
-
-#[test]
-fn a_good_canary_is_finalised_and_the_next_goes_the_other_way() {
-    let site = Site::new();
-    let deck = site.deck("", CANARY);
-    let first = deploy(&deck, "2.0").ends(0, "good: finalised");
-    for part in ["r1 2.0 by plan default: canary, bake", "set 10 %, router edge 10.0 %", "PASS"] {
-        assert!(first.out.contains(part), "{part}: {first:#?}");
-    }
-    assert_eq!(site.weights(), ["0", "100"], "{first:#?}");
-    let split = &service(&deck)["split"];
-    assert_eq!(split["set"], 0, "the arms changed roles: {split}");
-    let second = deploy(&deck, "2.1").ends(0, "good: finalised");
-    assert_eq!(site.weights(), ["100", "0"], "{second:#?}");
-    let percents: Vec<Value> =
-        records(&deck, "canary_step").iter().map(|step| step["percent"].clone()).collect();
-    assert_eq!(percents, [10, 50, 100, 10, 50, 100]);
-    let arms: Vec<Value> =
-        records(&deck, "release_ended").iter().map(|end| end["stable"].clone()).collect();
-    assert_eq!(arms, ["b", "a"]);
-    assert!(site.a.answered() > 100 && site.b.answered() > 100);
-}
-
-#[test]
-fn a_bad_canary_is_taken_back_by_itself() {
-    let site = Site::new();
-    let deck = site.deck("", CANARY);
-    site.b.errors(50);
-    let said = deploy(&deck, "2.0").ends(1, "rolled back");
-    assert!(said.out.contains("FAIL"), "{said:#?}");
-    assert_eq!(site.weights(), ["100", "0"]);
-    let own = service(&deck);
-    assert_eq!(own["release"]["result"], "rolled_back", "{own}");
-    let highest = records(&deck, "canary_step").iter().filter_map(|s| s["percent"].as_u64()).max();
-    assert_eq!(highest, Some(10), "it never rose: {said:#?}");
-    until("the canary gets nothing more", || {
-        let before = site.b.answered();
-        std::thread::sleep(std::time::Duration::from_millis(200));
-        (site.b.answered() == before).then_some(())
-    });
 }

@@ -17,16 +17,30 @@ use super::reader::{Table, share};
 use super::task::{self, Check, Made, Tasks};
 use super::watch::{SPANS, Sources};
 use super::{later, value};
-use crate::io::settings::{ProbeTarget, TaskTarget};
+use crate::io::settings::{ProbeTarget, RouterTarget, TaskTarget};
 
-const ACTIONS: [&str; 10] =
-    ["check", "run", "call", "split", "canary", "switch", "wait", "ask", "maintenance", "note"];
+const ACTIONS: [&str; 12] = [
+    "check",
+    "run",
+    "call",
+    "split",
+    "canary",
+    "switch",
+    "drain",
+    "ready",
+    "wait",
+    "ask",
+    "maintenance",
+    "note",
+];
 
 /// A restore of a large database takes hours; a question may stand over a weekend.
 const DEADLINES: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_hours(7 * 24);
 /// What answers at all answers within this.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
+/// Requests in flight end within this.
+const DRAIN_TIME: Duration = Duration::from_mins(1);
 /// The time within which a change of a route has its result.
 const ROUTE_TIME: Duration = Duration::from_secs(30);
 
@@ -83,6 +97,7 @@ pub struct World<'w> {
     pub services: &'w [Service],
     pub probes: &'w [Probe],
     pub targets: &'w [ProbeTarget],
+    pub routers: &'w [RouterTarget],
     pub sources: &'w Sources,
 }
 
@@ -280,6 +295,39 @@ impl Found {
     }
 }
 
+/// One server of the service's HAProxy router, out of rotation or back in it.
+fn server(table: &mut Table<'_>, key: &'static str, work: &mut Work<'_>) -> Option<Found> {
+    let name = table.string(key)?;
+    let service = work.routed(table, key)?;
+    let routers = service.routers.iter().map(|id| &work.world.routers[id.index()]);
+    let found = routers.filter_map(|router| match router {
+        RouterTarget::Haproxy { socket, backend, groups } => Some((socket, backend, groups)),
+        RouterTarget::Nginx { .. } | RouterTarget::Http(_) | RouterTarget::Command { .. } => None,
+    });
+    let own: Vec<_> =
+        found.filter(|(.., groups)| groups.iter().flatten().any(|own| *own == name)).collect();
+    let [(socket, backend, _)] = own.as_slice() else {
+        let shown = Untrusted::new(&name);
+        let text = format!(
+            "`{key}` names a server of exactly one haproxy router of `{}`; `{shown}` is not that",
+            service.name
+        );
+        table.problem(key, text);
+        return None;
+    };
+    let made = Made {
+        kind: "server",
+        label: name.clone(),
+        target: TaskTarget::Server {
+            socket: (*socket).clone(),
+            backend: (*backend).clone(),
+            server: name,
+            drain: key == "drain",
+        },
+    };
+    Some(Found { least: Some(DRAIN_TIME), ..Found::task(made, key, work) })
+}
+
 fn action(table: &mut Table<'_>, kind: &'static str, work: &mut Work<'_>) -> Option<Found> {
     match kind {
         "check" => check(table, work),
@@ -297,6 +345,8 @@ fn action(table: &mut Table<'_>, kind: &'static str, work: &mut Work<'_>) -> Opt
             work.routed(table, "switch")?;
             Some(Found::new(Action::Switch, "switch"))
         }
+        "drain" => server(table, "drain", work),
+        "ready" => server(table, "ready", work),
         "wait" => {
             let span = table.duration("wait", SPANS)?;
             let watch = table.boolean("watch").unwrap_or(false);
@@ -433,7 +483,7 @@ fn timeout(table: &mut Table<'_>, kind: Option<&str>, least: Option<Duration>) -
 /// May the step be repeated? A look may, a change only when its `verify` tells.
 fn after_crash(table: &mut Table<'_>, kind: Option<&str>) -> AfterCrash {
     let verified = table.has("verify");
-    let harmless = matches!(kind, Some("check" | "wait" | "ask" | "note"));
+    let harmless = matches!(kind, Some("check" | "drain" | "ready" | "wait" | "ask" | "note"));
     match table.word("after_crash", &["repeat", "check", "ask"]) {
         Some("repeat") => AfterCrash::Repeat,
         Some("check") => {

@@ -263,6 +263,7 @@ fn command(table: &mut Table<'_>) -> Option<(RouterTarget, String)> {
     let mut inner = table.table("command", "command")?;
     let read = inner.need("read").argv("read");
     let set = inner.need("set").argv("set");
+    let lease = inner.path("lease");
     inner.finish();
     let (read, set) = (read?, set?);
     let placeholders = ["{a}", "{b}", "{canary}", "{stable}"];
@@ -278,5 +279,5 @@ fn command(table: &mut Table<'_>) -> Option<(RouterTarget, String)> {
         .iter()
         .map(|word| value::shell_word(&word.replace("{canary}", "{b}").replace("{stable}", "{a}")))
         .collect();
-    Some((RouterTarget::Command { read, set }, words.join(" ")))
+    Some((RouterTarget::Command { read, set, lease }, words.join(" ")))
 }

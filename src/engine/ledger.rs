@@ -1,17 +1,32 @@
 //! The engine's side of the journal: what waits to be durable, and what was written lately.
 //!
 //! Decides who is told when an entry is durable, and what a record reads like on screen. Never
-//! writes. Contract: every entry that goes out comes back once, as durable, spooled or failed.
+//! writes. Contract: every entry that goes out comes back once, as durable, spooled or failed; one
+//! toward safety that failed goes out again.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
-use crate::record::{Entry, Event, StepResult};
+use chrono::{DateTime, Utc};
+
+use crate::record::{Entry, Event, Intent, StepResult};
 use crate::snapshot::{JournalLine, JournalState};
 use crate::types::{Actor, EffectId, Fence, Now, RouterId, ServiceId, Untrusted};
 use crate::{Appended, Effect};
 
 /// Lines of the journal panel.
 const TAIL_MAX: usize = 100;
+
+/// Entries toward safety that no disk took, kept to be appended again: some operations with all
+/// their writes. It is also the most that one input appends again.
+const LOST_MAX: usize = 32;
+
+/// Entries on their way to a disk that does not answer; beyond it notes are left out, and what
+/// raises exposure is refused.
+const WAITING_MAX: usize = 512;
+
+/// While the journal cannot be written it is asked this often whether it can again.
+pub const KNOCK_EVERY: Duration = Duration::from_secs(2);
 
 /// Who waits for an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,13 +38,55 @@ pub enum Purpose {
     Release(ServiceId),
     /// Nobody: it is only a note.
     Note,
+    /// Nobody: it shows whether the journal can be written again.
+    Knock,
+}
+
+/// An entry on its way to the disk.
+#[derive(Debug)]
+struct Waiting {
+    purpose: Purpose,
+    entry: Box<Entry>,
+    safety: bool,
+    /// The effect that asked for it first: the order of entries.
+    first: EffectId,
+}
+
+impl Waiting {
+    fn again(&self, id: EffectId) -> bool {
+        self.first != id
+    }
+
+    /// What a failure must not forget. A correction that has no record is not made at all, or its
+    /// write has one.
+    fn is_kept(&self) -> bool {
+        match self.purpose {
+            Purpose::Intent(..) | Purpose::Outcome(..) | Purpose::Release(_) | Purpose::Note => {
+                self.safety
+            }
+            Purpose::Correction(_) | Purpose::Knock => false,
+        }
+    }
+}
+
+/// Since when, and why, the journal cannot be written.
+#[derive(Debug)]
+struct Outage {
+    since: DateTime<Utc>,
+    why: Untrusted,
 }
 
 #[derive(Debug)]
 pub struct Ledger {
     /// Tells the entries of this engine's life from those of another.
     prefix: String,
-    waiting: BTreeMap<EffectId, (Purpose, Box<Entry>)>,
+    waiting: BTreeMap<EffectId, Waiting>,
+    /// Toward safety and on no disk, by their order.
+    lost: BTreeMap<EffectId, Box<Entry>>,
+    /// Entries of the outage that will never be on record.
+    left_out: u32,
+    outage: Option<Outage>,
+    now: DateTime<Utc>,
     tail: VecDeque<JournalLine>,
     pub state: JournalState,
 }
@@ -40,6 +97,10 @@ impl Ledger {
         Ledger {
             prefix: format!("{seed:016x}"),
             waiting: BTreeMap::new(),
+            lost: BTreeMap::new(),
+            left_out: 0,
+            outage: None,
+            now: DateTime::UNIX_EPOCH,
             tail: entries[first..].iter().map(line).collect(),
             state: JournalState::Writable,
         }
@@ -56,23 +117,30 @@ impl Ledger {
     ) -> Effect {
         let entry =
             Box::new(Entry { id: format!("{}-{}", self.prefix, id.0), at: now.wall, actor, event });
-        self.waiting.insert(id, (purpose, entry.clone()));
+        let waiting = Waiting { purpose, entry: entry.clone(), safety, first: id };
+        self.waiting.insert(id, waiting);
+        self.now = now.wall;
         Effect::Append { id, entry, safety }
     }
 
     /// Takes the reply; `None` when nobody waits for it.
     pub fn appended(&mut self, id: EffectId, result: &Appended) -> Option<Purpose> {
-        let (purpose, entry) = self.waiting.remove(&id)?;
-        self.state = match result {
-            Appended::Durable => JournalState::Writable,
-            Appended::Spooled { why } => JournalState::Spooling { why: why.clone() },
-            Appended::Failed { why } => JournalState::Lost { why: why.clone() },
-        };
+        let waiting = self.waiting.remove(&id)?;
+        let purpose = waiting.purpose;
+        match result {
+            Appended::Durable => self.state = JournalState::Writable,
+            Appended::Spooled { why } => self.fails(JournalState::Spooling { why: why.clone() }),
+            // The spool may still take what is toward safety; this was not.
+            Appended::Failed { .. } if purpose == Purpose::Knock => {}
+            Appended::Failed { why } => self.fails(JournalState::Lost { why: why.clone() }),
+        }
         if !matches!(result, Appended::Failed { .. }) {
             if self.tail.len() == TAIL_MAX {
                 self.tail.pop_front();
             }
-            self.tail.push_back(line(&entry));
+            self.tail.push_back(line(&waiting.entry));
+        } else if waiting.is_kept() {
+            self.keep(waiting.first, waiting.entry);
         }
         Some(purpose)
     }
@@ -80,7 +148,99 @@ impl Ledger {
     /// The journal has kept an operation waiting for too long.
     pub fn late(&mut self) {
         let why = Untrusted::new("the journal does not answer");
-        self.state = JournalState::Lost { why };
+        self.fails(JournalState::Lost { why });
+    }
+
+    fn fails(&mut self, state: JournalState) {
+        if let JournalState::Spooling { why } | JournalState::Lost { why } = &state
+            && self.outage.is_none()
+        {
+            self.outage = Some(Outage { since: self.now, why: why.clone() });
+        }
+        self.state = state;
+    }
+
+    /// What was wanted and what was proven stay longest: without them a restart goes wrong.
+    fn keep(&mut self, first: EffectId, entry: Box<Entry>) {
+        self.lost.insert(first, entry);
+        if self.lost.len() > LOST_MAX {
+            let detail = |entry: &Entry| {
+                !matches!(
+                    entry.event,
+                    Event::Intent(_)
+                        | Event::Outcome(_)
+                        | Event::ReleaseEnded { .. }
+                        | Event::Interrupted { .. }
+                )
+            };
+            let least = self.lost.iter().find(|(_, entry)| detail(entry)).map(|(id, _)| *id);
+            let oldest = self.lost.keys().next().copied();
+            if let Some(id) = least.or(oldest) {
+                self.lost.remove(&id);
+                self.left_out += 1;
+            }
+        }
+    }
+
+    /// Entries are to be appended again, and none of them is on its way.
+    #[must_use]
+    pub fn owes(&self) -> bool {
+        !self.lost.is_empty() && !self.waiting.iter().any(|(id, own)| own.again(*id))
+    }
+
+    /// Asks for what an outage left out once more, oldest first. Each entry keeps its name.
+    pub fn append_again(&mut self, last_id: &mut u64) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for (first, entry) in std::mem::take(&mut self.lost) {
+            *last_id += 1;
+            let id = EffectId(*last_id);
+            let (purpose, safety) = (Purpose::Note, true);
+            let waiting = Waiting { purpose, entry: entry.clone(), safety, first };
+            self.waiting.insert(id, waiting);
+            effects.push(Effect::Append { id, entry, safety });
+        }
+        effects
+    }
+
+    #[must_use]
+    pub fn knocks(&self) -> bool {
+        self.waiting.values().any(|own| own.purpose == Purpose::Knock)
+    }
+
+    /// What there is to say once the journal can be written again; `None` when it always could.
+    #[must_use]
+    pub fn outage(&self) -> Option<Event> {
+        let Outage { since, why } = self.outage.as_ref()?;
+        let (since, why, left_out) = (*since, why.clone(), self.left_out);
+        Some(Event::JournalAnswers { since, why, left_out })
+    }
+
+    /// The end of an outage by an entry for this purpose: what is to be recorded about it.
+    pub fn over(&mut self, purpose: Purpose) -> Option<Event> {
+        if self.state != JournalState::Writable {
+            return None;
+        }
+        let event = self.outage();
+        self.outage = None;
+        self.left_out = 0;
+        event.filter(|_| purpose != Purpose::Knock && !self.knocks())
+    }
+
+    /// Too many entries wait for the disk: no more notes.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.waiting.len() >= WAITING_MAX
+    }
+
+    /// A note that is not asked for.
+    pub fn leave_out(&mut self) {
+        self.left_out = self.left_out.saturating_add(1);
+    }
+
+    /// Entries that are on no disk yet.
+    #[must_use]
+    pub fn unrecorded(&self) -> usize {
+        self.waiting.len() + self.lost.len()
     }
 
     #[must_use]
@@ -105,19 +265,22 @@ fn describe(event: &Event) -> (&'static str, String) {
     match event {
         Event::Started { version, .. } => ("started", format!("engine {version} started")),
         Event::ConfigChanged { .. } => ("config", "the configuration changed".to_owned()),
+        Event::JournalAnswers { since, why, left_out } => {
+            let gone = match left_out {
+                0 => String::new(),
+                count => format!("; {count} records of that time are nowhere"),
+            };
+            let since = since.format("%H:%M:%SZ");
+            ("journal", format!("it could not be written since {since} ({why}){gone}"))
+        }
         Event::Refused { verb, service, why, .. } => {
             ("refused", format!("{verb} {}: {why}", service.as_deref().unwrap_or("")))
         }
-        Event::Intent(intent) => {
-            let from = intent.from.map_or_else(|| "?".to_owned(), |from| from.get().to_string());
-            let reason = if intent.reason.is_empty() {
-                String::new()
-            } else {
-                format!(": {}", intent.reason)
-            };
-            let (fence, verb, service) = (intent.fence, &intent.verb, &intent.service);
-            ("intent", format!("#{fence} {verb} {service} {from} → {}{reason}", intent.to))
+        Event::Intent(intent) => ("intent", describe_intent(intent)),
+        Event::Joined { fence, service, verb, reason, .. } => {
+            ("joined", format!("{verb} {service} joins #{fence}: {reason}"))
         }
+        Event::Reread { service, .. } => ("verify", format!("{service}: every router is read")),
         Event::Sent { fence, service, router, weights, answer } => (
             "sent",
             format!(
@@ -152,6 +315,7 @@ fn describe(event: &Event) -> (&'static str, String) {
         Event::IncidentsChanged { source, opened, resolved } => {
             ("incidents", format!("{source}: {opened} opened, {resolved} resolved"))
         }
+        Event::Validated(it) => ("validated", crate::validation::line(it)),
         Event::ReleaseStarted(_)
         | Event::StepStarted { .. }
         | Event::StepEnded { .. }
@@ -182,6 +346,14 @@ fn describe(event: &Event) -> (&'static str, String) {
             ("marked", format!("{service} {version} is {word}: {reason}"))
         }
     }
+}
+
+fn describe_intent(intent: &Intent) -> String {
+    let from = intent.from.map_or_else(|| "?".to_owned(), |from| from.get().to_string());
+    let reason =
+        if intent.reason.is_empty() { String::new() } else { format!(": {}", intent.reason) };
+    let (fence, verb, service) = (intent.fence, &intent.verb, &intent.service);
+    format!("#{fence} {verb} {service} {from} → {}{reason}", intent.to)
 }
 
 fn describe_release(event: &Event) -> (&'static str, String) {
@@ -221,6 +393,9 @@ fn describe_release(event: &Event) -> (&'static str, String) {
             ("release", format!("r{release} {service} {version} {}: {sentence}", result.word()))
         }
         Event::Started { .. }
+        | Event::Joined { .. }
+        | Event::Reread { .. }
+        | Event::JournalAnswers { .. }
         | Event::ConfigChanged { .. }
         | Event::Refused { .. }
         | Event::Intent(_)
@@ -237,6 +412,7 @@ fn describe_release(event: &Event) -> (&'static str, String) {
         | Event::TriggerSet { .. }
         | Event::Frozen { .. }
         | Event::Thawed { .. }
+        | Event::Validated(_)
         | Event::Marked { .. } => ("release", String::new()),
     }
 }

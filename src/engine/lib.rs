@@ -31,6 +31,7 @@ pub mod snapshot;
 pub mod text;
 pub mod trigger;
 pub mod types;
+pub mod validation;
 mod watch;
 pub mod words;
 
@@ -42,8 +43,8 @@ use std::time::Duration;
 
 use crate::command::{Reply, Submission};
 use crate::reading::{
-    FeedReading, HostReading, Measurement, Observation, SplitReading, TaskAnswer, TaskContext,
-    WriteAnswer,
+    Claim, FeedReading, HostReading, Measurement, Observation, SplitReading, TaskAnswer,
+    TaskContext, WriteAnswer,
 };
 use crate::record::Entry;
 use crate::types::{
@@ -143,11 +144,14 @@ pub enum Effect {
         router: RouterId,
         weights: Weights,
         fence: Fence,
+        claim: Claim,
         budget: Duration,
     },
+    /// `renew` keeps the router for this engine while something is in flight; `None` gives it up.
     ReadSplit {
         id: EffectId,
         router: RouterId,
+        renew: Option<Claim>,
         budget: Duration,
     },
     /// `safety`: may go to the spool when the journal refuses it.

@@ -34,6 +34,13 @@ pub enum Event {
     ConfigChanged {
         config_hash: String,
     },
+    /// The journal could not be written since then, and can again.
+    JournalAnswers {
+        since: DateTime<Utc>,
+        why: Untrusted,
+        /// Records of that time that were not kept.
+        left_out: u32,
+    },
     /// Asked, and not done.
     Refused {
         submission: String,
@@ -42,6 +49,20 @@ pub enum Event {
         why: Untrusted,
         reason: Untrusted,
         seen: Untrusted,
+    },
+    /// Somebody asked for what the operation with this fence was doing already.
+    Joined {
+        fence: Fence,
+        submission: String,
+        service: String,
+        verb: String,
+        reason: Untrusted,
+        seen: Untrusted,
+    },
+    /// Somebody had every router of the service read at once.
+    Reread {
+        submission: String,
+        service: String,
     },
     /// Durable before the first router is touched.
     Intent(Intent),
@@ -164,6 +185,8 @@ pub enum Event {
         bad: bool,
         reason: Untrusted,
     },
+    /// The checks before a release are over.
+    Validated(Box<Validated>),
     /// More incidents changed in one reading than are worth a record each.
     IncidentsChanged {
         source: String,
@@ -214,6 +237,8 @@ pub struct ReleaseStarted {
     /// Empty where the plan brings none.
     pub version: String,
     pub plan: String,
+    /// The events' own tag is called `kind` already.
+    #[serde(rename = "release_kind")]
     pub kind: ReleaseKind,
     /// The control is the objective, not a stable that is known to be sick.
     pub hotfix: bool,
@@ -225,6 +250,30 @@ pub struct ReleaseStarted {
     pub baseline: BTreeMap<String, String>,
     pub reason: Untrusted,
     pub seen: Untrusted,
+}
+
+/// What the checks of a service said, each with its tries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Validated {
+    /// Everybody who asked for it.
+    pub submissions: Vec<String>,
+    pub service: String,
+    /// Empty where none was named.
+    pub version: String,
+    /// Every critical check passed.
+    pub can_deploy: bool,
+    pub millis: u64,
+    pub checks: Vec<CheckRecord>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckRecord {
+    pub name: String,
+    pub critical: bool,
+    pub passed: bool,
+    pub tries: u32,
+    pub millis: u64,
+    pub detail: Untrusted,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -465,6 +514,37 @@ mod tests {
     fn first_broken(records: &[Record]) -> Option<String> {
         let mut chain = Chain::default();
         records.iter().find_map(|record| chain.accept(record).err())
+    }
+
+    #[test]
+    fn a_release_is_read_as_it_was_written() {
+        let started = ReleaseStarted {
+            release: 1,
+            submission: "s".into(),
+            service: "shop".into(),
+            version: "1.2.0".into(),
+            plan: "default".into(),
+            kind: ReleaseKind::Deploy,
+            hotfix: false,
+            stable: Group::A,
+            steps: vec!["canary".into()],
+            baseline: BTreeMap::new(),
+            reason: Untrusted::default(),
+            seen: Untrusted::default(),
+        };
+        let look = Look {
+            release: 1,
+            service: "shop".into(),
+            place: 0,
+            stable: None,
+            canary: Some(ArmCount::default()),
+            verdict: "PASS".into(),
+            sentence: Untrusted::default(),
+        };
+        for event in [Event::ReleaseStarted(started), Event::Look(look)] {
+            let record = Chain::default().seal(&Entry { event: event.clone(), ..entry(1) });
+            assert_eq!(record.entry().map(|entry| entry.event), Ok(event));
+        }
     }
 
     #[test]

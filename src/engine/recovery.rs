@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 
 use crate::record::{
     Entry, Event, Intent, Look, OperationResult, Outcome, ReleaseKind, ReleaseResult,
-    ReleaseStarted, ReleaseState, StepResult,
+    ReleaseStarted, ReleaseState, RouterProof, StepResult,
 };
 use crate::snapshot::StepState;
 use crate::types::{Actor, Fence, Group, Percent, Untrusted};
@@ -39,6 +39,8 @@ pub struct ServiceFold {
     /// The last emergency rollback.
     pub rolled_back: Option<DateTime<Utc>>,
     pub release: Option<OpenRelease>,
+    /// A result whose intent is not on record, or not yet.
+    orphan: Option<Outcome>,
 }
 
 /// A release that has started and not ended.
@@ -56,6 +58,8 @@ pub struct OpenRelease {
     pub back: Option<(ReleaseResult, bool)>,
     pub canary_place: usize,
     pub looks: Vec<Look>,
+    /// The step at `place` failed, and what was to follow from it is not on record.
+    pub failed: bool,
 }
 
 impl OpenRelease {
@@ -71,6 +75,7 @@ impl OpenRelease {
             back: None,
             canary_place: 0,
             looks: Vec::new(),
+            failed: false,
         }
     }
 
@@ -79,6 +84,48 @@ impl OpenRelease {
             *mark = (state, detail.clone());
         }
     }
+}
+
+impl ServiceFold {
+    /// Nothing is left to do for an older operation, but it may be the newest that is known whole.
+    fn came_late(&mut self, intent: &Intent, entry: &Entry) {
+        let newest = self.ended.as_ref().is_none_or(|ended| ended.intent.fence < intent.fence);
+        if newest && self.open.is_none() {
+            self.ended = Some(Ended {
+                intent: intent.clone(),
+                actor: entry.actor.clone(),
+                at: entry.at,
+                result: OperationResult::Superseded,
+                sentence: Untrusted::new("a newer operation took its place"),
+            });
+        }
+    }
+
+    /// No disk took what was wanted; what was proven is all there is.
+    fn without_intent(&mut self, outcome: &Outcome) {
+        self.orphan = Some(outcome.clone());
+        self.set = match outcome.result {
+            // Nothing was moved: what was wanted before still is.
+            OperationResult::Refused => return,
+            OperationResult::Verified => proven(outcome),
+            OperationResult::Partial | OperationResult::Unknown | OperationResult::Superseded => {
+                None
+            }
+        };
+        self.fence = outcome.fence;
+        self.open = None;
+    }
+}
+
+/// The split that every router showed; `None` when they differ or one could not be read.
+fn proven(outcome: &Outcome) -> Option<Percent> {
+    let percent = |proof: &RouterProof| {
+        let canary: f64 = proof.canary.as_deref()?.parse().ok()?;
+        (0..=100).filter_map(Percent::new).find(|split| crate::route::same(*split, canary))
+    };
+    let mut routers = outcome.routers.iter().map(percent);
+    let first = routers.next()??;
+    routers.all(|other| other == Some(first)).then_some(first)
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,6 +187,7 @@ impl Fold {
             Event::StepStarted { release, service, step, .. } => {
                 let Some(open) = self.open_release(service, *release) else { return };
                 open.place = *step as usize;
+                open.failed = false;
                 open.mark(*step, StepState::Running, &Untrusted::default());
             }
             Event::StepEnded { release, service, step, result, detail } => {
@@ -150,6 +198,7 @@ impl Fold {
                     StepResult::Undone => StepState::Undone,
                 };
                 open.mark(*step, state, detail);
+                open.failed = *result == StepResult::Failed;
                 if *result == StepResult::Done {
                     open.place = *step as usize + 1;
                 }
@@ -161,6 +210,7 @@ impl Fold {
             Event::ReleaseChanged { release, service, state, why, back } => {
                 let Some(open) = self.open_release(service, *release) else { return };
                 open.state = *state;
+                open.failed = false;
                 open.back = back.or(open.back);
                 why.display().clone_into(&mut open.why);
             }
@@ -168,7 +218,11 @@ impl Fold {
                 let Some(open) = self.open_release(&look.service, look.release) else { return };
                 open.looks.push(look.clone());
             }
-            Event::Refused { .. }
+            // Asked again after a restart it is decided anew: a rollback twice does no harm.
+            Event::Joined { .. }
+            | Event::Refused { .. }
+            | Event::Reread { .. }
+            | Event::JournalAnswers { .. }
             | Event::Sent { .. }
             | Event::Drift { .. }
             | Event::Acknowledged { .. }
@@ -181,6 +235,7 @@ impl Fold {
             | Event::TriggerSet { .. }
             | Event::Frozen { .. }
             | Event::Thawed { .. }
+            | Event::Validated(_)
             | Event::Marked { .. } => {}
         }
     }
@@ -189,21 +244,34 @@ impl Fold {
         self.fence = self.fence.max(intent.fence);
         self.submissions.push((intent.submission.clone(), Some(intent.fence)));
         let service = self.services.entry(intent.service.clone()).or_default();
+        if intent.verb == "rollback" {
+            service.rolled_back = service.rolled_back.max(Some(entry.at));
+        }
+        let orphan = service.orphan.take_if(|outcome| outcome.fence == intent.fence);
+        // After an outage a record may come late: what is newer stands.
+        if intent.fence < service.fence || (intent.fence == service.fence && orphan.is_none()) {
+            service.came_late(intent, entry);
+            return;
+        }
         service.stable = Some(intent.stable);
         service.set = Some(intent.to);
-        service.fence = service.fence.max(intent.fence);
-        if intent.verb == "rollback" {
-            service.rolled_back = Some(entry.at);
-        }
+        service.fence = intent.fence;
         service.open = Some((intent.clone(), entry.actor.clone(), entry.at));
+        if let Some(outcome) = orphan {
+            self.outcome(&outcome);
+        }
     }
 
     fn outcome(&mut self, outcome: &Outcome) {
-        let Some(service) = self.services.get_mut(&outcome.service) else { return };
+        let service = self.services.entry(outcome.service.clone()).or_default();
         let open = service.open.take_if(|(intent, ..)| intent.fence == outcome.fence);
         if let Some((intent, actor, at)) = open {
-            if outcome.result == OperationResult::Refused {
-                service.set = intent.from;
+            match outcome.result {
+                OperationResult::Refused => service.set = intent.from,
+                // The newest here, so by another engine: what is wanted is not ours to say.
+                OperationResult::Superseded => service.set = None,
+                OperationResult::Verified | OperationResult::Partial | OperationResult::Unknown => {
+                }
             }
             let (result, sentence) = (outcome.result, outcome.sentence.clone());
             service.ended = Some(Ended { intent, actor, at, result, sentence });
@@ -213,6 +281,9 @@ impl Fold {
             // Proven after its first verdict.
             ended.result = outcome.result;
             ended.sentence = outcome.sentence.clone();
+        } else if outcome.fence >= service.fence {
+            service.without_intent(outcome);
+            self.fence = self.fence.max(outcome.fence);
         }
     }
 

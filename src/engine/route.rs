@@ -13,6 +13,9 @@
 //! superseded         any         Changing      let the write in flight end, then the newest set
 //! ```
 
+mod others;
+mod shown;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -23,7 +26,7 @@ use crate::reading::{SplitReading, WriteAnswer};
 use crate::record::{Event, Intent, OperationResult, Outcome, RouterProof};
 use crate::schedule::{Schedule, Timer};
 use crate::settings::Settings;
-use crate::snapshot::{OperationView, Phase, RouteState, RouteView, RouterProgress, RouterView};
+use crate::snapshot::{Phase, RouteState, RouterProgress};
 use crate::types::{
     Actor, EffectId, Failure, Fence, Group, Now, Percent, RouterId, ServiceId, Time, Untrusted,
     Weights,
@@ -39,6 +42,9 @@ const JOURNAL_PATIENCE: Duration = Duration::from_millis(1500);
 /// One write, and one read, at most.
 const WRITE_BUDGET: Duration = Duration::from_secs(3);
 const READ_BUDGET: Duration = Duration::from_secs(2);
+
+/// While something is in flight each router is read at least this often: that keeps the lease.
+const RENEW_EVERY: Duration = Duration::from_secs(2);
 
 /// Reads after a write before it is tried again; the pauses before the second and third.
 const READ_PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(200)];
@@ -62,6 +68,12 @@ const WAITING_MAX: usize = 64;
 /// Writes remembered to recognise one of them landing late.
 const WRITTEN_MAX: usize = 16;
 
+/// Half a point: below it the nearest whole percent is the one that was set.
+const ROUNDING: f64 = 0.5;
+
+/// Shares are quotients of whole weights: this is no share, only what the division left over.
+const EXACT: f64 = 0.001;
+
 /// What the route may use while it decides.
 pub struct Context<'a> {
     pub now: Now,
@@ -70,6 +82,8 @@ pub struct Context<'a> {
     pub last_id: &'a mut u64,
     pub schedule: &'a mut Schedule,
     pub ledger: &'a mut Ledger,
+    /// The highest fence of any operation.
+    pub fence: &'a mut Fence,
     /// Trouble that belongs on the incident board: key, name, summary; `None` resolves the key.
     pub raised: &'a mut Vec<(String, Option<(String, String)>)>,
 }
@@ -99,6 +113,14 @@ pub struct Route {
     routers: Vec<Router>,
     operation: Option<Operation>,
     hold_until: Option<Time>,
+    /// The highest fence that another engine wrote under.
+    foreign: Fence,
+    /// Another engine's operation took the routers since the last of this one: whose.
+    yielded: Option<Untrusted>,
+    /// What the engine was not told of yet.
+    news: Option<Untrusted>,
+    /// The release in flight, as other engines are told.
+    pub release: Option<String>,
 }
 
 #[derive(Debug)]
@@ -157,6 +179,8 @@ pub struct Operation {
     sentence: Untrusted,
     /// Submissions to answer once the intent is durable: what was acknowledged is never lost.
     waiting: Vec<String>,
+    /// Its fences before it took the routers from another engine.
+    earlier: Vec<Fence>,
 }
 
 impl Operation {
@@ -179,12 +203,19 @@ impl Operation {
             changed: now,
             verdict: None,
             sentence: Untrusted::new("waiting for the journal"),
+            earlier: Vec::new(),
         }
     }
 
     #[must_use]
     pub fn in_flight(&self) -> bool {
         !matches!(self.phase, Phase::Ended(_))
+    }
+
+    /// What is proven and what is not.
+    #[must_use]
+    pub fn sentence(&self) -> &str {
+        self.sentence.display()
     }
 
     /// This submission gets its answer when the journal has answered.
@@ -251,6 +282,10 @@ impl Route {
             routers: routers.iter().map(|&id| Router::new(id)).collect(),
             operation: None,
             hold_until: None,
+            foreign: Fence(0),
+            yielded: None,
+            news: None,
+            release: None,
         }
     }
 
@@ -276,7 +311,8 @@ impl Route {
     /// How the operation with this fence ended; `None` while it is in flight.
     #[must_use]
     pub fn result_of(&self, fence: Fence) -> Option<OperationResult> {
-        if self.fence > fence {
+        let same = |operation: &Operation| operation.earlier.contains(&fence);
+        if self.fence > fence && !self.operation.as_ref().is_some_and(same) {
             return Some(OperationResult::Superseded);
         }
         match self.operation.as_ref()?.phase {
@@ -289,6 +325,13 @@ impl Route {
     #[must_use]
     pub fn is_changing(&self) -> bool {
         self.operation.as_ref().is_some_and(Operation::in_flight)
+    }
+
+    /// Part of the traffic is on the canary, or drift is being corrected after a rollback.
+    #[must_use]
+    pub fn wants_watching(&self, now: Time) -> bool {
+        let between = |set: Percent| set != Percent::ZERO && set != Percent::FULL;
+        self.has_routers() && (self.set.is_some_and(between) || self.holding(now))
     }
 
     #[must_use]
@@ -365,8 +408,9 @@ impl Route {
         operation.changed = ctx.now;
         self.fence = operation.fence;
         // What the old operation still wanted written must not go out under the new fence.
+        // Nor may what the old one proved stand beside the new one.
         for router in &mut self.routers {
-            router.step = Step::Settled;
+            router.forget(Step::Settled);
         }
         let decide_at = ctx.now.mono + DECIDE_AFTER;
         ctx.schedule.set(Timer::Decide(self.service), decide_at);
@@ -403,6 +447,15 @@ impl Route {
         if let Some(result) = operation.verdict {
             operation.phase = Phase::Ended(result);
             operation.changed = ctx.now;
+        }
+        if self.keeps() {
+            return;
+        }
+        // Nothing is in flight any more: another engine need not wait for the lease to run out.
+        for router in &self.routers {
+            if router.step == Step::Settled {
+                ctx.schedule.set(Timer::Router(router.id), ctx.now.mono);
+            }
         }
     }
 
@@ -463,6 +516,7 @@ impl Route {
         ctx.effects.extend(operation.accepted());
         self.set = Some(operation.to);
         self.applied = operation.fence;
+        self.yielded = None;
         if operation.verb == "rollback" {
             self.hold_until = Some(ctx.now.mono + HOLD);
         }
@@ -483,6 +537,8 @@ impl Route {
     /// Does the router's next step, unless one is in flight.
     pub fn act(&mut self, id: RouterId, ctx: &mut Context) {
         let (stable, fence, set) = (self.stable, self.applied, self.set);
+        let claim = self.claim(ctx.settings);
+        let renew = self.keeps().then(|| claim.clone());
         let Some(router) = self.routers.iter_mut().find(|own| own.id == id) else { return };
         if router.busy.is_some() {
             return;
@@ -501,13 +557,14 @@ impl Route {
                     router: id,
                     weights: Weights::for_split(stable, set),
                     fence,
+                    claim,
                     budget: WRITE_BUDGET,
                 });
             }
             (Step::Write, None) | (Step::Read | Step::Settled, _) => {
                 router.busy = Some((effect, Busy::Read));
                 let budget = READ_BUDGET;
-                ctx.effects.push(Effect::ReadSplit { id: effect, router: id, budget });
+                ctx.effects.push(Effect::ReadSplit { id: effect, router: id, renew, budget });
             }
         }
     }
@@ -520,7 +577,7 @@ impl Route {
         answer: &WriteAnswer,
         ctx: &mut Context,
     ) {
-        let fence = self.applied;
+        let (fence, newest) = (self.applied, self.fence);
         let stable = self.stable;
         let set = self.set;
         let Some(router) = self.routers.iter_mut().find(|own| own.id == router_id) else { return };
@@ -531,17 +588,24 @@ impl Route {
         router.busy = None;
         let text = match answer {
             WriteAnswer::Applied => "accepted".to_owned(),
-            WriteAnswer::Rejected { why } => format!("rejected: {why}"),
+            WriteAnswer::Rejected { why, .. } => format!("rejected: {why}"),
             WriteAnswer::Unknown { why } => format!("no answer: {why}"),
         };
-        router.refused = matches!(answer, WriteAnswer::Rejected { .. });
         let told = Untrusted::new(&text);
         // One record for each new answer: a router that refuses forever must not fill the journal.
         let fresh = router.tries == 1 || told != router.answer;
-        router.answer = told.clone();
+        // The answer to a write of an operation that was superseded is not one to the newest.
+        if sent_fence == newest {
+            router.refused = matches!(answer, WriteAnswer::Rejected { .. });
+            router.answer = told.clone();
+        }
         if sent_fence == fence {
             router.step = Step::Read;
         }
+        let newer = match answer {
+            WriteAnswer::Rejected { newer, .. } => newer.filter(|newer| *newer >= sent_fence),
+            WriteAnswer::Applied | WriteAnswer::Unknown { .. } => None,
+        };
         if fresh && let Some(set) = set {
             let event = Event::Sent {
                 fence: sent_fence,
@@ -551,6 +615,13 @@ impl Route {
                 answer: told,
             };
             ctx.append(Actor::engine(), event, Purpose::Note, true);
+        }
+        if let Some(newer) = newer.filter(|_| sent_fence == fence) {
+            self.outrun(newer, ctx);
+            if self.operation.as_ref().is_some_and(|it| it.phase == Phase::Accepted) {
+                // The new intent comes first; a read would only hold up the write after it.
+                return;
+            }
         }
         self.act(router_id, ctx);
     }
@@ -568,6 +639,7 @@ impl Route {
             return;
         }
         router.busy = None;
+        let other = result.as_ref().ok().and_then(|reading| reading.lease.other.clone());
         match result {
             Ok(reading) => {
                 router.reading = Some((reading, ctx.now));
@@ -579,6 +651,10 @@ impl Route {
                 router.read_failures += 1;
             }
         }
+        if let Some((fence, who)) = other.filter(|(fence, _)| *fence > self.applied) {
+            self.give_way(fence, &who, ctx);
+        }
+        let Some(router) = self.routers.iter().find(|own| own.id == router_id) else { return };
         if router.step == Step::Write {
             // It was asked before the write: news, but no proof.
             self.act(router_id, ctx);
@@ -594,17 +670,18 @@ impl Route {
     /// An operation wants its routers proven: while applying, and after a verdict toward safety
     /// that left some unproven.
     fn working(&self) -> bool {
-        self.operation.as_ref().is_some_and(|operation| match operation.phase {
-            Phase::Applying => true,
-            Phase::Accepted => false,
-            Phase::Recording | Phase::Ended(_) => {
-                operation.safety
-                    && matches!(
-                        operation.verdict,
-                        Some(OperationResult::Partial | OperationResult::Unknown)
-                    )
-            }
-        })
+        self.yielded.is_none()
+            && self.operation.as_ref().is_some_and(|it| match it.phase {
+                Phase::Applying => true,
+                Phase::Accepted => false,
+                Phase::Recording | Phase::Ended(_) => {
+                    it.safety
+                        && matches!(
+                            it.verdict,
+                            Some(OperationResult::Partial | OperationResult::Unknown)
+                        )
+                }
+            })
     }
 
     fn judge(&mut self, id: RouterId, ctx: &mut Context) {
@@ -616,7 +693,7 @@ impl Route {
         if router.shows(stable, to, Some(fence)) {
             router.proven.get_or_insert(ctx.now);
             router.step = Step::Settled;
-            let next = ctx.now.mono + ctx.settings.router(id).reread;
+            let next = ctx.now.mono + ctx.settings.router(id).reread.min(RENEW_EVERY);
             ctx.schedule.set(Timer::Router(id), next);
             self.conclude_if_done(ctx);
             return;
@@ -744,9 +821,11 @@ impl Route {
             matches!(operation.phase, Phase::Ended(OperationResult::Verified))
         });
         let (stable, fence, set) = (self.stable, self.applied, self.set);
+        let keeps = self.keeps();
         let Some(router) = self.routers.iter_mut().find(|own| own.id == id) else { return };
         router.step = Step::Settled;
         let reread = ctx.settings.router(id).reread;
+        let reread = if keeps { reread.min(RENEW_EVERY) } else { reread };
         let pause = if router.read_failures == 0 {
             reread
         } else {
@@ -814,60 +893,6 @@ impl Route {
             RouteState::Drifted
         }
     }
-
-    #[must_use]
-    pub fn view(&self, settings: &Settings, traffic: Option<f64>) -> RouteView {
-        let routers = self
-            .routers
-            .iter()
-            .map(|router| {
-                let own = settings.router(router.id);
-                RouterView {
-                    name: own.name.clone(),
-                    kind: own.kind.clone(),
-                    canary: router.canary(self.stable),
-                    read: router.reading.as_ref().map(|(_, at)| *at),
-                    reread: own.reread,
-                    error: router.error.clone(),
-                    note: router
-                        .reading
-                        .as_ref()
-                        .map(|(reading, _)| reading.note.clone())
-                        .unwrap_or_default(),
-                    manual: by_role(&own.manual, self.stable),
-                }
-            })
-            .collect();
-        RouteView { state: self.state(), set: self.set, fence: self.fence, routers, traffic }
-    }
-
-    #[must_use]
-    pub fn operation_view(&self, settings: &Settings) -> Option<OperationView> {
-        let operation = self.operation.as_ref()?;
-        let weights = Weights::for_split(self.stable, operation.to);
-        let manual = self
-            .routers
-            .iter()
-            .filter(|router| router.proven.is_none())
-            .map(|router| by_hand(&settings.router(router.id).manual, weights))
-            .collect();
-        Some(OperationView {
-            fence: operation.fence,
-            submission: operation.submission.clone(),
-            verb: operation.verb.clone(),
-            service: settings.service(self.service).name.clone(),
-            from: operation.from,
-            to: operation.to,
-            user: operation.actor.user.clone(),
-            reason: operation.reason.clone(),
-            requested: operation.requested,
-            phase: operation.phase,
-            changed: operation.changed,
-            routers: self.routers.iter().map(|router| router.progress(settings)).collect(),
-            sentence: operation.sentence.clone(),
-            manual,
-        })
-    }
 }
 
 /// The manual command with the percents filled in.
@@ -910,6 +935,12 @@ impl Router {
     }
 
     fn restart(&mut self, step: Step) {
+        self.forget(step);
+        self.corrections = 0;
+    }
+
+    /// Forgets what was done and proven for the last operation.
+    fn forget(&mut self, step: Step) {
         self.step = step;
         self.tries = 0;
         self.reads = 0;
@@ -918,7 +949,6 @@ impl Router {
         self.gave_up = false;
         self.refused = false;
         self.answer = Untrusted::default();
-        self.corrections = 0;
     }
 
     fn remember(&mut self, fence: Fence, set: Percent) {
@@ -977,14 +1007,16 @@ impl Router {
     }
 }
 
-/// Equal within the rounding of whole weights; nothing and everything must be exact.
-fn same(split: Percent, canary: f64) -> bool {
-    let difference = (f64::from(split.get()) - canary).abs();
+/// A split is a whole percent, so a reading proves the nearest one and no other: half a point is
+/// all that the rounding of a router's weights may cost, and writers refuse what costs more.
+/// Nothing and everything are exact on both sides: a router at 0 % proves no split but 0 %.
+pub(crate) fn same(split: Percent, canary: f64) -> bool {
+    let exactly = |end: f64| (end - canary).abs() < EXACT;
     if split == Percent::ZERO || split == Percent::FULL {
-        difference < 0.001
-    } else {
-        difference <= 1.0
+        return exactly(f64::from(split.get()));
     }
+    let difference = (f64::from(split.get()) - canary).abs();
+    difference < ROUNDING && !exactly(0.0) && !exactly(100.0)
 }
 
 #[cfg(test)]

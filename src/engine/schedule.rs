@@ -14,10 +14,14 @@ pub enum Timer {
     Decide(ServiceId),
     /// The journal has not answered about an operation's record.
     Journal(ServiceId),
+    /// The journal could not be written: can it again?
+    Knock,
     /// A router is to be written or read next.
     Router(RouterId),
     /// A release waits for a time: a soak, a deadline, an answer.
     Release(ServiceId),
+    /// A validation tries a check again, or is over.
+    Validate(ServiceId),
     Probe(ProbeId),
     Measure(ServiceId),
     Host(HostId),
@@ -42,6 +46,11 @@ impl Schedule {
         if let Some(old) = self.due.remove(&timer) {
             self.order.remove(&(old, timer));
         }
+    }
+
+    #[must_use]
+    pub fn is_set(&self, timer: Timer) -> bool {
+        self.due.contains_key(&timer)
     }
 
     #[must_use]

@@ -142,6 +142,8 @@ pub enum RouterTarget {
     Command {
         read: Vec<String>,
         set: Vec<String>,
+        /// Where engines that share it keep their lease.
+        lease: Option<PathBuf>,
     },
 }
 
@@ -165,6 +167,13 @@ pub enum TaskTarget {
         exit: i32,
         /// Must match what the program prints.
         output: Option<regex_lite::Regex>,
+    },
+    /// One server of an HAProxy backend, out of rotation or back in it.
+    Server {
+        socket: PathBuf,
+        backend: String,
+        server: String,
+        drain: bool,
     },
     /// Every value that the query finds lies between.
     Query {

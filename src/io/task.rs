@@ -19,6 +19,8 @@ use engine::types::{Failure, FailureKind, Status, Untrusted};
 use self::fill::{Spot, fill};
 use crate::io::command::{self, Last, Output};
 use crate::io::http::{Answer, Client, Method};
+use crate::io::router::Deadline;
+use crate::io::router::haproxy::drain::administer;
 use crate::io::settings::{Given, HttpTarget, ProbeTarget, Program, Secret, TaskTarget};
 use crate::io::{metrics, probe};
 
@@ -70,6 +72,13 @@ pub async fn perform(
                     judge_values(metrics::values(client, &http, &query).await, *above, *below)
                 }
                 Err(why) => failed(&why),
+            }
+        }
+        TaskTarget::Server { socket, backend, server, drain } => {
+            let deadline = Deadline::after(budget);
+            match administer(socket, backend, server, *drain, deadline).await {
+                Ok(said) => passed(&said),
+                Err(failure) => failed(failure.text.display()),
             }
         }
         TaskTarget::File { dir, path, json } => match fill(path, context, Spot::Path) {

@@ -62,6 +62,8 @@ fn router(name: &str, canary: f64) -> RouterView {
         error: Untrusted::default(),
         note: Untrusted::default(),
         manual: format!("echo 'set weight web/v2 {{canary}}' | socat - /run/{name}.sock"),
+        holder: None,
+        fenced: Some(true),
     }
 }
 
@@ -90,6 +92,7 @@ fn service(name: &str, alias: &str, probe: ProbeView) -> ServiceView {
         signals: None,
         operation: None,
         release: None,
+        validation: None,
         readiness: Readiness::default(),
         triggers: Vec::new(),
         history: Vec::new(),
@@ -235,6 +238,7 @@ pub fn operation(phase: Phase) -> OperationView {
     let ended = matches!(phase, Phase::Ended(OperationResult::Verified));
     OperationView {
         fence: Fence(41),
+        earlier: Vec::new(),
         submission: "s-41".to_owned(),
         verb: "split".to_owned(),
         service: "payments".to_owned(),

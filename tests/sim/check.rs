@@ -16,8 +16,9 @@ use engine::types::{EffectId, Fence, Percent, Time, Weights};
 use crate::disk::Fate;
 use crate::router::Router;
 
-/// One input may ask for no more than this: every poller and router at once, and their records.
-pub const EFFECTS_PER_INPUT_MAX: usize = 48;
+/// One input may ask for no more than this: every poller and router at once, their records, and
+/// what an outage of the journal left out.
+pub const EFFECTS_PER_INPUT_MAX: usize = 48 + 32;
 /// Replies that the engine may be waiting for, a slow disk included.
 pub const PENDING_MAX: usize = 256;
 /// A result is displayed within this.
@@ -127,11 +128,12 @@ impl Checks {
         holds(rule, effects.len() <= EFFECTS_PER_INPUT_MAX, || {
             format!("{} effects of one input", effects.len())
         })?;
+        let before = self.last_id;
         for id in effects.iter().filter_map(id_of) {
-            holds(rule, self.pending.insert(id) && id > self.last_id, || {
+            holds(rule, self.pending.insert(id) && id > before, || {
                 format!("effect {id:?} was asked for twice")
             })?;
-            self.last_id = id;
+            self.last_id = self.last_id.max(id);
         }
         let pending = self.pending.len();
         holds(rule, pending <= PENDING_MAX, || format!("{pending} effects wait for their reply"))

@@ -3,9 +3,9 @@
 //! Decides which entries survive. Contract: entries become durable in the order they were asked
 //! for, and a crash keeps a prefix of those on their way.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
-use engine::record::{Chain, Entry, Record};
+use engine::record::{Chain, Entry, Event, Record};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -18,6 +18,7 @@ pub struct Waiting {
     pub id: engine::types::EffectId,
     pub entry: Entry,
     pub fate: Fate,
+    pub safety: bool,
 }
 
 #[derive(Default)]
@@ -35,6 +36,8 @@ pub struct Disk {
     pub stall: u64,
     /// How often the spool takes what the journal refused.
     pub spools: u64,
+    /// Intents and results toward safety that were refused: the engine must ask for them again.
+    pub refused: BTreeSet<String>,
     /// Entries that are nowhere.
     pub lost: u64,
     pub lost_intents: u64,
@@ -50,6 +53,12 @@ impl Disk {
                 self.store(waiting.entry.clone());
             }
             Fate::Spooled => self.spool.push(waiting.entry.clone()),
+            Fate::Failed if waiting.safety => {
+                if matches!(waiting.entry.event, Event::Intent(_) | Event::Outcome(_)) {
+                    self.refused.insert(waiting.entry.id.clone());
+                }
+                self.count_intent(&waiting.entry);
+            }
             Fate::Failed => self.lose(&waiting.entry),
         }
         Some(waiting)
@@ -62,9 +71,24 @@ impl Disk {
         }
     }
 
+    /// What was refused is asked for again.
+    pub fn found(&mut self, entry: &Entry) {
+        self.refused.remove(&entry.id);
+    }
+
+    /// What was refused is not asked for any more.
+    pub fn forget(&mut self) {
+        self.lost += self.refused.len() as u64;
+        self.refused.clear();
+    }
+
     pub fn lose(&mut self, entry: &Entry) {
         self.lost += 1;
-        if matches!(entry.event, engine::record::Event::Intent(_)) {
+        self.count_intent(entry);
+    }
+
+    fn count_intent(&mut self, entry: &Entry) {
+        if matches!(entry.event, Event::Intent(_)) {
             self.lost_intents += 1;
         }
     }

@@ -48,6 +48,7 @@ pub fn settings(routers: &[usize], polls: bool) -> Settings {
             deploy: None,
             recovery: None,
             maintenance: None,
+            checks: Vec::new(),
         });
         for edge in 0..count {
             settings.routers.push(Router {

@@ -7,6 +7,7 @@
 mod check;
 mod disk;
 mod fleet;
+mod release;
 mod rng;
 mod router;
 mod world;

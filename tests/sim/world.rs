@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::command::{Command, Expected, Submission};
-use engine::reading::{SplitReading, WriteAnswer};
-use engine::record::{Event, OperationResult};
+use engine::reading::{Claim, Lease, SplitReading, WriteAnswer};
+use engine::record::{Entry, Event, OperationResult};
 use engine::settings::Settings;
+use engine::snapshot::{Phase, ServiceView};
 use engine::types::{
     EffectId, Failure, FailureKind, Fence, Now, Percent, RouterId, Time, Untrusted, Weights,
 };
@@ -97,6 +98,10 @@ enum Happening {
     Meddle {
         router: usize,
     },
+    /// A router falls back to what it once was.
+    Revert {
+        router: usize,
+    },
     Operate,
     Retry(Submission),
     Wall(i64),
@@ -148,6 +153,8 @@ pub struct World {
     crashes: Vec<u64>,
     lives: u64,
     submissions: u64,
+    /// Names of all entries that this life asked to append.
+    appended: BTreeSet<String>,
     /// All that was ever asked, by its id.
     asked: BTreeMap<String, Submission>,
     stale: Option<Expected>,
@@ -203,6 +210,7 @@ impl World {
             crashes: Vec::new(),
             lives: 0,
             submissions: 0,
+            appended: BTreeSet::new(),
             asked: BTreeMap::new(),
             stale: None,
             resumed: BTreeSet::new(),
@@ -228,6 +236,10 @@ impl World {
         for _ in 0..self.rng.pick(&[0, 0, 1, 3]) {
             let (at, router) = (self.rng.millis(400, end), self.any_router());
             self.after(at, Happening::Meddle { router });
+        }
+        for _ in 0..self.rng.pick(&[0, 0, 1, 2]) {
+            let (at, router) = (self.rng.millis(400, end), self.any_router());
+            self.after(at, Happening::Revert { router });
         }
         if self.rng.chance(300) {
             let (at, by) = (self.rng.millis(0, end), self.rng.pick(&[-3600, -5, 5, 3600]));
@@ -340,10 +352,15 @@ impl World {
                 Ok(())
             }
             Happening::Meddle { router } => {
-                let percent = self.rng.pick(&[0, 5, 50, 100]);
+                let percent = self.rng.pick(&[0, 1, 5, 25, 50, 99, 100]);
                 let b = Percent::new(percent).expect("a percent");
                 self.mark(|| format!("someone sets edge {router} to {percent}"), &[2]);
                 self.routers[router].becomes(Weights { a: b.rest(), b }, None);
+                Ok(())
+            }
+            Happening::Revert { router } => {
+                self.mark(|| format!("edge {router} falls back"), &[15]);
+                self.routers[router].reverts(&mut self.rng);
                 Ok(())
             }
             Happening::Operate => self.operate(),
@@ -578,6 +595,7 @@ impl World {
         self.mark(|| "the engine is killed".to_owned(), &[11]);
         self.engine = None;
         self.checks.restart();
+        self.appended.clear();
         let keep = self.rng.below(self.disk.queue.len() as u64 + 1);
         for _ in 0..keep {
             self.disk.flush();
@@ -585,6 +603,8 @@ impl World {
         for waiting in std::mem::take(&mut self.disk.queue) {
             self.disk.lose(&waiting.entry);
         }
+        // What it kept to be appended again dies with it.
+        self.disk.forget();
         self.future.retain(|_, happening| match happening {
             Happening::Deliver(_)
             | Happening::Flush
@@ -596,6 +616,7 @@ impl World {
             | Happening::LastDue { .. } => false,
             Happening::Land { .. }
             | Happening::Meddle { .. }
+            | Happening::Revert { .. }
             | Happening::Operate
             | Happening::Retry(_)
             | Happening::Wall(_)
@@ -641,6 +662,7 @@ impl World {
                         router: self.settings.service(service).routers[0],
                         weights: Weights::for_split(intent.stable, intent.to),
                         fence: intent.fence,
+                        claim: Claim::default(),
                         budget: Duration::from_secs(1),
                     });
                 }
@@ -687,10 +709,10 @@ impl World {
                 let result = if failed { Err(fleet::failure(&mut self.rng)) } else { Ok(()) };
                 Input::Responded { id, key, result }
             }
-            Effect::SetSplit { id, router, weights, fence, budget } => {
+            Effect::SetSplit { id, router, weights, fence, budget, .. } => {
                 return self.set_split(id, router, weights, fence, budget);
             }
-            Effect::ReadSplit { id, router, budget } => {
+            Effect::ReadSplit { id, router, budget, .. } => {
                 self.read_split(id, router, budget);
                 return Ok(());
             }
@@ -726,7 +748,7 @@ impl World {
         let why = Untrusted::new("the world said so");
         let answer = match fate.reply {
             Answer::Applied => WriteAnswer::Applied,
-            Answer::Rejected => WriteAnswer::Rejected { why },
+            Answer::Rejected => WriteAnswer::Rejected { why, newer: None },
             Answer::Unknown => WriteAnswer::Unknown { why },
         };
         let input = Input::SplitSet { id, router: router_id, answer };
@@ -758,14 +780,25 @@ impl World {
             b: f64::from(shown.b.get()),
             fence: if echo { Some(own.sent_fence) } else { own.carried }.filter(|_| own.carries),
             note: Untrusted::default(),
+            lease: Lease::default(),
         };
         let after = self.rng.millis(0, 10);
         let input = Input::SplitRead { id, router, result: Ok(reading) };
         self.after(after, Happening::Deliver(input));
     }
 
-    fn append(&mut self, id: EffectId, entry: engine::record::Entry, safety: bool) -> Checked {
+    fn append(&mut self, id: EffectId, entry: Entry, safety: bool) -> Checked {
+        // What a disk refused is asked for again under its old name; it is on record once.
+        let again = !self.appended.insert(entry.id.clone());
+        if again {
+            let taken = |own: &Entry| own.id == entry.id;
+            let twice = self.disk.entries.iter().chain(&self.disk.spool).any(taken)
+                || self.disk.queue.iter().any(|waiting| taken(&waiting.entry));
+            holds("recorded_once", !twice, || format!("{entry:?} is recorded again"))?;
+            self.disk.found(&entry);
+        }
         match &entry.event {
+            _ if again => {}
             Event::Intent(intent) => {
                 self.checks.submission_acts_once(intent)?;
                 let service = self.place(&intent.service);
@@ -809,7 +842,7 @@ impl World {
         };
         self.disk_free = self.disk_free.max(self.now) + takes;
         let wait = self.disk_free.since(self.now);
-        self.disk.queue.push_back(Waiting { id, entry, fate });
+        self.disk.queue.push_back(Waiting { id, entry, fate, safety });
         self.after(wait, Happening::Flush);
         Ok(())
     }
@@ -825,7 +858,7 @@ impl World {
         let intent = matches!(front.entry.event, Event::Intent(_));
         let waiting =
             if forgets && intent { self.disk.queue.pop_front() } else { self.disk.flush() };
-        let Some(Waiting { id, entry, fate }) = waiting else { return };
+        let Some(Waiting { id, entry, fate, .. }) = waiting else { return };
         if self.plan.mutant == Some(Mutant::RecordVanishes) && self.disk.records.len() == 8 {
             self.disk.records.remove(4);
         }
@@ -875,6 +908,10 @@ impl World {
             return Ok(());
         }
         let Some(shown) = self.shown() else { return Ok(()) };
+        let refused = &self.disk.refused;
+        holds("outage_is_made_up_for", refused.is_empty(), || {
+            format!("{refused:?} are asked for no more")
+        })?;
         for place in 0..shown.services.len() {
             check::settles_or_says_why(&shown, place, &of(&self.routers, place))?;
         }
@@ -913,10 +950,18 @@ impl World {
     fn fold_journal(&mut self) -> Checked {
         let quiet = self.disk.lost == 0 && self.disk.queue.is_empty() && self.disk.spool.is_empty();
         let now = self.clock();
-        let Some(engine) = self.engine.as_mut().filter(|engine| quiet && engine.is_idle()) else {
+        let quiet = quiet && self.disk.refused.is_empty();
+        let Some(engine) = self.engine.as_mut().filter(|_| quiet) else {
             return Ok(());
         };
         let running = engine.snapshot();
+        let moves = |view: &ServiceView| {
+            let phase = view.operation.as_ref().map(|operation| operation.phase);
+            phase.is_some_and(|phase| !matches!(phase, Phase::Ended(_)))
+        };
+        if running.services.iter().any(moves) {
+            return Ok(());
+        }
         let mut ignored = Vec::new();
         let (settings, entries) = (self.settings.clone(), &self.disk.entries);
         let mut folded = Engine::recover(settings, "sim", 1, entries, Fence(0), now, &mut ignored);

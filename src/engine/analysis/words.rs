@@ -94,9 +94,12 @@ fn beside(signal: &Signal, with: &str) -> String {
 /// "0 errors in 312 canary requests", and the rate allowed.
 fn alone(kind: Kind, objective: &Objective) -> (String, String) {
     let seen = objective.seen();
-    let events = match kind {
-        Kind::Errors => "errors",
-        Kind::Slow => "slow ones",
+    let one = (seen.events - 1.0).abs() < 0.005;
+    let events = match (kind, one) {
+        (Kind::Errors, true) => "error",
+        (Kind::Errors, false) => "errors",
+        (Kind::Slow, true) => "slow one",
+        (Kind::Slow, false) => "slow ones",
     };
     let seen =
         format!("{} {events} in {} canary requests", figure(seen.events), figure(seen.requests));

@@ -94,9 +94,69 @@ fn records_say_what_is_set_open_and_ended() {
     // What a restart interrupted is wanted no more until someone asks.
     check(&[split(), interrupted(1)], (None, None, Some((1, Unknown))));
     check(&[split(), rollback(), interrupted(1)], (Some(0), Some(2), None));
-    // A result without its intent says nothing.
+    // A result without its intent says what was proven, here nothing.
     check(&[outcome(7, Verified)], (None, None, None));
     check(&[interrupted(7)], (None, None, None));
+}
+
+/// A result with what each router showed.
+fn proved(fence: u64, result: OperationResult, routers: &[&str]) -> Event {
+    let proof = |canary: &&str| RouterProof {
+        router: "edge".to_owned(),
+        canary: (!canary.is_empty()).then(|| (*canary).to_owned()),
+        note: Untrusted::default(),
+    };
+    Event::Outcome(Outcome {
+        fence: Fence(fence),
+        service: SERVICE.to_owned(),
+        result,
+        sentence: Untrusted::new("said"),
+        routers: routers.iter().map(proof).collect(),
+    })
+}
+
+#[test]
+fn a_result_whose_intent_was_lost_says_what_was_proven() {
+    use OperationResult::{Partial, Refused, Superseded, Unknown, Verified};
+    let split = || intent(1, "split", 0, 25);
+    let done = [split(), outcome(1, Verified)];
+    let after = |event: Event| [done[0].clone(), done[1].clone(), event];
+    let before = Some((1, Verified));
+    check(&after(proved(2, Verified, &["0.00", "0.00"])), (Some(0), None, before));
+    check(&after(proved(2, Verified, &["24.90"])), (Some(25), None, before));
+    check(&after(proved(2, Verified, &["0.00", "25.00"])), (None, None, before));
+    check(&after(proved(2, Verified, &["0.00", ""])), (None, None, before));
+    // Somebody moved something, nobody knows what is wanted.
+    for result in [Partial, Unknown, Superseded] {
+        check(&after(proved(2, result, &["0.00"])), (None, None, before));
+    }
+    check(&after(proved(2, Refused, &["25.00"])), (Some(25), None, before));
+    // What was open is not any more, and the fence is used.
+    check(&[split(), proved(2, Verified, &["0.00"])], (Some(0), None, None));
+    assert_eq!(folded(&[proved(9, Verified, &["0.00"])]).fence, Fence(9));
+}
+
+#[test]
+fn records_that_come_late_do_not_undo_newer_ones() {
+    use OperationResult::{Refused, Superseded, Verified};
+    let rollback = || intent(2, "rollback", 25, 0);
+    let newer = [rollback(), outcome(2, Verified)];
+    let after = |event: Event| [newer[0].clone(), newer[1].clone(), event];
+    let stands = (Some(0), None, Some((2, Verified)));
+    check(&after(intent(1, "split", 0, 25)), stands);
+    check(&after(outcome(1, Superseded)), stands);
+    check(&after(rollback()), stands);
+    // The intent after its result.
+    check(&[outcome(2, Verified), rollback()], stands);
+    let refused = [outcome(2, Refused), intent(2, "split", 10, 25)];
+    check(&refused, (Some(10), None, Some((2, Refused))));
+    let late = [proved(3, Verified, &["10.00"]), rollback()];
+    check(&late, (Some(10), None, Some((2, OperationResult::Superseded))));
+    // What was refused moved nothing: an older intent that comes late is still the newest.
+    check(&[outcome(3, Refused), rollback()], (Some(0), Some(2), None));
+    let fold = folded(&[intent(3, "split", 0, 10), rollback()]);
+    assert_eq!(fold.services[SERVICE].rolled_back, Some(at(1)), "the hold counts all the same");
+    assert_eq!(fold.services[SERVICE].set, Some(percent(10)));
 }
 
 #[test]

@@ -1,14 +1,16 @@
 //! The highest fence that a router's writer has let through, and the lock that makes it the only
-//! writer.
+//! writer of its state directory.
 //!
 //! Decides whether a fence may pass. Never shrinks or grows its file after it was made, so that a
-//! full disk does not block a rollback. Contract: the lock is held for the value's whole life, and
-//! a fence is durable before [`FenceFile::raise`] returns.
+//! full disk does not block a rollback. Contract: the lock is held for the value's whole life; a
+//! fence is durable before [`FenceFile::raise`] says [`Kept::Durable`], and an emergency passes
+//! although the disk fails or hangs.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use engine::types::{Failure, FailureKind, Fence};
 use rustix::fs::{FlockOperation, flock};
@@ -21,9 +23,25 @@ const FILE_BYTES: usize = 21;
 /// Longest router name: with the prefix it stays well below the limit of a file name.
 const NAME_BYTES_MAX: usize = 63;
 
+/// A healthy disk syncs within milliseconds; the rest of a budget belongs to the router.
+const DISK_PATIENCE: Duration = Duration::from_millis(500);
+
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
+/// What became of a fence that passed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kept {
+    Durable,
+    /// An emergency on a disk that fails: nobody remembers it after a crash, and this is why.
+    InMemory(String),
+}
+
 pub struct FenceFile {
     disk: Arc<Mutex<Disk>>,
     max: Fence,
+    /// Why the last fence is not on disk.
+    trouble: Option<String>,
     path: String,
 }
 
@@ -53,13 +71,13 @@ impl FenceFile {
                 let text = format!("cannot open {shown}: {error}; is the state directory yours?");
                 Failure::new(FailureKind::Denied, text)
             })?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
+        lock(&file).map_err(|error| {
             let text = format!("{shown} is locked: another engine writes this router ({error})");
             Failure::new(FailureKind::Denied, text)
         })?;
         let max = read_or_prepare(&file, &shown)?;
         let disk = Arc::new(Mutex::new(Disk { file, stored: max }));
-        Ok(FenceFile { disk, max, path: shown })
+        Ok(FenceFile { disk, max, trouble: None, path: shown })
     }
 
     #[must_use]
@@ -67,29 +85,49 @@ impl FenceFile {
         self.max
     }
 
-    /// Lets `fence` pass if nothing higher was seen, and remembers it for good. The disk gets until
-    /// the deadline, on a thread of its own.
-    pub async fn raise(&mut self, fence: Fence, deadline: Deadline) -> Result<(), Failure> {
+    /// Lets `fence` pass if nothing higher was seen, and remembers it for good. A disk that fails
+    /// or does not answer soon stops all but an emergency. The disk works on a thread of its own.
+    pub async fn raise(
+        &mut self,
+        fence: Fence,
+        emergency: bool,
+        deadline: Deadline,
+    ) -> Result<Kept, Failure> {
         if fence < self.max {
             let text = format!("fence {fence} is older than {}: superseded", self.max);
             return Err(Failure::new(FailureKind::Refused, text));
         }
-        if fence > self.max {
-            let disk = Arc::clone(&self.disk);
-            let task = tokio::task::spawn_blocking(move || raise(&disk, fence));
-            let why = match tokio::time::timeout(deadline.left(), task).await {
-                Ok(Ok(Ok(()))) => {
-                    self.max = fence;
-                    return Ok(());
-                }
-                Ok(Ok(Err(error))) => error.to_string(),
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => "the disk did not answer in time".to_owned(),
-            };
-            let text = format!("cannot store the fence in {}: {why}; nothing was sent", self.path);
+        if fence == self.max && self.trouble.is_none() {
+            return Ok(Kept::Durable);
+        }
+        let Err(why) = self.store(fence, deadline).await else {
+            self.max = fence;
+            self.trouble = None;
+            return Ok(Kept::Durable);
+        };
+        let text = format!("cannot store the fence in {}: {why}", self.path);
+        if !emergency {
+            let text = format!("{text}; nothing was sent");
             return Err(Failure::new(FailureKind::Denied, text));
         }
-        Ok(())
+        self.max = fence;
+        self.trouble = Some(text.clone());
+        Ok(Kept::InMemory(text))
+    }
+
+    async fn store(&self, fence: Fence, deadline: Deadline) -> Result<(), String> {
+        if self.disk.try_lock().is_err() {
+            // One thread that the disk holds is enough.
+            return Err("the disk still holds up an earlier write".to_owned());
+        }
+        let disk = Arc::clone(&self.disk);
+        let task = tokio::task::spawn_blocking(move || raise(&disk, fence));
+        match tokio::time::timeout(deadline.left().min(DISK_PATIENCE), task).await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(error))) => Err(error.to_string()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("the disk did not answer in time".to_owned()),
+        }
     }
 }
 
@@ -101,6 +139,18 @@ fn raise(disk: &Mutex<Disk>, fence: Fence) -> std::io::Result<()> {
         disk.stored = fence;
     }
     Ok(())
+}
+
+/// A program that the last engine was just starting holds its lock for a moment longer.
+fn lock(file: &File) -> rustix::io::Result<()> {
+    let mut left = LOCK_TRIES;
+    loop {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(_) if left > 0 => left -= 1,
+            result => return result,
+        }
+        std::thread::sleep(LOCK_PAUSE);
+    }
 }
 
 fn read_or_prepare(file: &File, shown: &str) -> Result<Fence, Failure> {
@@ -131,11 +181,18 @@ fn store(file: &File, fence: Fence) -> std::io::Result<()> {
 mod tests {
     use super::*;
 
-    fn raise(file: &mut FenceFile, fence: u64) -> Result<(), Failure> {
+    fn raise_by(file: &mut FenceFile, fence: u64, emergency: bool) -> Result<Kept, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.expect("a runtime").block_on(async {
-            file.raise(Fence(fence), Deadline::after(std::time::Duration::from_secs(5))).await
-        })
+        let runtime = runtime.expect("a runtime");
+        let deadline = || Deadline::after(std::time::Duration::from_secs(5));
+        let result =
+            runtime.block_on(async { file.raise(Fence(fence), emergency, deadline()).await });
+        runtime.shutdown_background();
+        result
+    }
+
+    fn raise(file: &mut FenceFile, fence: u64) -> Result<Kept, Failure> {
+        raise_by(file, fence, false)
     }
 
     #[test]
@@ -148,6 +205,52 @@ mod tests {
         let mut again = FenceFile::open("edge", dir.path()).expect("opens again");
         assert_eq!(again.max(), Fence(7));
         assert!(raise(&mut again, 6).is_err());
+    }
+
+    /// A file that cannot be written stands for a disk that answers each write with an error.
+    #[test]
+    fn a_failing_disk_stops_all_but_an_emergency() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut file = FenceFile::open("edge", dir.path()).expect("opens");
+        raise(&mut file, 7).expect("a disk that works");
+        let path = dir.path().join("fence-edge");
+        let good = {
+            let mut disk = file.disk.lock().expect("no thread panicked");
+            std::mem::replace(&mut disk.file, File::open(&path).expect("opens for reading"))
+        };
+        let why = raise(&mut file, 8).expect_err("no emergency");
+        assert!(why.text.display().contains("nothing was sent"), "{}", why.text);
+        assert_eq!(file.max(), Fence(7));
+        for _ in 0..2 {
+            let kept = raise_by(&mut file, 9, true).expect("goes on");
+            let Kept::InMemory(why) = kept else { panic!("{kept:?}") };
+            assert!(why.contains("cannot store the fence in"), "{why}");
+        }
+        assert!(raise(&mut file, 8).is_err(), "what is only in memory counts too");
+        file.disk.lock().expect("no thread panicked").file = good;
+        assert_eq!(raise(&mut file, 9), Ok(Kept::Durable), "stored when the disk is back");
+    }
+
+    #[test]
+    fn a_hanging_disk_holds_up_an_emergency_only_for_a_moment() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut file = FenceFile::open("edge", dir.path()).expect("opens");
+        let disk = Arc::clone(&file.disk);
+        // Locked by nobody who lets go: a thread in a write that never returns.
+        let (ready, locked) = std::sync::mpsc::channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let hanging = std::thread::spawn(move || {
+            let _held = disk.lock().expect("no thread panicked");
+            ready.send(()).expect("the test waits");
+            let _ = ended.recv();
+        });
+        locked.recv().expect("it hangs");
+        let started = std::time::Instant::now();
+        assert!(raise(&mut file, 1).is_err());
+        assert!(matches!(raise_by(&mut file, 2, true), Ok(Kept::InMemory(_))));
+        assert!(started.elapsed() < DISK_PATIENCE * 3, "{:?}", started.elapsed());
+        drop(end);
+        hanging.join().expect("it ends");
     }
 
     #[test]

@@ -4,14 +4,16 @@
 //! second command on one connection, or `ready` to a server that a person took out. Contract: the
 //! good is raised before the bad is lowered; success is exactly an empty line.
 
+pub mod drain;
+
 use std::path::Path;
 
-use engine::reading::{SplitReading, WriteAnswer};
+use engine::reading::{Lease, SplitReading, WriteAnswer};
 use engine::types::{Failure, FailureKind, Untrusted, Weights};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use super::weights::server_weights;
+use super::weights::{check_share, server_weights};
 use super::{Deadline, rejected, unknown};
 
 /// Thousands of servers fit; a socket that never ends does not.
@@ -133,21 +135,6 @@ fn plan(
     Ok(rising)
 }
 
-/// Refuses a share that weights from 0 to 256 cannot express to one point.
-fn check_share(weights: Weights, a: (u16, usize), b: (u16, usize)) -> Result<(), String> {
-    let total = |(weight, count): (u16, usize)| {
-        f64::from(weight) * f64::from(u32::try_from(count).unwrap_or(u32::MAX))
-    };
-    let got = 100.0 * total(b) / (total(a) + total(b)).max(1.0);
-    if (got - f64::from(weights.b.get())).abs() > 1.0 {
-        return Err(format!(
-            "groups of {} and {} servers are too unequal for {}: the nearest is {got:.1} %",
-            a.1, b.1, weights.b
-        ));
-    }
-    Ok(())
-}
-
 fn split(place: &Place<'_>, servers: &[Server]) -> Result<SplitReading, Failure> {
     let mut sums = [0.0, 0.0];
     let mut notes = Vec::new();
@@ -179,6 +166,7 @@ fn split(place: &Place<'_>, servers: &[Server]) -> Result<SplitReading, Failure>
         b: 100.0 * sums[1] / total,
         fence: None,
         note: Untrusted::new(&notes.join(", ")),
+        lease: Lease::default(),
     })
 }
 
@@ -256,6 +244,11 @@ fn parse(reply: &str) -> Result<Vec<Server>, String> {
 /// One command on one connection, its reply read to the end.
 async fn ask(socket: &Path, line: &str, deadline: Deadline) -> Result<String, Failure> {
     let shown = socket.display();
+    if deadline.left().is_zero() {
+        // A process that was stopped must not send what it wanted long ago.
+        let text = format!("no time left for `{line}`: not sent");
+        return Err(Failure::new(FailureKind::Timeout, text));
+    }
     let work = async {
         let mut stream = UnixStream::connect(socket).await?;
         stream.write_all(format!("{line}\n").as_bytes()).await?;

@@ -26,7 +26,7 @@ impl World {
         let expected = if self.rng.chance(150) { self.stale.or(seen) } else { seen };
         self.stale = seen;
         let (service, reason) = (view.name.clone(), Untrusted::new("drawn"));
-        let percent = self.rng.pick(&[0, 5, 10, 25, 50, 100]);
+        let percent = self.rng.pick(&[0, 1, 2, 5, 10, 24, 25, 50, 99, 100]);
         let canary = Percent::new(percent).expect("a percent");
         let first = shown.incidents.open.first().map(|incident| incident.key.clone());
         let command = match (self.rng.below(100), first) {
@@ -59,7 +59,7 @@ impl World {
         expected: Option<Expected>,
     ) -> Submission {
         self.submissions += 1;
-        let actor = Actor { user: Untrusted::new("operator"), uid: 1000, ssh: None };
+        let actor = Actor { user: Untrusted::new("operator"), uid: Some(1000), ssh: None };
         Submission {
             id: format!("s{}", self.submissions),
             command,
@@ -149,6 +149,7 @@ pub(super) fn changes(command: &Command) -> Option<&str> {
         | Command::StopTheLine { .. }
         | Command::Trigger { .. }
         | Command::Mark { .. }
+        | Command::Validate { .. }
         | Command::Verify { .. }
         | Command::Acknowledge { .. }
         | Command::Escalate { .. } => None,

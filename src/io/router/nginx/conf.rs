@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use engine::record::sha256_hex;
 use engine::types::{Fence, Weights};
 
-use crate::io::router::weights::server_weights;
+use crate::io::router::weights::{check_share, server_weights};
 
 /// The variable that the user's proof location returns.
 pub const GENERATION: &str = "$quarterdeck_generation";
@@ -66,6 +66,7 @@ impl Conf {
             Body::Split { key: key.to_owned(), groups: groups.clone(), b: weights.b.get() }
         } else {
             let (a, b) = server_weights(weights.a, weights.b, group_a.len(), group_b.len());
+            check_share(weights, (a, group_a.len()), (b, group_b.len()))?;
             let line = |weight: u16| move |address: &String| (address.clone(), weight);
             let lines: Vec<(String, u16)> =
                 group_a.iter().map(line(a)).chain(group_b.iter().map(line(b))).collect();

@@ -1,0 +1,1086 @@
+//! The world around an engine that carries releases.
+//!
+//! Decides everything that the engine cannot know, by the seed alone: routers, disk, tasks,
+//! counters, people, clocks, crashes. Never shortens a promise: each effect gets its one reply
+//! within its budget. Contract: a run is popping `future` until every release has ended in a healed
+//! world and all traffic is on stable, or until the first offence.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use engine::command::{Command, Submission};
+use engine::reading::{Observation, SplitReading, TaskAnswer, WriteAnswer};
+use engine::record::{Entry, Event};
+use engine::snapshot::{RouteState, ServiceView, Snapshot};
+use engine::types::{
+    EffectId, Failure, FailureKind, Fence, Now, Percent, RouterId, ServiceId, Status, TaskId, Time,
+    Untrusted, Weights,
+};
+use engine::{Appended, Effect, Engine, Input};
+
+use super::fleet::{Fleet, Kind};
+use super::model::{Model, Scene};
+use super::mutant::Mutant;
+use super::settle;
+use super::source::{self, Source};
+use crate::check::{self, Book, Checked, Checks, Offence, holds};
+use crate::disk::{Disk, Fate, Waiting};
+use crate::rng::Rng;
+use crate::router::{Answer, Rates, Router};
+
+/// A run with more is a loop.
+const HAPPENINGS_MAX: u64 = 60_000;
+/// A client tries a lost submission again this often.
+const RETRY: Duration = Duration::from_millis(700);
+/// How often the journal is folded beside the engine.
+const FOLD: Duration = Duration::from_secs(20);
+
+/// What kind of run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Plan {
+    pub seed: u64,
+    /// Crash at this input; else the seed decides.
+    pub crash_at: Option<u64>,
+    /// Half as long, and only the crash that is asked for.
+    pub short: bool,
+    pub mutant: Option<Mutant>,
+    pub verbose: bool,
+}
+
+#[derive(Debug)]
+pub struct Ran {
+    pub trace: u64,
+    pub inputs: u64,
+    /// How the releases of the run ended.
+    pub ended: BTreeMap<&'static str, u64>,
+}
+
+pub enum Happening {
+    Deliver(Input),
+    /// The journal's queue comes to its next entry.
+    Flush,
+    Sample {
+        id: EffectId,
+        router: RouterId,
+    },
+    Land {
+        router: usize,
+        weights: Weights,
+        fence: u64,
+    },
+    Meddle {
+        router: usize,
+    },
+    /// A source of counters is read at this instant.
+    Scrape {
+        id: EffectId,
+        service: usize,
+    },
+    SourceFault {
+        service: usize,
+    },
+    Reset {
+        service: usize,
+    },
+    Sick {
+        service: usize,
+        on: bool,
+    },
+    Operate,
+    Retry(Submission),
+    Wall(i64),
+    Suspend(Duration),
+    Recover,
+    AnswerDue {
+        id: String,
+        suspended: Duration,
+    },
+    Fold,
+    Heal,
+    /// Phase two, step by step.
+    Settle(settle::Stage),
+}
+
+pub struct World {
+    pub plan: Plan,
+    pub rng: Rng,
+    pub now: Time,
+    boot: Time,
+    wall: DateTime<Utc>,
+    future: BTreeMap<(Time, u64), Happening>,
+    order: u64,
+    pub fleet: Fleet,
+    pub engine: Option<Engine>,
+    pub routers: Vec<Router>,
+    pub disk: Disk,
+    disk_free: Time,
+    checks: Checks,
+    pub models: Vec<Model>,
+    sources: Vec<Source>,
+    /// When each entry was asked for, by its id.
+    times: BTreeMap<String, Time>,
+    /// Entries whose answer the engine has not got.
+    unheard: BTreeSet<EffectId>,
+    suspended: Duration,
+    pub healed: bool,
+    pub done: bool,
+    inputs: u64,
+    crashes: Vec<u64>,
+    lives: u64,
+    submissions: u64,
+    asked: BTreeMap<String, Submission>,
+    unanswered: Vec<Submission>,
+    resumed: BTreeSet<String>,
+    /// What a person said that the engine is answering now.
+    person: Option<Submission>,
+    /// Tasks go wrong this often, in a thousand.
+    trouble: u64,
+    probes_fail: u64,
+    changes: bool,
+    /// Until when a task may still be under way.
+    pub busy_until: Time,
+    pub stale: Option<engine::command::Expected>,
+    ended: BTreeMap<&'static str, u64>,
+    trace: u64,
+    pub log: Vec<String>,
+}
+
+impl World {
+    pub fn new(plan: Plan) -> World {
+        let mut rng = Rng::new(plan.seed ^ 0x5ea1_0000_0000_0000);
+        let fleet = Fleet::draw(&mut rng);
+        let calm = rng.chance(400);
+        let mut routers = Vec::new();
+        for own in &fleet.settings.routers {
+            let carries = rng.chance(500);
+            let rates = if calm { Rates::default() } else { Rates::draw(&mut rng) };
+            routers.push(Router::new(own.service.index(), own.name.clone(), carries, rates));
+        }
+        let mut disk = Disk::default();
+        if !calm {
+            disk.fail = rng.pick(&[0, 0, 0, 20, 200]);
+            disk.stall = rng.pick(&[0, 0, 0, 10]);
+        }
+        disk.slow = rng.pick(&[0, 50, 300]);
+        disk.spools = rng.pick(&[1000, 800, 0]);
+        let now = Time(1_000_000);
+        let services = &fleet.settings.services;
+        let mut world = World {
+            models: (0..).zip(services).map(|(at, own)| Model::new(at, &own.name)).collect(),
+            sources: services.iter().map(|_| Source::draw(&mut rng, now)).collect(),
+            plan,
+            now,
+            boot: Time(0),
+            wall: DateTime::UNIX_EPOCH + TimeDelta::days(20_000),
+            future: BTreeMap::new(),
+            order: 0,
+            engine: None,
+            routers,
+            disk,
+            disk_free: Time(0),
+            checks: Checks::default(),
+            times: BTreeMap::new(),
+            unheard: BTreeSet::new(),
+            suspended: Duration::ZERO,
+            healed: false,
+            done: false,
+            inputs: 0,
+            crashes: Vec::new(),
+            lives: 0,
+            submissions: 0,
+            asked: BTreeMap::new(),
+            unanswered: Vec::new(),
+            resumed: BTreeSet::new(),
+            person: None,
+            trouble: rng.pick(&[0, 0, 100, 250]),
+            probes_fail: rng.pick(&[0, 0, 50, 300]),
+            changes: rng.chance(100),
+            busy_until: now,
+            stale: None,
+            ended: BTreeMap::new(),
+            trace: 0xcbf2_9ce4_8422_2325,
+            log: Vec::new(),
+            fleet,
+            rng,
+        };
+        world.foresee();
+        world
+    }
+
+    /// Puts the faults and the people of the seed into the future.
+    fn foresee(&mut self) {
+        let long = if self.plan.short { 50_000 } else { 110_000 };
+        let end = long + self.rng.below(30_000);
+        self.after(Duration::ZERO, Happening::Recover);
+        let mut at = self.rng.millis(500, 4000);
+        while at < Duration::from_millis(end) {
+            self.after(at, Happening::Operate);
+            let pause = self.rng.pick(&[4000, 12_000, 20_000]);
+            at += self.rng.millis(1000, pause);
+        }
+        let some = |rng: &mut Rng, list: &[u32]| rng.pick(list);
+        for _ in 0..some(&mut self.rng, &[0, 0, 0, 1]) {
+            let (at, router) = (self.rng.millis(400, end), self.any(self.routers.len()));
+            self.after(at, Happening::Meddle { router });
+        }
+        for _ in 0..some(&mut self.rng, &[0, 0, 1, 2]) {
+            let (at, service) = (self.rng.millis(400, end), self.any(self.models.len()));
+            self.after(at, Happening::SourceFault { service });
+        }
+        for _ in 0..some(&mut self.rng, &[0, 0, 1]) {
+            let (at, service) = (self.rng.millis(400, end), self.any(self.models.len()));
+            self.after(at, Happening::Reset { service });
+        }
+        if self.rng.chance(150) {
+            let (at, service) = (self.rng.millis(400, end), self.any(self.models.len()));
+            let over = at + self.rng.millis(5000, 40_000);
+            self.after(at, Happening::Sick { service, on: true });
+            self.after(over, Happening::Sick { service, on: false });
+        }
+        if self.rng.chance(150) {
+            let (at, by) = (self.rng.millis(0, end), self.rng.pick(&[-3600, -5, 5, 3600]));
+            self.after(at, Happening::Wall(by));
+        }
+        if self.rng.chance(100) {
+            let (at, span) = (self.rng.millis(0, end), self.rng.millis(100, 40_000));
+            self.after(at, Happening::Suspend(span));
+        }
+        match self.plan.crash_at {
+            Some(at) => self.crashes.push(at),
+            None if self.plan.short => {}
+            None => {
+                for _ in 0..self.rng.pick(&[0, 0, 1, 1, 2]) {
+                    let at = 1 + self.rng.below(600);
+                    self.crashes.push(at);
+                }
+            }
+        }
+        self.after(FOLD, Happening::Fold);
+        self.after(Duration::from_millis(end), Happening::Heal);
+    }
+
+    pub fn any(&mut self, count: usize) -> usize {
+        usize::try_from(self.rng.below(count as u64)).expect("few of them")
+    }
+
+    pub fn after(&mut self, span: Duration, happening: Happening) {
+        self.order += 1;
+        self.future.insert((self.now + span, self.order), happening);
+    }
+
+    pub fn clock(&self) -> Now {
+        let since = self.now.since(Time(0));
+        let wall = self.wall + TimeDelta::from_std(since).expect("a run is short");
+        let mono = if self.plan.mutant == Some(Mutant::WallForMono) {
+            let jumped = wall - (DateTime::UNIX_EPOCH + TimeDelta::days(20_000));
+            Time(u64::try_from(jumped.num_microseconds().unwrap_or(0)).unwrap_or(0))
+        } else {
+            Time(self.now.0 - self.boot.0)
+        };
+        Now { mono, wall }
+    }
+
+    /// Lives through the whole future.
+    pub fn run(&mut self) -> Result<Ran, Offence> {
+        let mut happenings = 0_u64;
+        while !self.done {
+            happenings += 1;
+            holds("the_world_ends", happenings < HAPPENINGS_MAX, || {
+                format!("{happenings} happenings by {:?}", self.now)
+            })?;
+            let due = self.engine.as_ref().and_then(Engine::next_deadline);
+            let due = due.map(|(at, _)| self.due(at));
+            let next = self.future.first_key_value().map(|((at, _), _)| *at);
+            match (due, next) {
+                (Some(due), next) if next.is_none_or(|next| due <= next) => {
+                    self.now = self.now.max(due);
+                    if self.rng.chance(100) {
+                        self.now = self.now + self.rng.millis(0, 5);
+                    }
+                    self.deadline()?;
+                }
+                (_, Some(_)) => {
+                    let Some(((at, _), happening)) = self.future.pop_first() else { continue };
+                    self.now = self.now.max(at);
+                    self.happen(happening)?;
+                }
+                (_, None) => {
+                    return holds("the_world_ends", false, || "nothing will happen".to_owned())
+                        .map(|()| unreachable!());
+                }
+            }
+        }
+        self.fold_journal()?;
+        check::chain_holds(&self.disk.records, &self.disk.chain)?;
+        let ended = std::mem::take(&mut self.ended);
+        Ok(Ran { trace: self.trace, inputs: self.inputs, ended })
+    }
+
+    /// The world's time of a deadline.
+    fn due(&self, at: Time) -> Time {
+        if self.plan.mutant == Some(Mutant::WallForMono) {
+            let ahead = at.0.saturating_sub(self.clock().mono.0);
+            return Time(self.now.0 + ahead);
+        }
+        Time(at.0 + self.boot.0)
+    }
+
+    pub fn mark(&mut self, text: impl Fn() -> String, words: &[u64]) {
+        for word in words.iter().chain([&self.now.0]) {
+            for byte in word.to_le_bytes() {
+                self.trace = (self.trace ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        }
+        if self.plan.verbose {
+            let seconds = self.now.since(Time(0)).as_secs_f64();
+            self.log.push(format!("{seconds:>9.3}  {}", text()));
+            if std::env::var("LIVE").is_ok() {
+                eprintln!("{}", self.log[self.log.len() - 1]);
+            }
+        }
+    }
+
+    fn happen(&mut self, happening: Happening) -> Checked {
+        match happening {
+            Happening::Deliver(input) => return self.deliver(input),
+            Happening::Flush => return self.flush(),
+            Happening::Sample { id, router } => self.sample(id, router),
+            Happening::Land { router, weights, fence } => {
+                self.flow();
+                self.mark(|| format!("edge {router} becomes {weights:?} by {fence}"), &[1, fence]);
+                self.routers[router].becomes(weights, Some(fence));
+            }
+            Happening::Meddle { router } if !self.healed => {
+                self.flow();
+                let percent = self.rng.pick(&[0, 5, 50, 100]);
+                let b = Percent::new(percent).expect("a percent");
+                self.mark(|| format!("someone sets edge {router} to {percent}"), &[2]);
+                self.routers[router].becomes(Weights { a: b.rest(), b }, None);
+            }
+            Happening::Scrape { id, service } => self.scrape(id, service),
+            Happening::SourceFault { service } if !self.healed => {
+                let (fault, span) = source::fault(&mut self.rng);
+                self.mark(|| format!("source {service}: {fault:?} for {span:?}"), &[17]);
+                self.sources[service].fault = Some((fault, self.now + span));
+            }
+            Happening::Reset { service } => {
+                let group = self.any(2);
+                self.mark(|| format!("source {service}: group {group} starts anew"), &[18]);
+                self.sources[service].reset(group);
+            }
+            Happening::Sick { service, on } => {
+                self.flow();
+                self.mark(|| format!("service {service} is sick: {on}"), &[19]);
+                self.sources[service].sick = on && !self.healed;
+            }
+            Happening::Operate if !self.healed => return self.operate(),
+            Happening::Meddle { .. } | Happening::SourceFault { .. } | Happening::Operate => {}
+            Happening::Retry(submission) => return self.submit(submission),
+            Happening::Wall(by) => {
+                self.mark(|| format!("the wall clock jumps by {by} s"), &[3]);
+                self.wall += TimeDelta::seconds(by);
+            }
+            Happening::Suspend(span) => {
+                self.mark(|| format!("suspended for {span:?}"), &[4]);
+                self.now = self.now + span;
+                self.suspended += span;
+            }
+            Happening::Recover => return self.recover(),
+            Happening::AnswerDue { id, suspended } => return self.answer_due(id, suspended),
+            Happening::Fold => {
+                self.after(FOLD, Happening::Fold);
+                return self.fold_journal();
+            }
+            Happening::Heal => self.heal(),
+            Happening::Settle(stage) => return self.settle(stage),
+        }
+        Ok(())
+    }
+
+    /// Traffic up to now, by what the routers truly are.
+    fn flow(&mut self) {
+        for (service, source) in self.sources.iter_mut().enumerate() {
+            let own = self.routers.iter().filter(|router| router.service == service);
+            let shares: Vec<f64> = own.map(|router| f64::from(router.actual.b.get())).collect();
+            let count = f64::from(u32::try_from(shares.len()).expect("few routers"));
+            source.flow(self.now, shares.iter().sum::<f64>() / count / 100.0, &mut self.rng);
+        }
+    }
+
+    // The engine's side.
+
+    fn recover(&mut self) -> Checked {
+        if self.engine.is_some() {
+            return Ok(());
+        }
+        self.disk.merge();
+        self.lives += 1;
+        if self.lives > 1 && self.rng.chance(300) {
+            self.boot = Time(self.now.0 - 1_000_000);
+        }
+        if self.lives > 1 && self.changes && self.rng.chance(500) {
+            self.mark(|| "the configuration is another one".to_owned(), &[20]);
+            self.fleet.change(&mut self.rng);
+        }
+        check::chain_holds(&self.disk.records, &self.disk.chain)?;
+        self.mark(|| "an engine starts".to_owned(), &[5]);
+        self.forget_lost_intents();
+        for service in 0..self.models.len() {
+            let truth = self.sources[service].truth;
+            self.models[service].fold(&self.disk.entries, &self.times, &self.fleet, truth);
+        }
+        let mut effects = Vec::new();
+        let seed = self.plan.seed.wrapping_mul(31).wrapping_add(self.lives);
+        let entries = self.remembered();
+        let floor = self.routers.iter().map(|router| router.fence_max).max().unwrap_or_default();
+        let engine = Engine::recover(
+            self.told_settings(),
+            "sim",
+            seed,
+            &entries,
+            Fence(floor),
+            self.clock(),
+            &mut effects,
+        );
+        self.engine = Some(engine);
+        self.resume(&effects);
+        self.perform(effects)?;
+        for submission in std::mem::take(&mut self.unanswered) {
+            self.after(RETRY, Happening::Retry(submission));
+        }
+        self.resumes_by_itself()?;
+        if self.healed {
+            self.after(settle::PATIENCE, Happening::Settle(settle::Stage::Look));
+        }
+        Ok(())
+    }
+
+    /// Intents that no disk took are gone; the others are on record now.
+    fn forget_lost_intents(&mut self) {
+        let intents = self.disk.entries.iter().filter_map(|entry| match &entry.event {
+            Event::Intent(intent) => Some((intent.service.clone(), intent.fence)),
+            _ => None,
+        });
+        let kept: BTreeSet<(String, Fence)> = intents.collect();
+        self.checks.books.retain(|key, _| kept.contains(key));
+        for book in self.checks.books.values_mut() {
+            book.fate = Some(Fate::Durable);
+        }
+        self.checks.forget_answers();
+    }
+
+    /// What a recovering engine takes up again carries the old submission under a new fence.
+    fn resume(&mut self, effects: &[Effect]) {
+        for effect in effects {
+            let Effect::Append { entry, .. } = effect else { continue };
+            let Event::Intent(intent) = &entry.event else { continue };
+            let old = self.checks.books.iter().find_map(|(key, book)| {
+                (book.intent.submission == intent.submission).then(|| key.clone())
+            });
+            let Some(old) = old else { continue };
+            self.checks.books.remove(&old);
+            self.resumed.insert(intent.submission.clone());
+        }
+    }
+
+    fn deadline(&mut self) -> Checked {
+        let now = self.clock();
+        let Some(engine) = self.engine.as_mut() else { return Ok(()) };
+        let mut effects = Vec::new();
+        engine.handle_deadline(now, &mut effects);
+        let next = engine.next_deadline().map(|(at, _)| at);
+        Checks::deadline_lies_ahead(next, now.mono)?;
+        let routes = effects.iter().any(|effect| matches!(effect, Effect::Append { .. }));
+        self.turn(effects, routes)
+    }
+
+    pub fn deliver(&mut self, input: Input) -> Checked {
+        let routes = !matches!(input, Input::Probed { .. } | Input::Measured { .. });
+        self.note(&input)?;
+        let now = self.clock();
+        let Some(engine) = self.engine.as_mut() else { return Ok(()) };
+        let submission = match &input {
+            Input::Submitted(submission) => Some(submission.clone()),
+            Input::Probed { .. }
+            | Input::HostRead { .. }
+            | Input::FeedRead { .. }
+            | Input::Measured { .. }
+            | Input::SplitSet { .. }
+            | Input::SplitRead { .. }
+            | Input::Appended { .. }
+            | Input::TaskEnded { .. }
+            | Input::Responded { .. } => None,
+        };
+        let mut effects = Vec::new();
+        engine.handle(now, input, &mut effects);
+        let Some(submission) = submission else { return self.turn(effects, routes) };
+        let first = self.checks.awaited.insert(submission.id.clone());
+        self.asked.insert(submission.id.clone(), submission.clone());
+        self.person = Some(submission.clone());
+        let turned = self.turn(effects, routes);
+        self.person = None;
+        turned?;
+        if self.engine.is_some() && first && self.checks.awaited.contains(&submission.id) {
+            let (id, suspended) = (submission.id, self.suspended);
+            self.after(check::ANSWER_WITHIN, Happening::AnswerDue { id, suspended });
+        }
+        Ok(())
+    }
+
+    /// The books of what comes back to the engine.
+    fn note(&mut self, input: &Input) -> Checked {
+        let id = match input {
+            Input::Submitted(submission) => {
+                self.mark(|| format!("asked {submission:?}"), &[6]);
+                return Ok(());
+            }
+            Input::SplitSet { id, router, answer } => {
+                self.routers[router.index()].in_flight = false;
+                self.mark(|| format!("edge {router:?} answers {answer:?}"), &[7, id.0]);
+                *id
+            }
+            Input::SplitRead { id, router, result } => {
+                let told = result.as_ref().ok().map(weights_of);
+                self.routers[router.index()].told = Some(told);
+                self.mark(|| format!("edge {router:?} shows {told:?}"), &[8, id.0]);
+                *id
+            }
+            Input::TaskEnded { id, answer } => {
+                self.mark(|| format!("task {id:?} {answer:?}"), &[16, id.0]);
+                *id
+            }
+            Input::Appended { id, result } => {
+                self.unheard.remove(id);
+                self.mark(|| format!("journal {id:?} {result:?}"), &[9, id.0]);
+                *id
+            }
+            Input::Measured { id, service, result } => {
+                self.mark(|| format!("measured {service:?} {result:?}"), &[21, id.0]);
+                *id
+            }
+            Input::Probed { id, .. }
+            | Input::HostRead { id, .. }
+            | Input::FeedRead { id, .. }
+            | Input::Responded { id, .. } => {
+                self.mark(|| format!("poll {id:?}"), &[10, id.0]);
+                *id
+            }
+        };
+        self.checks.one_reply(id)
+    }
+
+    fn turn(&mut self, effects: Vec<Effect>, routes: bool) -> Checked {
+        self.inputs += 1;
+        if self.crashes.contains(&self.inputs) {
+            return self.crash(effects);
+        }
+        self.perform(effects)?;
+        for model in &self.models {
+            model.after_input()?;
+        }
+        if routes {
+            let Some(shown) = self.shown() else { return Ok(()) };
+            for (place, view) in shown.services.iter().enumerate() {
+                self.verified_is_read(view, place)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is shown as verified is what was read last, whichever group is stable.
+    fn verified_is_read(&self, view: &ServiceView, place: usize) -> Checked {
+        let route = view.route.as_ref().filter(|route| route.state == RouteState::Verified);
+        let Some(set) = route.and_then(|route| route.set) else { return Ok(()) };
+        // A change of the roles that the engine has not heard of is on its way.
+        let stable = self.models[place].stable;
+        let roles = [Some(stable), Some(stable.other()).filter(|_| !self.unheard.is_empty())];
+        for router in self.of(place) {
+            let read = router.told.flatten();
+            let right =
+                roles.iter().flatten().any(|stable| read == Some(Weights::for_split(*stable, set)));
+            holds("verified_is_read", right, || {
+                format!("{} is verified at {set}, {stable:?} is stable: {read:?}", router.name)
+            })?;
+        }
+        Ok(())
+    }
+
+    pub fn shown(&mut self) -> Option<Snapshot> {
+        self.engine.as_mut().map(Engine::snapshot)
+    }
+
+    pub fn of(&self, service: usize) -> Vec<&Router> {
+        self.routers.iter().filter(|router| router.service == service).collect()
+    }
+
+    /// The process dies after a part of its last effects; a prefix of the journal's queue and
+    /// every write on its way may still land.
+    fn crash(&mut self, mut effects: Vec<Effect>) -> Checked {
+        let done = self.rng.below(effects.len() as u64 + 1);
+        effects.truncate(usize::try_from(done).expect("few effects"));
+        self.perform(effects)?;
+        let asked = &self.asked;
+        let waits = self.checks.awaited.iter().filter_map(|id| asked.get(id).cloned());
+        self.unanswered.extend(waits);
+        self.mark(|| "the engine is killed".to_owned(), &[11]);
+        self.engine = None;
+        self.checks.restart();
+        self.unheard.clear();
+        let keep = self.rng.below(self.disk.queue.len() as u64 + 1);
+        for _ in 0..keep {
+            self.disk.flush();
+        }
+        for waiting in std::mem::take(&mut self.disk.queue) {
+            self.disk.lose(&waiting.entry);
+        }
+        self.disk.forget();
+        self.future.retain(|_, happening| match happening {
+            Happening::Deliver(_)
+            | Happening::Flush
+            | Happening::Sample { .. }
+            | Happening::Scrape { .. }
+            | Happening::AnswerDue { .. }
+            | Happening::Settle(_) => false,
+            Happening::Land { .. }
+            | Happening::Meddle { .. }
+            | Happening::SourceFault { .. }
+            | Happening::Reset { .. }
+            | Happening::Sick { .. }
+            | Happening::Operate
+            | Happening::Retry(_)
+            | Happening::Wall(_)
+            | Happening::Suspend(_)
+            | Happening::Recover
+            | Happening::Fold
+            | Happening::Heal => true,
+        });
+        for router in &mut self.routers {
+            router.in_flight = false;
+            router.told = None;
+            router.been = vec![router.actual];
+        }
+        let down = self.rng.millis(50, 3000);
+        self.after(down, Happening::Recover);
+        Ok(())
+    }
+
+    // Effects.
+
+    fn perform(&mut self, mut effects: Vec<Effect>) -> Checked {
+        self.checks.effects_are_bounded(&effects)?;
+        self.mutate(&mut effects);
+        for effect in effects {
+            self.mark(|| format!("  → {effect:?}"), &[12]);
+            self.effect(effect)?;
+        }
+        Ok(())
+    }
+
+    fn effect(&mut self, effect: Effect) -> Checked {
+        let wait = self.rng.millis(1, 800);
+        let input = match effect {
+            Effect::Probe { id, probe } => {
+                let bad = !self.healed && self.rng.chance(self.probes_fail);
+                let status = if bad { Status::Down } else { Status::Up };
+                let observation = Observation {
+                    status,
+                    latency: Some(wait),
+                    message: Untrusted::default(),
+                    certificate_expires: None,
+                };
+                Input::Probed { id, probe, observation }
+            }
+            Effect::ReadHost { id, host } => Input::HostRead { id, host, result: Err(nothing()) },
+            Effect::ReadFeed { id, feed } => Input::FeedRead { id, feed, result: Err(nothing()) },
+            Effect::Acknowledge { id, key, .. } | Effect::Escalate { id, key, .. } => {
+                Input::Responded { id, key, result: Err(nothing()) }
+            }
+            Effect::Measure { id, service } => {
+                let service = service.index();
+                self.after(wait / 2, Happening::Scrape { id, service });
+                return Ok(());
+            }
+            Effect::Task { id, task, budget, .. } => return self.task(id, task, budget),
+            Effect::SetSplit { id, router, weights, fence, budget, .. } => {
+                return self.set_split(id, router, weights, fence, budget);
+            }
+            Effect::ReadSplit { id, router, budget, .. } => {
+                self.read_split(id, router, budget);
+                return Ok(());
+            }
+            Effect::Append { id, entry, safety } => return self.append(id, *entry, safety),
+            Effect::Answer(reply) => return self.answered(&reply),
+        };
+        self.after(wait, Happening::Deliver(input));
+        Ok(())
+    }
+
+    fn scrape(&mut self, id: EffectId, service: usize) {
+        self.flow();
+        let wall = self.clock().wall;
+        let mut result = self.sources[service].measure(self.now, wall);
+        let canary = self.models[service].stable.other();
+        if self.sources[service].is_sound(canary, self.now) {
+            self.models[service].fresh = Some(self.now);
+        }
+        self.lie(service, wall, &mut result);
+        let after = self.rng.millis(1, 300);
+        let service = ServiceId(u32::try_from(service).expect("few services"));
+        self.after(after, Happening::Deliver(Input::Measured { id, service, result }));
+    }
+
+    pub fn task(&mut self, id: EffectId, task: TaskId, budget: Duration) -> Checked {
+        let role = self.fleet.roles[task.index()];
+        let Some(service) = self.owner(task) else {
+            return holds("tasks_have_a_release", false, || format!("{task:?} is nobody's"));
+        };
+        let canary = self.models[service].stable.other();
+        let exposed = self.of(service).iter().any(|router| {
+            let weights = router.actual;
+            [weights.a, weights.b][source::place(canary)] > Percent::ZERO
+        });
+        self.models[service].may_run(role, exposed)?;
+        let trouble = if self.healed { 0 } else { self.trouble };
+        let said = Untrusted::new("said");
+        let quick = self.rng.millis(20, 1500);
+        let (answer, after) = if !self.rng.chance(trouble) {
+            (TaskAnswer::Passed { output: said }, quick)
+        } else {
+            match self.rng.below(4) {
+                0 => (TaskAnswer::Failed { output: said }, quick),
+                1 => (TaskAnswer::Unknown { why: said }, quick),
+                2 => (TaskAnswer::Passed { output: said }, budget.mul_f64(0.9)),
+                _ => (TaskAnswer::Unknown { why: Untrusted::new("killed") }, budget),
+            }
+        };
+        self.busy_until = self.busy_until.max(self.now + after);
+        self.double(id, &answer, after);
+        self.after(after, Happening::Deliver(Input::TaskEnded { id, answer }));
+        Ok(())
+    }
+
+    /// The service whose plan has this task.
+    fn owner(&self, task: TaskId) -> Option<usize> {
+        let settings = &self.fleet.settings;
+        let page = settings.services.iter().position(|own| {
+            own.maintenance.is_some_and(|pages| pages.contains(&task))
+                && matches!(self.fleet.roles[task.index()].kind, Kind::Page(_))
+        });
+        let plan = settings.plans.iter().find(|plan| {
+            plan.steps.iter().any(|step| {
+                step.verify == Some(task)
+                    || step.undo == Some(task)
+                    || step.action == engine::settings::Action::Task(task)
+            })
+        });
+        page.or_else(|| Some(plan?.service?.index()))
+    }
+
+    fn set_split(
+        &mut self,
+        id: EffectId,
+        router_id: RouterId,
+        weights: Weights,
+        fence: Fence,
+        budget: Duration,
+    ) -> Checked {
+        let place = router_id.index();
+        let service = &self.fleet.settings.services[self.routers[place].service].name;
+        self.checks.write_follows_intent(service, fence, weights, self.now)?;
+        let router = &mut self.routers[place];
+        check::one_write_in_flight(router, fence, self.disk.lost_intents)?;
+        router.in_flight = true;
+        router.sent_fence = fence.0;
+        router.sent = weights;
+        router.been = vec![router.actual];
+        let fate = router.write(fence.0, true, budget, &mut self.rng);
+        if let Some(lands) = fate.lands {
+            self.after(lands, Happening::Land { router: place, weights, fence: fence.0 });
+        }
+        let why = Untrusted::new("the world said so");
+        let answer = match fate.reply {
+            Answer::Applied => WriteAnswer::Applied,
+            Answer::Rejected => WriteAnswer::Rejected { why, newer: None },
+            Answer::Unknown => WriteAnswer::Unknown { why },
+        };
+        let input = Input::SplitSet { id, router: router_id, answer };
+        self.after(fate.after, Happening::Deliver(input));
+        Ok(())
+    }
+
+    fn read_split(&mut self, id: EffectId, router: RouterId, budget: Duration) {
+        let unreadable = self.routers[router.index()].rates.unreadable;
+        if self.rng.chance(unreadable) {
+            let after = if self.rng.chance(500) { budget } else { self.rng.millis(1, 30) };
+            let result = Err(nothing());
+            self.after(after, Happening::Deliver(Input::SplitRead { id, router, result }));
+        } else {
+            let after = self.rng.millis(1, 20);
+            self.after(after, Happening::Sample { id, router });
+        }
+    }
+
+    fn sample(&mut self, id: EffectId, router: RouterId) {
+        let own = &self.routers[router.index()];
+        let echo = self.plan.mutant == Some(Mutant::ReadingsEchoTheWrite);
+        let shown = if echo { own.sent } else { own.actual };
+        let fence = if echo { Some(own.sent_fence) } else { own.carried };
+        let reading = SplitReading {
+            a: f64::from(shown.a.get()),
+            b: f64::from(shown.b.get()),
+            fence: fence.filter(|_| own.carries),
+            note: Untrusted::default(),
+            lease: engine::reading::Lease::default(),
+        };
+        let after = self.rng.millis(0, 10);
+        let input = Input::SplitRead { id, router, result: Ok(reading) };
+        self.after(after, Happening::Deliver(input));
+    }
+
+    fn append(&mut self, id: EffectId, entry: Entry, safety: bool) -> Checked {
+        // What a disk refused is asked for again under its old name: the models know it.
+        let again = self.times.contains_key(&entry.id);
+        if again {
+            self.disk.found(&entry);
+        }
+        match &entry.event {
+            _ if again => {}
+            Event::Intent(intent) => self.intended(intent, safety)?,
+            Event::Outcome(outcome) => {
+                let service = self.place(&outcome.service);
+                self.checks.verified_was_true(outcome, &self.of(service))?;
+                let key = (outcome.service.clone(), outcome.fence);
+                if let Some(book) = self.checks.books.get_mut(&key) {
+                    book.refused = outcome.result == engine::record::OperationResult::Refused;
+                }
+            }
+            Event::ReleaseStarted(facts) => {
+                self.flow();
+                self.arrives(&facts.service, &facts.version);
+            }
+            Event::ReleaseEnded { result, .. } => {
+                *self.ended.entry(result.word()).or_default() += 1;
+            }
+            _ => {}
+        }
+        if !again {
+            self.times.insert(entry.id.clone(), self.now);
+            self.judge(&entry)?;
+        }
+        let fate = if !self.rng.chance(self.disk.fail) {
+            Fate::Durable
+        } else if safety && self.rng.chance(self.disk.spools) {
+            Fate::Spooled
+        } else {
+            Fate::Failed
+        };
+        let slow = self.rng.chance(self.disk.slow);
+        let takes = if self.rng.chance(self.disk.stall) {
+            self.disk.stall = 0;
+            self.rng.millis(2000, 40_000)
+        } else if slow {
+            self.rng.millis(100, 3000)
+        } else {
+            self.rng.millis(0, 8)
+        };
+        self.disk_free = self.disk_free.max(self.now) + takes;
+        let wait = self.disk_free.since(self.now);
+        self.unheard.insert(id);
+        self.hasten(id, &entry);
+        self.disk.queue.push_back(Waiting { id, entry, fate, safety });
+        self.after(wait, Happening::Flush);
+        Ok(())
+    }
+
+    fn intended(&mut self, intent: &engine::record::Intent, safety: bool) -> Checked {
+        self.checks.submission_acts_once(intent)?;
+        let service = self.place(&intent.service);
+        let canary = source::place(intent.stable.other());
+        let of = self.of(service);
+        let told = of.iter().filter_map(|router| router.told.flatten());
+        let told = told.map(|weights| [weights.a, weights.b][canary].get()).max();
+        Checks::safety_is_no_pretext(intent, safety, told)?;
+        let key = (intent.service.clone(), intent.fence);
+        let resumes = self.resumed.contains(&intent.submission);
+        let (intent, asked) = (intent.clone(), self.now);
+        let book = Book { intent, safety, asked, fate: None, refused: false, resumes };
+        self.checks.books.insert(key, book);
+        Ok(())
+    }
+
+    /// A version comes onto the group that is not stable; its name says what it is like.
+    fn arrives(&mut self, service: &str, version: &str) {
+        let service = self.place(service);
+        let group = source::place(self.models[service].stable.other());
+        let quality = match version.as_bytes().first() {
+            Some(b'b') => source::Quality::Bad(self.rng.pick(&[60, 300, 900])),
+            Some(b's') => source::Quality::Slow,
+            Some(_) => source::Quality::Good,
+            None => return,
+        };
+        self.sources[service].quality[group] = quality;
+    }
+
+    /// The models see every entry as it leaves.
+    fn judge(&mut self, entry: &Entry) -> Checked {
+        let wall = self.clock().wall;
+        for (model, source) in self.models.iter_mut().zip(&self.sources) {
+            let scene = Scene {
+                now: self.now,
+                wall,
+                person: self.person.as_ref(),
+                live: true,
+                fleet: &self.fleet,
+                truth: source.truth,
+            };
+            model.take(entry, &scene)?;
+        }
+        Ok(())
+    }
+
+    pub fn place(&self, service: &str) -> usize {
+        let place = self.fleet.settings.services.iter().position(|own| own.name == service);
+        place.expect("an entry names a service that there is")
+    }
+
+    fn flush(&mut self) -> Checked {
+        let Some(Waiting { id, entry, fate, .. }) = self.disk.flush() else { return Ok(()) };
+        if let Event::Intent(intent) = &entry.event {
+            let key = (intent.service.clone(), intent.fence);
+            if let Some(book) = self.checks.books.get_mut(&key) {
+                book.fate = Some(fate);
+            }
+        }
+        for model in &mut self.models {
+            model.settled(&entry, fate)?;
+        }
+        let why = Untrusted::new("the disk said no");
+        let result = match fate {
+            Fate::Durable => Appended::Durable,
+            Fate::Spooled => Appended::Spooled { why },
+            Fate::Failed => Appended::Failed { why },
+        };
+        self.mark(|| format!("disk {id:?} {fate:?}"), &[13]);
+        if self.unheard.contains(&id) {
+            self.after(Duration::ZERO, Happening::Deliver(Input::Appended { id, result }));
+        }
+        Ok(())
+    }
+
+    fn answer_due(&mut self, id: String, suspended: Duration) -> Checked {
+        let missed = self.suspended.saturating_sub(suspended);
+        if missed > Duration::ZERO {
+            let suspended = self.suspended;
+            self.after(missed, Happening::AnswerDue { id, suspended });
+            return Ok(());
+        }
+        holds("one_answer", !self.checks.awaited.contains(&id), || format!("{id} has no answer"))
+    }
+
+    pub fn submit(&mut self, submission: Submission) -> Checked {
+        if self.engine.is_none() {
+            self.unanswered.push(submission);
+            return Ok(());
+        }
+        self.deliver(Input::Submitted(submission))
+    }
+
+    fn answered(&mut self, reply: &engine::command::Reply) -> Checked {
+        use engine::command::Reply;
+        self.checks.one_answer(reply)?;
+        match reply {
+            Reply::Accepted { submission, fence: Some(fence) } => {
+                let asked = self.asked.get(submission).and_then(|own| own.command.service());
+                let service = asked.map(str::to_owned).unwrap_or_default();
+                self.checks.accepted_is_on_record(&service, *fence, self.now)
+            }
+            Reply::Accepted { submission, fence: None } => self.accepted(submission),
+            Reply::Refused { submission, why } => self.refused(submission, why.display()),
+        }
+    }
+
+    /// A release that was accepted cannot be lost any more.
+    fn accepted(&self, submission: &str) -> Checked {
+        let asked = self.asked.get(submission).map(|asked| &asked.command);
+        let starts = matches!(asked, Some(Command::Deploy { .. } | Command::Run { .. }));
+        let kept = self.disk.entries.iter().chain(&self.disk.spool).any(|entry| {
+            matches!(&entry.event, Event::ReleaseStarted(facts) if facts.submission == submission)
+        });
+        holds("accepted_is_on_record", !starts || kept, || format!("{submission} is on no record"))
+    }
+
+    /// Nothing that was said stands between a person and a rollback.
+    fn refused(&self, submission: &str, why: &str) -> Checked {
+        let Some(asked) = self.asked.get(submission) else { return Ok(()) };
+        let back = matches!(asked.command, Command::Rollback { .. });
+        holds("a_rollback_is_never_refused", !back || asked.read_only, || {
+            format!("{submission}: {why}")
+        })
+    }
+
+    fn heal(&mut self) {
+        self.mark(|| "all is healed".to_owned(), &[14]);
+        self.flow();
+        self.healed = true;
+        for router in &mut self.routers {
+            router.rates = Rates::default();
+        }
+        for source in &mut self.sources {
+            source.fault = None;
+            source.sick = false;
+        }
+        (self.disk.fail, self.disk.slow, self.disk.stall) = (0, 0, 0);
+        self.after(Duration::ZERO, Happening::Recover);
+        // An engine that is still to start looks by itself.
+        if self.engine.is_some() {
+            self.after(settle::PATIENCE, Happening::Settle(settle::Stage::Look));
+        }
+    }
+
+    /// Only what every disk took can be found again.
+    fn fold_journal(&mut self) -> Checked {
+        let quiet = self.disk.lost == 0 && self.disk.queue.is_empty() && self.disk.spool.is_empty();
+        let quiet = quiet && self.unheard.is_empty() && self.disk.refused.is_empty();
+        let now = self.clock();
+        let (settings, entries) = (self.told_settings(), self.remembered());
+        let Some(engine) = self.engine.as_mut().filter(|_| quiet) else { return Ok(()) };
+        let running = engine.snapshot();
+        let mut ignored = Vec::new();
+        let mut folded = Engine::recover(settings, "sim", 1, &entries, Fence(0), now, &mut ignored);
+        settle::folded_is_the_same(&running, &folded.snapshot(), now.wall)
+    }
+
+    pub fn new_submission(&mut self, command: Command, expected: bool) -> Submission {
+        self.submissions += 1;
+        let seen = self.shown().and_then(|shown| {
+            let name = command.service()?;
+            shown.services.iter().find(|view| view.name == name)?.expected()
+        });
+        let seen = if self.rng.chance(100) && !self.healed { self.stale.or(seen) } else { seen };
+        self.stale = seen;
+        let user = self.rng.pick(&["ada", "bob"]);
+        Submission {
+            id: format!("s{}-{}", self.lives, self.submissions),
+            command,
+            expected: seen.filter(|_| expected),
+            seen: Untrusted::new("a screen"),
+            actor: engine::types::Actor { user: Untrusted::new(user), uid: Some(1000), ssh: None },
+            read_only: !self.healed && self.rng.chance(10),
+        }
+    }
+}
+
+fn nothing() -> Failure {
+    Failure::new(FailureKind::Timeout, "no answer")
+}
+
+fn weights_of(reading: &SplitReading) -> Weights {
+    let percent = |share: f64| {
+        (0..=100_u8)
+            .find(|whole| (f64::from(*whole) - share).abs() < 0.5)
+            .and_then(Percent::new)
+            .expect("the world's shares are whole percents")
+    };
+    Weights { a: percent(reading.a), b: percent(reading.b) }
+}
