@@ -1,5 +1,7 @@
 //! The screen as printed buffers, and the mechanics of the guard by keys.
 
+#[path = "screens/faces.rs"]
+mod faces;
 #[path = "screens/sample.rs"]
 mod sample;
 
@@ -20,7 +22,8 @@ use quarterdeck::ui::{Action, Event, FaultItem, Mode, Panel, Ui, view};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
-use sample::{faces, now, operation, release, releasing, sample};
+use faces::faces;
+use sample::{now, operation, release, releasing, sample};
 
 fn theme(symbols: Symbols) -> Theme {
     Theme::named("dark", Depth::True, symbols).expect("dark is embedded")

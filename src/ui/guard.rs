@@ -329,10 +329,10 @@ impl Guard {
         let counted = service.signals.as_ref().map(|signals| signals.canary.version.clone());
         let version = release.or(counted).unwrap_or_default();
         for (field, text) in &mut self.fields {
-            match (*field, self.verb) {
-                (Field::Span, _) => USUAL_SPAN.clone_into(text),
-                (Field::Version, Verb::MarkBad | Verb::MarkGood) => text.clone_from(&version),
-                (_, _) => {}
+            if *field == Field::Span {
+                USUAL_SPAN.clone_into(text);
+            } else if *field == Field::Version && self.verb != Verb::Deploy {
+                text.clone_from(&version);
             }
         }
     }
@@ -473,11 +473,8 @@ impl Guard {
     /// True when Enter does without it.
     #[must_use]
     pub fn is_optional(&self, field: Field) -> bool {
-        let quick = matches!(
-            self.verb,
-            Verb::Pause | Verb::No | Verb::StopTheLine | Verb::RuleOn
-        );
-        field == Field::Comment || (field == Field::Reason && quick)
+        let quick = matches!(self.verb, Verb::Pause | Verb::No | Verb::StopTheLine | Verb::RuleOn);
+        field == Field::Comment || (quick && field == Field::Reason)
     }
 
     #[must_use]

@@ -73,10 +73,14 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot)
         row += 1;
         let more = host.reading.as_ref().filter(|_| scene.ui.zoomed);
         let role = if is_stale(host, scene.now) { Role::Stale } else { Role::Dim };
-        let style = scene.theme.style(role);
         for text in more.into_iter().flat_map(details) {
             for part in words::wrap(&text, usize::from(inside.width).saturating_sub(4), 3) {
-                put(buffer, inside, row, Line::styled(format!("    {part}"), style));
+                put(
+                    buffer,
+                    inside,
+                    row,
+                    Line::styled(format!("    {part}"), scene.theme.style(role)),
+                );
                 row += 1;
             }
         }

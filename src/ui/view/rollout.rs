@@ -338,27 +338,27 @@ pub fn state_word(state: TriggerState) -> &'static str {
     }
 }
 
-fn rule_line(number: usize, trigger: &TriggerView, scene: Scene<'_>) -> Line<'static> {
+fn rule_line(number: usize, rule: &TriggerView, scene: Scene<'_>) -> Line<'static> {
     let theme = scene.theme;
-    let role = match (trigger.state, trigger.since) {
+    let tone = match (rule.state, rule.since) {
         (TriggerState::Armed, None) => Role::Dim,
         (TriggerState::Armed, Some(_)) | (TriggerState::Off, _) => Role::Degraded,
         (TriggerState::Held, _) => Role::Down,
     };
-    let span = words::age(trigger.span);
-    let since = trigger
+    let span = words::age(rule.span);
+    let since = rule
         .since
         .map(|since| format!("  true for {} of {span}", words::age(since.age(scene.now))));
-    let told = since.unwrap_or_else(|| match trigger.state {
-        TriggerState::Armed if !scene.ui.zoomed => format!("  {}", trigger.sentence),
+    let told = since.unwrap_or_else(|| match rule.state {
+        TriggerState::Armed if !scene.ui.zoomed => format!("  {}", rule.sentence),
         TriggerState::Armed | TriggerState::Held | TriggerState::Off => String::new(),
     });
     let name = format!("rule {number}");
     Line::from(vec![
         cell(&name, NAME - 1, theme.style(Role::Dim)),
-        Span::styled(state_word(trigger.state), theme.style(role)),
-        Span::styled(format!("  {} for {span}", trigger.rule), theme.style(Role::Text)),
-        Span::styled(told, theme.style(role)),
+        Span::styled(state_word(rule.state), theme.style(tone)),
+        Span::styled(format!("  {} for {span}", rule.rule), theme.style(Role::Text)),
+        Span::styled(told, theme.style(tone)),
     ])
 }
 
