@@ -13,12 +13,14 @@
 //! superseded         any         Changing      let the write in flight end, then the newest set
 //! ```
 
+mod drift;
 mod others;
 mod shown;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use self::others::RENEW_EVERY;
 use crate::Effect;
 use crate::command::Reply;
 use crate::ledger::{Ledger, Purpose};
@@ -38,13 +40,6 @@ pub const DECIDE_AFTER: Duration = Duration::from_secs(25);
 
 /// A change toward safety waits for the journal at most this long.
 const JOURNAL_PATIENCE: Duration = Duration::from_millis(1500);
-
-/// One write, and one read, at most.
-const WRITE_BUDGET: Duration = Duration::from_secs(3);
-const READ_BUDGET: Duration = Duration::from_secs(2);
-
-/// While something is in flight each router is read at least this often: that keeps the lease.
-const RENEW_EVERY: Duration = Duration::from_secs(2);
 
 /// Reads after a write before it is tried again; the pauses before the second and third.
 const READ_PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(200)];
@@ -558,12 +553,12 @@ impl Route {
                     weights: Weights::for_split(stable, set),
                     fence,
                     claim,
-                    budget: WRITE_BUDGET,
+                    budget: ctx.settings.router(id).timeout,
                 });
             }
             (Step::Write, None) | (Step::Read | Step::Settled, _) => {
                 router.busy = Some((effect, Busy::Read));
-                let budget = READ_BUDGET;
+                let budget = ctx.settings.router(id).timeout * 2 / 3;
                 ctx.effects.push(Effect::ReadSplit { id: effect, router: id, renew, budget });
             }
         }
@@ -811,63 +806,6 @@ impl Route {
             routers,
         };
         ctx.append(operation.actor.clone(), Event::Outcome(outcome), purpose, true);
-    }
-
-    /// A settled router was read: is it still what was set?
-    fn watch_drift(&mut self, id: RouterId, ctx: &mut Context) {
-        let in_flight = self.operation.as_ref().is_some_and(Operation::in_flight);
-        let holding = self.holding(ctx.now.mono);
-        let verified = self.operation.as_ref().is_none_or(|operation| {
-            matches!(operation.phase, Phase::Ended(OperationResult::Verified))
-        });
-        let (stable, fence, set) = (self.stable, self.applied, self.set);
-        let keeps = self.keeps();
-        let Some(router) = self.routers.iter_mut().find(|own| own.id == id) else { return };
-        router.step = Step::Settled;
-        let reread = ctx.settings.router(id).reread;
-        let reread = if keeps { reread.min(RENEW_EVERY) } else { reread };
-        let pause = if router.read_failures == 0 {
-            reread
-        } else {
-            reread.min(Duration::from_millis(500) * (1 << router.read_failures.min(6)))
-        };
-        ctx.schedule.set(Timer::Router(id), ctx.now.mono + pause);
-        let (Some(set), false, true) = (set, in_flight, router.error.is_empty()) else { return };
-        let service = &ctx.settings.service(self.service).name;
-        let name = &ctx.settings.router(id).name;
-        let key = format!("{}/{service}/{name}", crate::incident::OWN);
-        if router.shows(stable, set, None) {
-            if router.drifted {
-                router.drifted = false;
-                ctx.raised.push((key, None));
-            }
-            return;
-        }
-        let read = router.canary(stable).unwrap_or_default();
-        let late = verified && router.wrote_before(fence, read);
-        let toward_safety = f64::from(set.get()) <= read;
-        let correct = router.corrections < CORRECTIONS_MAX && (late || (holding && toward_safety));
-        if router.drifted && !correct {
-            return;
-        }
-        // A correction that does not hold is raised once no more are allowed.
-        router.drifted |= !correct;
-        let event = Event::Drift {
-            service: service.clone(),
-            router: name.clone(),
-            set,
-            read: Untrusted::new(&format!("{read:.1} %")),
-            corrected: correct,
-        };
-        if correct {
-            router.corrections += 1;
-            ctx.append(Actor::engine(), event, Purpose::Correction(id), toward_safety);
-        } else {
-            let summary = format!("{name} shows {read:.1} % to the canary, set is {set}");
-            let title = format!("{service}: split drifted");
-            ctx.raised.push((key, Some((title, summary))));
-            ctx.append(Actor::engine(), event, Purpose::Note, true);
-        }
     }
 
     fn holding(&self, now: Time) -> bool {

@@ -343,15 +343,15 @@ pub struct RouterView {
     /// Why the last read or write failed; empty when it did not.
     pub error: Untrusted,
     pub note: Untrusted,
-    /// What moves it by hand; `{stable}` and `{canary}` stand for the percents.
-    #[serde(default)]
-    pub manual: String,
     /// Another engine that has something in flight on it.
     #[serde(default)]
     pub holder: Option<HolderView>,
     /// Whether writes of other engines are checked at the same place; `None` before the first read.
     #[serde(default)]
     pub fenced: Option<bool>,
+    /// What moves it by hand; `{stable}` and `{canary}` stand for the percents.
+    #[serde(default)]
+    pub manual: String,
 }
 
 /// Another engine that has something in flight.

@@ -32,6 +32,7 @@ fn settings() -> Settings {
         name: "proxy".into(),
         kind: "http".into(),
         reread: Duration::from_secs(5),
+        timeout: Duration::from_secs(3),
         manual: "set {a} {b}".into(),
     };
     let probe = settings::Probe {

@@ -5,6 +5,8 @@
 //! only an emergency takes the routers, a few times and each time under an intent of its own;
 //! whatever lost them wants nothing more.
 
+use std::time::Duration;
+
 use super::{Context, DECIDE_AFTER, JOURNAL_PATIENCE, Operation, Purpose, Route, Router, Step};
 use crate::reading::Claim;
 use crate::record::OperationResult;
@@ -13,6 +15,9 @@ use crate::settings::Settings;
 use crate::snapshot::{HolderView, Phase};
 use crate::types::{Fence, Now, Percent, Untrusted};
 use crate::words;
+
+/// While something is in flight each router is read at least this often: that keeps the lease.
+pub(super) const RENEW_EVERY: Duration = Duration::from_secs(2);
 
 /// An emergency takes the routers from other engines this often; more would be a war with them.
 const PREEMPTIONS_MAX: usize = 3;
@@ -80,8 +85,13 @@ impl Route {
         self.news = Some(who.clone());
         self.set = None;
         self.hold_until = None;
+        let service = &ctx.settings.service(self.service).name;
         for router in &mut self.routers {
             router.step = Step::Settled;
+            if std::mem::take(&mut router.drifted) {
+                let name = &ctx.settings.router(router.id).name;
+                ctx.raised.push((format!("{}/{service}/{name}", crate::incident::OWN), None));
+            }
         }
         let Some(operation) = self.operation.clone().filter(|it| it.phase == Phase::Applying)
         else {

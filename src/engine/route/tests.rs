@@ -47,6 +47,7 @@ impl Rig {
             name: format!("edge{place}"),
             kind: "http".into(),
             reread: REREAD,
+            timeout: Duration::from_secs(3),
             manual: "set {a} {b}".into(),
         });
         let service = settings::Service {
