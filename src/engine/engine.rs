@@ -347,8 +347,8 @@ impl Engine {
                     self.schedule.set(Timer::Measure(service), next);
                     self.dirty.services = true;
                     self.dirty.sources = true;
-                    if let Some(delta) = delta {
-                        self.counted(service, delta, now, effects);
+                    if let Some((delta, from)) = delta {
+                        self.counted(service, delta, from, now, effects);
                     }
                 }
             }

@@ -79,6 +79,19 @@ impl OpenRelease {
         }
     }
 
+    /// Whoever takes the traffic back ends the release, also where its own record of that is lost.
+    fn preempted(&mut self, intent: &Intent) {
+        let own = intent.submission.starts_with("engine-") && intent.verb != "rollback";
+        if intent.to != Percent::ZERO || own || self.state == ReleaseState::WalkingBack {
+            return;
+        }
+        let abort = intent.verb != "rollback";
+        let ending = if abort { ReleaseResult::Aborted } else { ReleaseResult::RolledBack };
+        self.back = Some((ending, abort));
+        self.state = ReleaseState::WalkingBack;
+        self.why = format!("{} under {}", intent.verb, intent.fence);
+    }
+
     fn mark(&mut self, step: u32, state: StepState, detail: &Untrusted) {
         if let Some(mark) = self.marks.get_mut(step as usize) {
             *mark = (state, detail.clone());
@@ -213,6 +226,14 @@ impl Fold {
             }
             Event::ReleaseChanged { release, service, state, why, back } => {
                 let Some(open) = self.open_release(service, *release) else { return };
+                if *state == ReleaseState::Running
+                    && open.looks.last().is_some_and(|look| {
+                        matches!(&*look.verdict, "FAIL" | "HOLD")
+                    })
+                {
+                    // A person resumed it: the evidence started anew.
+                    open.looks.clear();
+                }
                 open.state = *state;
                 open.failed = false;
                 open.back = back.or(open.back);
@@ -261,6 +282,9 @@ impl Fold {
         service.set = Some(intent.to);
         service.fence = intent.fence;
         service.open = Some((intent.clone(), entry.actor.clone(), entry.at));
+        if let Some(release) = &mut service.release {
+            release.preempted(intent);
+        }
         if let Some(outcome) = orphan {
             self.outcome(&outcome);
         }

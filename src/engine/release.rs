@@ -32,6 +32,9 @@ const READ_PATIENCE: Duration = Duration::from_secs(15);
 /// What takes a step back gets this long, whatever the step itself had.
 const UNDO_BUDGET: Duration = Duration::from_mins(5);
 
+/// A release whose start is not on record by then is refused: its client waits for an answer.
+const OPENING_PATIENCE: Duration = Duration::from_secs(20);
+
 /// Lines of a task's output that a step keeps are bounded by the adapter; this bounds a sentence.
 const SENTENCE_CHARS_MAX: usize = 600;
 
@@ -58,6 +61,12 @@ pub enum Move {
     },
     /// Run the service's checks for the version.
     Validate,
+    /// Its start is on no record in time: refuse it. Should the start be kept after all, the
+    /// event ends it.
+    GiveUp {
+        event: Event,
+        why: String,
+    },
     /// Look again then.
     Wake(Time),
     /// People must know.
@@ -230,6 +239,7 @@ impl Release {
         if let Some(rollout) = &mut release.rollout {
             for look in looks {
                 rollout.replay(&Delta { stable: look.stable, canary: look.canary });
+                rollout.judged(&look.verdict, look.sentence.display());
             }
             rollout.enter(canary_place);
             let over = |step: &Step| matches!(step.action, Action::Canary | Action::Switch);
@@ -270,6 +280,11 @@ impl Release {
             return self.failed_before();
         }
         let Some(mark) = self.marks.get_mut(self.place) else { return };
+        if mark.state == StepState::Failed && self.state == ReleaseState::Running {
+            // Interrupted once before, and nobody has said yet what becomes of it.
+            let name = self.step().map(|step| step.name.clone()).unwrap_or_default();
+            return self.hold(&interrupted(&name));
+        }
         if mark.state != StepState::Running || self.state == ReleaseState::WalkingBack {
             return;
         }
@@ -295,9 +310,7 @@ impl Release {
                 mark.state = StepState::Failed;
                 let detail = Untrusted::new("under way at a restart");
                 self.record_step(self.place, StepResult::Interrupted, detail);
-                self.hold(&format!(
-                    "{name} was under way at a restart: resume does it again, abort takes it back"
-                ));
+                self.hold(&interrupted(&name));
             }
         }
     }
@@ -515,7 +528,7 @@ impl Release {
             return Err("its plan changed since it started: it can only be aborted".to_owned());
         }
         self.restarted = false;
-        if let Some(rollout) = self.rollout.as_mut().filter(|rollout| rollout.is_set()) {
+        if let Some(rollout) = &mut self.rollout {
             rollout.resume(now);
         }
         if self.marks.get(self.place).is_some_and(|mark| mark.state == StepState::Failed) {
@@ -661,6 +674,9 @@ impl Release {
         if !self.notes.is_empty() {
             return Some(self.notes.remove(0));
         }
+        if self.doing == Doing::Opening && self.in_flight() {
+            return self.opening(facts);
+        }
         match self.state {
             ReleaseState::Ended => None,
             ReleaseState::WalkingBack => self.back(facts),
@@ -669,6 +685,20 @@ impl Release {
             | ReleaseState::Paused
             | ReleaseState::Held => self.forward(facts),
         }
+    }
+
+    /// Whoever asked for it gets an answer in time, whatever the journal does.
+    fn opening(&mut self, facts: &Facts) -> Option<Move> {
+        let deadline = self.started.mono + OPENING_PATIENCE;
+        if facts.now.mono < deadline {
+            return self.wake(deadline);
+        }
+        "the journal did not answer, nothing was done".clone_into(&mut self.sentence);
+        self.back.ending = ReleaseResult::Failed;
+        self.end(ReleaseResult::Failed, facts.now);
+        self.awaits = None;
+        let Move::Record { event, .. } = self.closing(facts) else { return None };
+        Some(Move::GiveUp { event, why: self.sentence.clone() })
     }
 
     fn forward(&mut self, facts: &Facts) -> Option<Move> {
@@ -682,6 +712,12 @@ impl Release {
             Doing::Asked(purpose) => self.task(purpose, facts),
             Doing::Idle if self.state != ReleaseState::Running => None,
             Doing::Idle if self.place == self.steps.len() => {
+                let all = !facts.route.has_routers() || facts.route.set == Some(Percent::FULL);
+                if self.facts.kind == ReleaseKind::Deploy && !all {
+                    let set = percent(facts.route.set);
+                    self.hold(&format!("its steps are done, but the split is {set}: abort it"));
+                    return self.next(facts);
+                }
                 self.doing = Doing::Closing;
                 self.back.ending = ReleaseResult::Good;
                 let sentence = match self.facts.kind {
@@ -973,6 +1009,10 @@ impl Release {
             None => self.wake(deadline),
         }
     }
+}
+
+fn interrupted(step: &str) -> String {
+    format!("{step} was under way at a restart: resume does it again, abort takes it back")
 }
 
 /// A split, or that none is set.

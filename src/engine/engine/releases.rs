@@ -17,7 +17,9 @@ use crate::rule::{self, Values};
 use crate::schedule::Timer;
 use crate::settings::{Action, AfterCrash, Step};
 use crate::snapshot::JournalState;
-use crate::types::{Actor, EffectId, Fence, Group, Now, Percent, PlanId, ServiceId, Untrusted};
+use crate::types::{
+    Actor, EffectId, Fence, Group, Now, Percent, PlanId, ServiceId, Time, Untrusted,
+};
 use crate::{Effect, reading::TaskAnswer};
 
 /// Moves of one release in one turn; more is a loop, and the next turn goes on.
@@ -102,6 +104,14 @@ impl Engine {
                 effects.push(Effect::Task { id, task, context, budget });
             }
             Move::Validate => self.validate_release(service, now, effects),
+            Move::GiveUp { event, why } => {
+                let Some(release) = &self.releases[service.index()] else { return };
+                let submission = release.facts.submission.clone();
+                self.jot(Actor::engine(), event, true, now, effects);
+                let reply = Reply::Refused { submission, why: Untrusted::new(&why) };
+                self.keep(reply.clone());
+                effects.push(Effect::Answer(reply));
+            }
             Move::Wake(at) => self.schedule.set(Timer::Release(service), at),
             Move::Page { summary } => {
                 let key = self.release_key(service);
@@ -285,6 +295,7 @@ impl Engine {
         &mut self,
         service: ServiceId,
         delta: [Option<ArmCount>; 2],
+        from: Option<Time>,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
@@ -302,7 +313,7 @@ impl Engine {
         }
         let id = release.facts.release;
         let Some(rollout) = &mut release.rollout else { return };
-        if !rollout.observe(Delta { stable, canary }, now) {
+        if !rollout.observe(Delta { stable, canary }, from, now) {
             return;
         }
         let delta = rollout.take();

@@ -140,12 +140,18 @@ fn told(release: &ReleaseView) -> String {
 }
 
 /// The journal alone gives the durable state of the engine that runs.
-pub fn folded_is_the_same(running: &Snapshot, folded: &Snapshot, wall: DateTime<Utc>) -> Checked {
+/// Where the wall clock `jumped`, spans that began before are as long as each clock says.
+pub fn folded_is_the_same(
+    running: &Snapshot,
+    folded: &Snapshot,
+    wall: DateTime<Utc>,
+    jumped: bool,
+) -> Checked {
     let rule = "journal_is_state";
     let freezes = |shown: &Snapshot| -> Vec<FreezeView> {
         shown.head.freezes.iter().filter(|freeze| freeze.until > wall).cloned().collect()
     };
-    holds(rule, freezes(running) == freezes(folded), || {
+    holds(rule, jumped || freezes(running) == freezes(folded), || {
         format!("freezes {:?} are {:?}", freezes(running), freezes(folded))
     })?;
     for (running, folded) in running.services.iter().zip(folded.services.iter()) {
@@ -164,7 +170,7 @@ pub fn folded_is_the_same(running: &Snapshot, folded: &Snapshot, wall: DateTime<
         let off = |view: &ServiceView| -> Vec<bool> {
             view.triggers.iter().map(|own| own.state == TriggerState::Off).collect()
         };
-        holds(rule, off(running) == off(folded), || {
+        holds(rule, jumped || off(running) == off(folded), || {
             format!("triggers off {:?} are {:?}", off(running), off(folded))
         })?;
         // What is about to end may end while it is folded.
