@@ -173,6 +173,38 @@ pub fn fold(entries: &[Entry]) -> Fold {
     fold
 }
 
+impl OpenRelease {
+    fn step_ended(&mut self, step: u32, result: StepResult, detail: &Untrusted) {
+        let state = match result {
+            StepResult::Done => StepState::Done,
+            StepResult::Failed | StepResult::Interrupted => StepState::Failed,
+            StepResult::Undone => StepState::Undone,
+        };
+        self.mark(step, state, detail);
+        self.failed = result == StepResult::Failed;
+        if result == StepResult::Done {
+            self.place = step as usize + 1;
+        }
+    }
+
+    fn changed(
+        &mut self,
+        state: ReleaseState,
+        why: &Untrusted,
+        back: Option<(ReleaseResult, bool)>,
+    ) {
+        let judged = self.looks.last().map_or("", |look| look.verdict.as_str());
+        if state == ReleaseState::Running && matches!(judged, "FAIL" | "HOLD") {
+            // A person resumed it: the evidence started anew.
+            self.looks.clear();
+        }
+        self.state = state;
+        self.failed = false;
+        self.back = back.or(self.back);
+        why.display().clone_into(&mut self.why);
+    }
+}
+
 impl Fold {
     fn take(&mut self, entry: &Entry) {
         match &entry.event {
@@ -209,16 +241,7 @@ impl Fold {
             }
             Event::StepEnded { release, service, step, result, detail } => {
                 let Some(open) = self.open_release(service, *release) else { return };
-                let state = match result {
-                    StepResult::Done => StepState::Done,
-                    StepResult::Failed | StepResult::Interrupted => StepState::Failed,
-                    StepResult::Undone => StepState::Undone,
-                };
-                open.mark(*step, state, detail);
-                open.failed = *result == StepResult::Failed;
-                if *result == StepResult::Done {
-                    open.place = *step as usize + 1;
-                }
+                open.step_ended(*step, *result, detail);
             }
             Event::CanaryStep { release, service, place, .. } => {
                 let Some(open) = self.open_release(service, *release) else { return };
@@ -226,18 +249,7 @@ impl Fold {
             }
             Event::ReleaseChanged { release, service, state, why, back } => {
                 let Some(open) = self.open_release(service, *release) else { return };
-                if *state == ReleaseState::Running
-                    && open.looks.last().is_some_and(|look| {
-                        matches!(&*look.verdict, "FAIL" | "HOLD")
-                    })
-                {
-                    // A person resumed it: the evidence started anew.
-                    open.looks.clear();
-                }
-                open.state = *state;
-                open.failed = false;
-                open.back = back.or(open.back);
-                why.display().clone_into(&mut open.why);
+                open.changed(*state, why, *back);
             }
             Event::Look(look) => {
                 let Some(open) = self.open_release(&look.service, look.release) else { return };

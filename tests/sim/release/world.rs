@@ -1016,10 +1016,8 @@ impl World {
     /// What was accepted is so.
     fn is_done(&self, submission: &Submission) -> Checked {
         use engine::command::Reply;
-        let accepted = matches!(
-            self.checks.given.get(&submission.id),
-            Some(Reply::Accepted { .. })
-        );
+        let accepted =
+            matches!(self.checks.given.get(&submission.id), Some(Reply::Accepted { .. }));
         let Command::Pause { service, .. } = &submission.command else { return Ok(()) };
         let open = self.models[self.place(service)].open.as_ref();
         let paused = open.is_none_or(|open| open.state == ReleaseState::Paused);
