@@ -2,6 +2,8 @@
 
 #[path = "demo/place.rs"]
 mod place;
+#[path = "demo/scenarios.rs"]
+mod scenarios;
 #[path = "demo/visible.rs"]
 mod visible;
 
@@ -456,6 +458,9 @@ fn the_sandbox_configures_itself_without_a_warning() {
     assert_eq!(loaded.engine.services.len(), 3);
     assert_eq!(loaded.engine.probes.len(), 10);
     assert_eq!(loaded.io.signals.iter().flatten().count(), 3);
+    assert!(loaded.engine.services.iter().all(|service| service.canary.is_some()));
+    assert!(loaded.engine.services.iter().all(|service| service.deploy.is_some()));
+    assert!(loaded.engine.services.iter().all(|service| service.triggers.len() == 1));
     for router in &loaded.io.routers {
         let RouterTarget::Http(target) = router else { panic!("not an HTTP router") };
         let Some(Secret::Known(token)) = &target.token else { panic!("the token is missing") };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::record::{Entry, Event, Intent, StepResult};
+use crate::record::{Entry, Event, Intent, Outcome, StepResult};
 use crate::snapshot::{JournalLine, JournalState};
 use crate::types::{Actor, EffectId, Fence, Now, RouterId, ServiceId, Untrusted};
 use crate::{Appended, Effect};
@@ -289,16 +289,7 @@ fn describe(event: &Event) -> (&'static str, String) {
                 weights.b.get()
             ),
         ),
-        Event::Outcome(outcome) => (
-            "outcome",
-            format!(
-                "#{} {} {}: {}",
-                outcome.fence,
-                outcome.service,
-                outcome.result.word(),
-                outcome.sentence
-            ),
-        ),
+        Event::Outcome(outcome) => ("outcome", describe_outcome(outcome)),
         Event::Interrupted { fence, service, sentence } => {
             ("interrupted", format!("#{fence} {service}: {sentence}"))
         }
@@ -328,10 +319,7 @@ fn describe(event: &Event) -> (&'static str, String) {
             ("trigger", format!("{service} rule {}: {sentence}", trigger + 1))
         }
         Event::TriggerSet { service, trigger, off_until, reason } => {
-            let state = off_until.map_or_else(
-                || "armed".to_owned(),
-                |until| format!("off until {}", until.format("%H:%M:%SZ")),
-            );
+            let state = off_until.map_or_else(|| "armed".to_owned(), off);
             ("trigger", format!("{service} rule {} {state}: {reason}", trigger + 1))
         }
         Event::Frozen { service, until, reason } => {
@@ -346,6 +334,15 @@ fn describe(event: &Event) -> (&'static str, String) {
             ("marked", format!("{service} {version} is {word}: {reason}"))
         }
     }
+}
+
+fn off(until: DateTime<Utc>) -> String {
+    format!("off until {}", until.format("%H:%M:%SZ"))
+}
+
+fn describe_outcome(outcome: &Outcome) -> String {
+    let Outcome { fence, service, result, sentence, .. } = outcome;
+    format!("#{fence} {service} {}: {sentence}", result.word())
 }
 
 fn describe_intent(intent: &Intent) -> String {

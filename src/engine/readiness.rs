@@ -333,9 +333,9 @@ mod tests {
             reread: Duration::from_secs(10),
             error: Untrusted::default(),
             note: Untrusted::default(),
+            manual: String::new(),
             holder: None,
             fenced: Some(true),
-            manual: String::new(),
         }
     }
 

@@ -261,6 +261,8 @@ pub struct Signals {
     pub poll: Poll,
     counts: Counts,
     at: Option<chrono::DateTime<chrono::Utc>>,
+    /// When the newest look was asked for.
+    taken: Option<Time>,
 }
 
 impl Signals {
@@ -269,18 +271,21 @@ impl Signals {
             poll: Poll::new(settings.interval),
             counts: Counts::new(settings.window, settings.slow_above),
             at: None,
+            taken: None,
         }
     }
 
-    /// Takes a look; what both groups did since the one before, if it was a new one.
+    /// Takes a look; what both groups did since the one before, if it was a new one, and when that
+    /// one was asked for: the difference holds nothing from before.
     pub fn read(
         &mut self,
         result: Result<Measurement, Failure>,
         now: Now,
-    ) -> Option<[Option<ArmCount>; 2]> {
+    ) -> Option<([Option<ArmCount>; 2], Option<Time>)> {
         let measurement = self.poll.settle(result, now)?;
         self.at = Some(measurement.at);
-        self.counts.observe(&measurement, now)
+        let delta = self.counts.observe(&measurement, now)?;
+        Some((delta, self.taken.replace(self.poll.asked)))
     }
 
     /// The view, and the share of the traffic that the canary served.

@@ -17,7 +17,9 @@ use crate::rule::{self, Values};
 use crate::schedule::Timer;
 use crate::settings::{Action, AfterCrash, Step};
 use crate::snapshot::JournalState;
-use crate::types::{Actor, EffectId, Fence, Group, Now, Percent, PlanId, ServiceId, Untrusted};
+use crate::types::{
+    Actor, EffectId, Fence, Group, Now, Percent, PlanId, ServiceId, Time, Untrusted,
+};
 use crate::{Effect, reading::TaskAnswer};
 
 /// Moves of one release in one turn; more is a loop, and the next turn goes on.
@@ -71,9 +73,15 @@ impl Engine {
                     Some(release) if release.is_opening() => release.actor.clone(),
                     Some(_) | None => Actor::engine(),
                 };
-                self.append(actor, event, purpose, !exposes, now, effects);
+                let id = self.append(actor, event, purpose, !exposes, now, effects);
+                if first {
+                    self.told(service, |release| release.awaits(id));
+                }
             }
             Move::Split { to, verb } => {
+                if let Some(why) = self.freeze_on(service, to, now) {
+                    return self.told(service, |release| release.frozen(&why));
+                }
                 let answer = self.split_for(service, to, verb, now, effects);
                 self.told(service, |release| release.split_began(answer));
             }
@@ -96,6 +104,14 @@ impl Engine {
                 effects.push(Effect::Task { id, task, context, budget });
             }
             Move::Validate => self.validate_release(service, now, effects),
+            Move::GiveUp { event, why } => {
+                let Some(release) = &self.releases[service.index()] else { return };
+                let submission = release.facts.submission.clone();
+                self.jot(Actor::engine(), event, true, now, effects);
+                let reply = Reply::Refused { submission, why: Untrusted::new(&why) };
+                self.keep(reply.clone());
+                effects.push(Effect::Answer(reply));
+            }
             Move::Wake(at) => self.schedule.set(Timer::Release(service), at),
             Move::Page { summary } => {
                 let key = self.release_key(service);
@@ -120,6 +136,15 @@ impl Engine {
     fn settle_page(&mut self, service: ServiceId, now: Now, effects: &mut Vec<Effect>) {
         let key = self.release_key(service);
         self.clear(&key, now, effects);
+    }
+
+    /// Why a freeze forbids this split: only one that is surely no more exposure is free.
+    fn freeze_on(&self, service: ServiceId, to: Percent, now: Now) -> Option<String> {
+        let exposure = self.routes[service.index()].exposure();
+        if to == Percent::ZERO || exposure.is_some_and(|now| f64::from(to.get()) <= now) {
+            return None;
+        }
+        self.freezes.forbids(&self.settings.service(service).name, now)
     }
 
     /// A split that a release wants; why not, where it would raise exposure blindly.
@@ -214,11 +239,15 @@ impl Engine {
     pub(super) fn release_recorded(
         &mut self,
         service: ServiceId,
+        id: EffectId,
         failure: Option<&str>,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
         let Some(release) = &mut self.releases[service.index()] else { return };
+        if !release.awaits_record(id) {
+            return;
+        }
         let opening = release.is_opening();
         release.recorded(failure, now);
         let (submission, result) = (release.facts.submission.clone(), release.result);
@@ -266,6 +295,7 @@ impl Engine {
         &mut self,
         service: ServiceId,
         delta: [Option<ArmCount>; 2],
+        from: Option<Time>,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
@@ -283,7 +313,7 @@ impl Engine {
         }
         let id = release.facts.release;
         let Some(rollout) = &mut release.rollout else { return };
-        if !rollout.observe(Delta { stable, canary }, now) {
+        if !rollout.observe(Delta { stable, canary }, from, now) {
             return;
         }
         let delta = rollout.take();

@@ -1,7 +1,7 @@
 //! The engine by hand: what wins, what is on record, and when it may end.
 
 use super::*;
-use crate::reading::{Observation, SplitReading, WriteAnswer};
+use crate::reading::{Lease, Observation, SplitReading, WriteAnswer};
 use crate::settings;
 use crate::types::Status;
 
@@ -117,7 +117,7 @@ impl Rig {
                             b,
                             fence: None,
                             note,
-                            lease: crate::reading::Lease::default(),
+                            lease: Lease::default(),
                         };
                         Input::SplitRead { id, router, result: Ok(reading) }
                     }

@@ -111,6 +111,7 @@ impl Fleet {
             deploy,
             recovery: None,
             maintenance,
+            checks: Vec::new(),
         });
     }
 
@@ -169,6 +170,7 @@ impl Fleet {
             Action::Wait { .. } => "wait",
             Action::Ask { .. } => "ask",
             Action::Maintenance(_) => "page",
+            Action::Validate => "validate",
             Action::Note(_) => "note",
         };
         Step {

@@ -255,7 +255,8 @@ impl Model {
 
     fn starts(&mut self, facts: &ReleaseStarted, scene: &Scene) -> Checked {
         if scene.live {
-            holds("one_release_in_flight", self.open.is_none(), || {
+            let refused = |open: &Open| open.ending == Some(ReleaseResult::Failed);
+            holds("one_release_in_flight", self.open.as_ref().is_none_or(refused), || {
                 format!("r{} starts beside another one", facts.release)
             })?;
             let frozen = self.is_frozen(scene.wall) && facts.kind == ReleaseKind::Deploy;
@@ -402,7 +403,9 @@ impl Model {
         }
         open.requests += look.canary.as_ref().map_or(0, |arm| arm.requests);
         open.verdict.clone_from(&look.verdict);
-        let sound = look.canary.is_some() || !matches!(&*look.verdict, "PASS" | "FAIL");
+        // A rule may fail it on the window's figures, which are older than the look.
+        let rule = look.verdict == "FAIL" && look.sentence.display().contains('`');
+        let sound = look.canary.is_some() || rule || !matches!(&*look.verdict, "PASS" | "FAIL");
         holds("no_data_decides_nothing", !scene.live || sound, || format!("{look:?}"))?;
         holds("no_data_decides_nothing", !scene.live || fresh.is_some(), || format!("{look:?}"))
     }
@@ -506,6 +509,11 @@ impl Model {
             }
         } else {
             self.stable = intent.stable;
+            let own = by_engine(intent) && intent.verb != "rollback";
+            if let Some(open) = self.open.as_mut().filter(|_| intent.to == Percent::ZERO && !own) {
+                // Whoever takes the traffic back ends the release.
+                open.state = ReleaseState::WalkingBack;
+            }
         }
         // Whoever takes the traffic back while the end is being recorded takes the end back.
         self.flip = None;
