@@ -373,7 +373,8 @@ impl Ui {
             Act::RuleOn => self.arm(Verb::RuleOn, live, now),
             Act::MarkBad => self.arm(Verb::MarkBad, live, now),
             Act::MarkGood => self.arm(Verb::MarkGood, live, now),
-            Act::Verify => return self.verify(live, now),
+            Act::Verify => return self.ask_of_service(live, now, true),
+            Act::Validate => return self.ask_of_service(live, now, false),
             Act::Acknowledge => self.acknowledge(live, now),
             Act::Escalate => self.escalate(live, now),
             Act::Up => self.go(live, now, |at, _| at.saturating_sub(1)),
@@ -484,7 +485,8 @@ impl Ui {
         }
     }
 
-    fn verify(&mut self, live: Option<&Snapshot>, now: Now) -> Vec<Action> {
+    /// What changes nothing: reading the routers again, or running the service's checks.
+    fn ask_of_service(&mut self, live: Option<&Snapshot>, now: Now, read: bool) -> Vec<Action> {
         let service = match self.visible_service(live, now) {
             Ok(service) => service.name.clone(),
             Err(why) => {
@@ -492,8 +494,13 @@ impl Ui {
                 return vec![Action::Redraw];
             }
         };
-        self.say(&format!("reading every router of {service}"), now);
-        let command = Command::Verify { service };
+        let command = if read {
+            self.say(&format!("reading every router of {service}"), now);
+            Command::Verify { service }
+        } else {
+            self.say(&format!("running the checks of {service}"), now);
+            Command::Validate { service, version: String::new() }
+        };
         vec![Action::Redraw, Action::Submit { command, expected: None, seen: Untrusted::default() }]
     }
 
@@ -752,7 +759,10 @@ impl Ui {
         let Some(live) = live else { return };
         for service in live.services.iter() {
             let Some(operation) = &service.operation else { continue };
-            let own = self.awaited.get(&service.name).is_some_and(|own| *own == operation.fence);
+            let own = self
+                .awaited
+                .get(&service.name)
+                .is_some_and(|own| *own == operation.fence || operation.earlier.contains(own));
             let Phase::Ended(result) = operation.phase else { continue };
             if !own {
                 continue;
