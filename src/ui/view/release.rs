@@ -394,7 +394,7 @@ fn router_line(router: &RouterView, route: &RouteView, scene: Scene<'_>) -> Line
     let holder = router.holder.as_ref().filter(|it| it.until.mono > scene.now.mono);
     if let Some(holder) = holder {
         let text = format!("held by {}: {} ", holder.who, holder.doing);
-        spans.push(Span::styled(text, theme.style(Role::Degraded)));
+        spans.insert(3, Span::styled(text, theme.style(Role::Degraded)));
     }
     if !router.error.is_empty() {
         spans.push(Span::styled(router.error.display().to_owned(), theme.style(Role::Down)));
