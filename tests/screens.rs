@@ -12,8 +12,8 @@ use engine::command::{Command, Expected};
 use engine::reading::{AlertState, Temperature};
 use engine::record::{OperationResult, ReleaseState};
 use engine::snapshot::{
-    FreezeView, INCIDENTS_SHOWN_MAX, IncidentView, Incidents, JournalState, Phase, ReleaseView,
-    Snapshot, TriggerState,
+    FreezeView, HolderView, INCIDENTS_SHOWN_MAX, IncidentView, Incidents, JournalState, Phase,
+    ReleaseView, Snapshot, TriggerState,
 };
 use engine::types::{Fence, Now, Percent, Severity, Status, Untrusted};
 use quarterdeck::ui::keymap::{self, Key};
@@ -427,7 +427,7 @@ fn read_only_leaks_through_no_way() {
     let picture = releasing(faces().swap_remove(2).1);
     let mut ui = ui(&picture);
     ui.read_only = true;
-    let keys = ["R", "A", "P", "S", "v", "a", "e", ":roll\n", ":ackn\n"];
+    let keys = ["R", "A", "P", "S", "v", "V", "a", "e", ":roll\n", ":ackn\n"];
     let more = ["D", "p", "u", "y", "n", "X", "f", "T", "o", "O", "b", "B", ":stop the\n"];
     ui.focus = Panel::Incidents;
     for keys in keys.into_iter().chain(more) {
@@ -723,8 +723,14 @@ fn a_share_that_is_not_read_any_more_is_said_with_its_age() {
     let route = services[1].route.as_mut().expect("payments has a route");
     route.routers[0].read = Some(sample::ago(134));
     route.routers[0].error = Untrusted::new("connection refused");
+    route.routers[1].holder = Some(HolderView {
+        who: Untrusted::new("ops-2"),
+        doing: Untrusted::new("#7 split to 40 %"),
+        until: sample::ahead(20),
+    });
     picture.services = Arc::new(services);
     let screen = printed(&ui(&picture), &picture, 120, 40, Symbols::Unicode);
+    assert!(screen.contains("held by ops-2: #7 split"), "{screen}");
     assert_eq!(screen.matches(" 25% 2m").count(), 2, "list and canary: {screen}");
     assert!(screen.contains(" 75% 2m"), "{screen}");
     let mut ui = ui(&picture);

@@ -103,6 +103,12 @@ fn route(route: &RouteView, now: Now) -> Vec<Gate> {
             gate(&format!("router/{}", router.name), format!("{} cannot be read", router.name))
         })
         .collect();
+    found.extend(route.routers.iter().filter_map(|router| {
+        let holder = router.holder.as_ref().filter(|holder| holder.until.mono > now.mono)?;
+        let (key, doing) = (format!("holder/{}", router.name), holder.doing.display());
+        let doing = words::clip(doing, WORDS_MAX);
+        Some(gate(&key, format!("{} is held by {}: {doing}", router.name, holder.who)))
+    }));
     let text = match (route.state, route.set) {
         (RouteState::Verified, _) | (RouteState::Unverified, None) => None,
         (RouteState::Drifted, _) => Some("DRIFTED: the routers do not show what was set"),

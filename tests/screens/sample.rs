@@ -9,10 +9,11 @@ use engine::reading::{AlertState, Disk, HostReading};
 use engine::record::{OperationResult, ReleaseKind, ReleaseResult, ReleaseState};
 use engine::settings::Environment;
 use engine::snapshot::{
-    ArmTotals, ArmView, CanaryView, Evidence, Head, HostView, IncidentView, Incidents, JournalLine,
-    JournalState, OperationView, PastRelease, Phase, ProbeView, Readiness, ReadinessCheck,
-    ReleaseView, RouteState, RouteView, RouterProgress, RouterView, ServiceView, SignalsView,
-    Snapshot, SourceView, StepState, StepView, TriggerState, TriggerView,
+    ArmTotals, ArmView, CanaryView, CheckState, CheckView, Evidence, Head, HostView, IncidentView,
+    Incidents, JournalLine, JournalState, OperationView, PastRelease, Phase, ProbeView, Readiness,
+    ReadinessCheck, ReleaseView, RouteState, RouteView, RouterProgress, RouterView, ServiceView,
+    SignalsView, Snapshot, SourceView, StepState, StepView, TriggerState, TriggerView,
+    ValidationView,
 };
 use engine::types::{Fence, Now, Percent, Severity, Status, Time, Untrusted};
 
@@ -193,6 +194,24 @@ pub fn releasing(release: ReleaseView) -> Snapshot {
     let payments = &mut services[1];
     payments.release = Some(release);
     payments.runbook = Some("https://wiki.example.com/payments".to_owned());
+    let passed = |name: &str, state, detail: &str| CheckView {
+        name: name.to_owned(),
+        critical: true,
+        state,
+        tries: 1,
+        took: Some(Duration::from_millis(340)),
+        detail: Untrusted::new(detail),
+    };
+    payments.validation = Some(ValidationView {
+        submissions: vec!["s-11".to_owned()],
+        version: "v1.9.0".to_owned(),
+        user: Untrusted::new("ana"),
+        started: ago(301),
+        ended: Some(ago(300)),
+        can_deploy: Some(true),
+        fresh_for: Duration::from_mins(10),
+        checks: vec![passed("tests green", CheckState::Passed, "exit 0")],
+    });
     let check = |name: &str, why: &str| ReadinessCheck {
         name: name.to_owned(),
         ok: Some(true),

@@ -11,7 +11,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::rollout::state_word;
+use super::rollout::{state_word, validation};
 use super::{Scene, overlay, put, time_of_day};
 use crate::ui::guard::{DEAD_TIME, Field, Guard, IDLE_MAX, STOP_SECONDS, Target, Verb, in_flight};
 use crate::ui::keymap::Danger;
@@ -205,6 +205,7 @@ fn standing(
         Verb::Deploy => {
             let (_, ready) = service.readiness.summary(scene.clock);
             lines.push(fact("way back", ready, scene));
+            lines.extend(service.validation.as_ref().map(|view| validation(view, scene)));
             lines.push(fact("data", data(service, scene), scene));
             lines.extend(versions(service, scene));
         }

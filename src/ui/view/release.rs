@@ -202,7 +202,8 @@ fn lines(service: &ServiceView, inside: Rect, scene: Scene<'_>, table: Table) ->
     lines.extend(rollout::standing(service, width, scene));
     if let Some(route) = &service.route {
         let routers = route.routers.iter();
-        lines.extend(routers.map(|router| (7, router_line(router, route, scene))));
+        let rank = |router: &RouterView| if router.holder.is_some() { 2 } else { 7 };
+        lines.extend(routers.map(|one| (rank(one), router_line(one, route, scene))));
     }
     if scene.ui.zoomed {
         lines.extend(ranked(9, rollout::zoomed(service, width, scene)));
@@ -390,6 +391,11 @@ fn router_line(router: &RouterView, route: &RouteView, scene: Scene<'_>) -> Line
             theme.style(Role::Dim),
         ),
     ];
+    let holder = router.holder.as_ref().filter(|it| it.until.mono > scene.now.mono);
+    if let Some(holder) = holder {
+        let text = format!("held by {}: {} ", holder.who, holder.doing);
+        spans.insert(3, Span::styled(text, theme.style(Role::Degraded)));
+    }
     if !router.error.is_empty() {
         spans.push(Span::styled(router.error.display().to_owned(), theme.style(Role::Down)));
     } else if old {
