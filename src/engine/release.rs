@@ -336,7 +336,7 @@ impl Release {
 
     #[must_use]
     pub fn is_opening(&self) -> bool {
-        self.doing == Doing::Opening
+        self.in_flight() && self.doing == Doing::Opening
     }
 
     /// What a command must have seen.
@@ -508,6 +508,9 @@ impl Release {
     // What people say.
 
     pub fn pause(&mut self, why: &str) -> Result<(), String> {
+        if self.doing == Doing::Closing {
+            return Err("the release is ending".to_owned());
+        }
         match self.state {
             ReleaseState::Running | ReleaseState::Asking | ReleaseState::Held => {
                 self.change(ReleaseState::Paused, why);

@@ -39,6 +39,8 @@ pub struct Scene<'a> {
     pub fleet: &'a Fleet,
     /// What each group truly served.
     pub truth: [Count; 2],
+    /// The most that any router gives the canary, as far as all could be read.
+    pub shown: Option<Percent>,
 }
 
 /// A release that has started and not ended.
@@ -69,6 +71,8 @@ pub struct Open {
     requests: u64,
     verdict: String,
     promoted: bool,
+    /// A person said go on since the canary's place was verified.
+    resumed: bool,
     /// Requests in the looks of the release, by stable and canary; what was true at its start.
     looked: [u64; 2],
     truth: [Count; 2],
@@ -128,7 +132,8 @@ impl Model {
         let mut folded = Model::new(self.service, &self.name);
         for entry in entries {
             let now = times.get(&entry.id).copied().unwrap_or(Time(0));
-            let scene = Scene { now, wall: entry.at, person: None, live: false, fleet, truth };
+            let (wall, live) = (entry.at, false);
+            let scene = Scene { now, wall, person: None, live, fleet, truth, shown: None };
             // Nothing is judged here.
             let _ = folded.take(entry, &scene);
             let _ = folded.settled(entry, Fate::Durable);
@@ -289,6 +294,7 @@ impl Model {
             requests: 0,
             verdict: String::new(),
             promoted: false,
+            resumed: false,
             looked: [0; 2],
             truth: scene.truth,
             undone: BTreeSet::new(),
@@ -386,6 +392,7 @@ impl Model {
         open.requests = 0;
         open.verdict.clear();
         open.promoted = false;
+        open.resumed = false;
         Ok(())
     }
 
@@ -407,7 +414,9 @@ impl Model {
         let rule = look.verdict == "FAIL" && look.sentence.display().contains('`');
         let sound = look.canary.is_some() || rule || !matches!(&*look.verdict, "PASS" | "FAIL");
         holds("no_data_decides_nothing", !scene.live || sound, || format!("{look:?}"))?;
-        holds("no_data_decides_nothing", !scene.live || fresh.is_some(), || format!("{look:?}"))
+        let decides = matches!(&*look.verdict, "PASS" | "FAIL");
+        let known = !decides || fresh.is_some();
+        holds("no_data_decides_nothing", !scene.live || known, || format!("{look:?}"))
     }
 
     fn changes(&mut self, release: u64, state: ReleaseState, why: &str, scene: &Scene) -> Checked {
@@ -425,6 +434,7 @@ impl Model {
             })?;
             let promoted = |command: &Command| matches!(command, Command::Promote { .. });
             open.promoted |= says(scene.person, &name, promoted);
+            open.resumed = true;
             open.restarted = false;
             open.asks = false;
             if open.marks.get(open.place) == Some(&StepState::Failed) {
@@ -500,7 +510,9 @@ impl Model {
             holds("roles_flip_once", intent.stable == self.stable, || {
                 format!("{intent:?} takes {:?} for stable", intent.stable)
             })?;
-            let up = intent.to > intent.from.unwrap_or(Percent::ZERO);
+            // What every router shows already is no more exposure.
+            let up = intent.to > intent.from.unwrap_or(Percent::ZERO)
+                && scene.shown.is_none_or(|shown| intent.to > shown);
             if up && by_engine(intent) {
                 self.may_raise(intent, scene)?;
             } else if up {
@@ -519,6 +531,7 @@ impl Model {
         self.flip = None;
         if let Some(open) = &mut self.open
             && open.state != ReleaseState::WalkingBack
+            && open.ending != Some(ReleaseResult::Failed)
         {
             open.ending = None;
         }
@@ -577,7 +590,7 @@ impl Model {
         let signals = scene.fleet.settings.services[self.service].signals.as_ref();
         let patience = signals.map_or(Duration::ZERO, |signals| signals.interval * 3 + DELIVERY);
         let fresh = self.fresh.is_some_and(|at| scene.now.since(at) <= patience);
-        holds("old_data_raise_nothing", fresh, || {
+        holds("old_data_raise_nothing", fresh || open.resumed, || {
             format!("{intent:?} at {:?} on data of {:?}", scene.now, self.fresh)
         })?;
         let soaked = scene.now.since(open.since) >= canary.soak;

@@ -928,10 +928,21 @@ impl World {
         self.sources[service].quality[group] = quality;
     }
 
+    /// The most that the routers of a service showed the canary, where all could be read.
+    fn exposed(&self, service: usize) -> Option<Percent> {
+        let canary = source::place(self.models[service].stable.other());
+        let mut own = self.routers.iter().filter(|router| router.service == service);
+        own.try_fold(Percent::ZERO, |most, router| {
+            let told = router.told.flatten()?;
+            Some(most.max([told.a, told.b][canary]))
+        })
+    }
+
     /// The models see every entry as it leaves.
     fn judge(&mut self, entry: &Entry) -> Checked {
         let wall = self.clock().wall;
-        for (model, source) in self.models.iter_mut().zip(&self.sources) {
+        let shown: Vec<_> = (0..self.models.len()).map(|service| self.exposed(service)).collect();
+        for ((model, source), shown) in self.models.iter_mut().zip(&self.sources).zip(shown) {
             let scene = Scene {
                 now: self.now,
                 wall,
@@ -939,6 +950,7 @@ impl World {
                 live: true,
                 fleet: &self.fleet,
                 truth: source.truth,
+                shown,
             };
             model.take(entry, &scene)?;
         }
