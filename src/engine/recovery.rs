@@ -228,9 +228,10 @@ impl Fold {
             Event::ReleaseChanged { release, service, state, why, back } => {
                 let Some(open) = self.open_release(service, *release) else { return };
                 if *state == ReleaseState::Running
-                    && open.looks.last().is_some_and(|look| {
-                        matches!(&*look.verdict, "FAIL" | "HOLD")
-                    })
+                    && open
+                        .looks
+                        .last()
+                        .is_some_and(|look| matches!(&*look.verdict, "FAIL" | "HOLD"))
                 {
                     // A person resumed it: the evidence started anew.
                     open.looks.clear();

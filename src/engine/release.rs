@@ -557,7 +557,7 @@ impl Release {
     }
 
     /// Finish the canary now: its last step is next.
-    pub fn promote(&mut self, why: &str) -> Result<(), String> {
+    pub fn promote(&mut self, why: &str, now: Now) -> Result<(), String> {
         if !self.in_canary() || !matches!(self.doing, Doing::Acting) {
             return Err("the release is not at its canary".to_owned());
         }
@@ -568,6 +568,7 @@ impl Release {
         if rollout.is_last() {
             return Err("the canary has all the traffic already".to_owned());
         }
+        rollout.resume(now);
         rollout.enter(usize::MAX);
         self.change(ReleaseState::Running, why);
         Ok(())

@@ -94,6 +94,10 @@ pub struct Model {
     /// The roles change once this record's fate is known.
     flip: Option<String>,
     ended: BTreeMap<u64, ReleaseResult>,
+    /// Finalised last; whoever takes the traffic back right then takes the end back.
+    finalised: Option<Open>,
+    /// The wall clock jumped: what ends by it may end at another time.
+    pub jumped: bool,
 }
 
 fn by_engine(intent: &Intent) -> bool {
@@ -117,6 +121,8 @@ impl Model {
             fresh: None,
             flip: None,
             ended: BTreeMap::new(),
+            finalised: None,
+            jumped: false,
         }
     }
 
@@ -146,7 +152,7 @@ impl Model {
                 open.truth = truth;
             }
         }
-        folded.fresh = None;
+        folded.jumped = self.jumped;
         *self = folded;
     }
 
@@ -155,9 +161,10 @@ impl Model {
     }
 
     pub fn is_frozen(&self, wall: DateTime<Utc>) -> bool {
-        self.frozen.iter().any(|(scope, _, until)| {
-            scope.as_ref().is_none_or(|scope| *scope == self.name) && *until > wall
-        })
+        !self.jumped
+            && self.frozen.iter().any(|(scope, _, until)| {
+                scope.as_ref().is_none_or(|scope| *scope == self.name) && *until > wall
+            })
     }
 
     /// Takes an entry as it leaves the engine.
@@ -251,6 +258,9 @@ impl Model {
                     && kept
                 {
                     self.ended.insert(open.facts.release, *result);
+                    let deploy = open.facts.kind == ReleaseKind::Deploy;
+                    let good = deploy && *result == ReleaseResult::Good;
+                    self.finalised = Some(open).filter(|_| good);
                 }
             }
             _ => {}
@@ -520,6 +530,12 @@ impl Model {
                 holds("exposure_has_a_reason", asked, || format!("nobody asked for {intent:?}"))?;
             }
         } else {
+            let end = self.finalised.take();
+            let end = end.filter(|open| open.facts.stable == intent.stable);
+            if let Some(open) = end.filter(|_| self.open.is_none()) {
+                self.ended.remove(&open.facts.release);
+                self.open = Some(open);
+            }
             self.stable = intent.stable;
             let own = by_engine(intent) && intent.verb != "rollback";
             if let Some(open) = self.open.as_mut().filter(|_| intent.to == Percent::ZERO && !own) {
