@@ -41,6 +41,9 @@ pub struct ServiceFold {
     pub release: Option<OpenRelease>,
     /// A result whose intent is not on record, or not yet.
     orphan: Option<Outcome>,
+    /// The release that was finalised last, until something else begins: whoever took the traffic
+    /// back while its end was on its way to the journal took the end back.
+    finalised: Option<OpenRelease>,
 }
 
 /// A release that has started and not ended.
@@ -102,8 +105,10 @@ impl OpenRelease {
 impl ServiceFold {
     fn release_ended(&mut self, release: u64, result: ReleaseResult, stable: Group) {
         let open = self.release.take_if(|open| open.facts.release == release);
-        let deployed = open.is_some_and(|open| open.facts.kind == ReleaseKind::Deploy);
-        if deployed && result == ReleaseResult::Good {
+        self.finalised = open.filter(|open| {
+            open.facts.kind == ReleaseKind::Deploy && result == ReleaseResult::Good
+        });
+        if self.finalised.is_some() {
             self.stable = Some(stable);
             self.set = Some(Percent::ZERO);
         }
@@ -289,6 +294,10 @@ impl Fold {
         if intent.fence < service.fence || (intent.fence == service.fence && orphan.is_none()) {
             service.came_late(intent, entry);
             return;
+        }
+        let finalised = service.finalised.take();
+        if service.release.is_none() {
+            service.release = finalised.filter(|open| open.facts.stable == intent.stable);
         }
         service.stable = Some(intent.stable);
         service.set = Some(intent.to);

@@ -337,7 +337,7 @@ impl Release {
 
     #[must_use]
     pub fn is_opening(&self) -> bool {
-        self.doing == Doing::Opening
+        self.in_flight() && self.doing == Doing::Opening
     }
 
     /// What a command must have seen.
@@ -509,6 +509,9 @@ impl Release {
     // What people say.
 
     pub fn pause(&mut self, why: &str) -> Result<(), String> {
+        if self.doing == Doing::Closing {
+            return Err("the release is ending".to_owned());
+        }
         match self.state {
             ReleaseState::Running | ReleaseState::Asking | ReleaseState::Held => {
                 self.change(ReleaseState::Paused, why);
@@ -555,7 +558,7 @@ impl Release {
     }
 
     /// Finish the canary now: its last step is next.
-    pub fn promote(&mut self, why: &str) -> Result<(), String> {
+    pub fn promote(&mut self, why: &str, now: Now) -> Result<(), String> {
         if !self.in_canary() || !matches!(self.doing, Doing::Acting) {
             return Err("the release is not at its canary".to_owned());
         }
@@ -566,6 +569,7 @@ impl Release {
         if rollout.is_last() {
             return Err("the canary has all the traffic already".to_owned());
         }
+        rollout.resume(now);
         rollout.enter(usize::MAX);
         self.change(ReleaseState::Running, why);
         Ok(())

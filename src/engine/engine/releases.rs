@@ -600,7 +600,7 @@ impl Engine {
         match &submission.command {
             Command::Pause { .. } => release.pause(&why)?,
             Command::Resume { .. } => release.resume(&why, now)?,
-            Command::Promote { .. } => release.promote(&why)?,
+            Command::Promote { .. } => release.promote(&why, now)?,
             Command::Reply { yes, .. } => release.reply(*yes, &reason)?,
             other => return Err(format!("{} steers no release", other.verb())),
         }

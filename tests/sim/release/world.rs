@@ -212,13 +212,13 @@ impl World {
 
     /// Puts the faults and the people of the seed into the future.
     fn foresee(&mut self) {
-        let long = if self.plan.short { 50_000 } else { 110_000 };
+        let long = if self.plan.short { 30_000 } else { 60_000 };
         let end = long + self.rng.below(30_000);
         self.after(Duration::ZERO, Happening::Recover);
         let mut at = self.rng.millis(500, 4000);
         while at < Duration::from_millis(end) {
             self.after(at, Happening::Operate);
-            let pause = self.rng.pick(&[4000, 12_000, 20_000]);
+            let pause = self.rng.pick(&[4000, 8000, 16_000]);
             at += self.rng.millis(1000, pause);
         }
         let some = |rng: &mut Rng, list: &[u32]| rng.pick(list);
@@ -226,7 +226,9 @@ impl World {
             let (at, router) = (self.rng.millis(400, end), self.any(self.routers.len()));
             self.after(at, Happening::Meddle { router });
         }
-        for _ in 0..some(&mut self.rng, &[0, 0, 1, 2]) {
+        let stale = self.plan.mutant == Some(Mutant::StaleIsFresh);
+        let faults = some(&mut self.rng, if stale { &[6] } else { &[0, 0, 1, 2] });
+        for _ in 0..faults {
             let (at, service) = (self.rng.millis(400, end), self.any(self.models.len()));
             self.after(at, Happening::SourceFault { service });
         }
@@ -253,7 +255,7 @@ impl World {
             None if self.plan.short => {}
             None => {
                 for _ in 0..self.rng.pick(&[0, 0, 1, 1, 2]) {
-                    let at = 1 + self.rng.below(600);
+                    let at = 1 + self.rng.below(400);
                     self.crashes.push(at);
                 }
             }
@@ -337,9 +339,6 @@ impl World {
         if self.plan.verbose {
             let seconds = self.now.since(Time(0)).as_secs_f64();
             self.log.push(format!("{seconds:>9.3}  {}", text()));
-            if std::env::var("LIVE").is_ok() {
-                eprintln!("{}", self.log[self.log.len() - 1]);
-            }
         }
     }
 
@@ -383,6 +382,9 @@ impl World {
                 self.mark(|| format!("the wall clock jumps by {by} s"), &[3]);
                 self.wall += TimeDelta::seconds(by);
                 self.jumped = true;
+                for model in &mut self.models {
+                    model.jumped = true;
+                }
             }
             Happening::Suspend(span) => {
                 self.mark(|| format!("suspended for {span:?}"), &[4]);
@@ -743,9 +745,10 @@ impl World {
             return holds("tasks_have_a_release", false, || format!("{task:?} is nobody's"));
         };
         let canary = self.models[service].stable.other();
+        // As far as anybody can know: what was read last.
         let exposed = self.of(service).iter().any(|router| {
-            let weights = router.actual;
-            [weights.a, weights.b][source::place(canary)] > Percent::ZERO
+            let told = router.told.flatten().map(|told| [told.a, told.b][source::place(canary)]);
+            told != Some(Percent::ZERO)
         });
         self.models[service].may_run(role, exposed)?;
         let trouble = if self.healed { 0 } else { self.trouble };
@@ -929,10 +932,21 @@ impl World {
         self.sources[service].quality[group] = quality;
     }
 
+    /// The most that the routers of a service showed the canary, where all could be read.
+    fn exposed(&self, service: usize) -> Option<Percent> {
+        let canary = source::place(self.models[service].stable.other());
+        let mut own = self.routers.iter().filter(|router| router.service == service);
+        own.try_fold(Percent::ZERO, |most, router| {
+            let told = router.told.flatten()?;
+            Some(most.max([told.a, told.b][canary]))
+        })
+    }
+
     /// The models see every entry as it leaves.
     fn judge(&mut self, entry: &Entry) -> Checked {
         let wall = self.clock().wall;
-        for (model, source) in self.models.iter_mut().zip(&self.sources) {
+        let shown: Vec<_> = (0..self.models.len()).map(|service| self.exposed(service)).collect();
+        for ((model, source), shown) in self.models.iter_mut().zip(&self.sources).zip(shown) {
             let scene = Scene {
                 now: self.now,
                 wall,
@@ -940,6 +954,7 @@ impl World {
                 live: true,
                 fleet: &self.fleet,
                 truth: source.truth,
+                shown,
             };
             model.take(entry, &scene)?;
         }
