@@ -57,6 +57,7 @@ fn settings(probes: u32, feeds: u32) -> Settings {
         deploy: None,
         recovery: None,
         maintenance: None,
+        checks: Vec::new(),
     });
     let probes = (0..probes).map(|place| Probe {
         service: ServiceId(place / PROBES_PER_SERVICE),

@@ -955,7 +955,9 @@ impl Ui {
         });
         match (binding.place, act) {
             (Where::Release, Act::Resume) => paused,
-            (Where::Release, _) => release.is_some() && !paused,
+            (Where::Release, _) => release.is_some_and(|release| {
+                matches!(release.state, ReleaseState::Running | ReleaseState::Asking)
+            }),
             (Where::Service, Act::Deploy) => {
                 release.is_none() && service.is_some_and(|service| service.route.is_some())
             }

@@ -70,7 +70,7 @@ pub fn from_node<'a>(reader: &'a Reader<'a>, key: &str, node: &'a Node<'a>) -> O
 pub fn in_shell(table: &mut Table<'_>, key: &'static str) -> Option<String> {
     let reader = table.reader;
     let DeValue::Table(map) = table.get(key)?.get_ref() else { return None };
-    let text = |name: &str| match map.get(name).map(|node| node.get_ref()) {
+    let text = |name: &str| match map.get(name).map(toml::Spanned::get_ref) {
         Some(DeValue::String(text)) => Some(text.to_string()),
         Some(_) | None => None,
     };

@@ -107,6 +107,11 @@ pub enum Command {
         bad: bool,
         reason: Untrusted,
     },
+    /// Run the service's checks for this version, or for none in particular.
+    Validate {
+        service: String,
+        version: String,
+    },
     /// Read every router of the service again, now.
     Verify {
         service: String,
@@ -141,6 +146,7 @@ impl Command {
             Command::StopTheLine { .. } => "stop the line",
             Command::Trigger { .. } => "trigger",
             Command::Mark { .. } => "mark",
+            Command::Validate { .. } => "validate",
             Command::Verify { .. } => "verify",
             Command::Acknowledge { .. } => "acknowledge",
             Command::Escalate { .. } => "escalate",
@@ -162,6 +168,7 @@ impl Command {
             | Command::Reply { service, .. }
             | Command::Trigger { service, .. }
             | Command::Mark { service, .. }
+            | Command::Validate { service, .. }
             | Command::Verify { service } => Some(service),
             Command::Freeze { service, .. } | Command::Thaw { service, .. } => service.as_deref(),
             Command::StopTheLine { .. }
@@ -189,7 +196,7 @@ impl Command {
             | Command::Trigger { reason, .. }
             | Command::Mark { reason, .. } => Some(reason),
             Command::Acknowledge { comment, .. } => Some(comment),
-            Command::Verify { .. } | Command::Escalate { .. } => None,
+            Command::Validate { .. } | Command::Verify { .. } | Command::Escalate { .. } => None,
         }
     }
 }

@@ -31,6 +31,7 @@ pub mod snapshot;
 pub mod text;
 pub mod trigger;
 pub mod types;
+pub mod validation;
 mod watch;
 pub mod words;
 

@@ -50,6 +50,20 @@ pub enum Event {
         reason: Untrusted,
         seen: Untrusted,
     },
+    /// Somebody asked for what the operation with this fence was doing already.
+    Joined {
+        fence: Fence,
+        submission: String,
+        service: String,
+        verb: String,
+        reason: Untrusted,
+        seen: Untrusted,
+    },
+    /// Somebody had every router of the service read at once.
+    Reread {
+        submission: String,
+        service: String,
+    },
     /// Durable before the first router is touched.
     Intent(Intent),
     /// What was sent to one router, and what the router said.
@@ -171,6 +185,8 @@ pub enum Event {
         bad: bool,
         reason: Untrusted,
     },
+    /// The checks before a release are over.
+    Validated(Box<Validated>),
     /// More incidents changed in one reading than are worth a record each.
     IncidentsChanged {
         source: String,
@@ -234,6 +250,30 @@ pub struct ReleaseStarted {
     pub baseline: BTreeMap<String, String>,
     pub reason: Untrusted,
     pub seen: Untrusted,
+}
+
+/// What the checks of a service said, each with its tries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Validated {
+    /// Everybody who asked for it.
+    pub submissions: Vec<String>,
+    pub service: String,
+    /// Empty where none was named.
+    pub version: String,
+    /// Every critical check passed.
+    pub can_deploy: bool,
+    pub millis: u64,
+    pub checks: Vec<CheckRecord>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckRecord {
+    pub name: String,
+    pub critical: bool,
+    pub passed: bool,
+    pub tries: u32,
+    pub millis: u64,
+    pub detail: Untrusted,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

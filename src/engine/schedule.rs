@@ -20,6 +20,8 @@ pub enum Timer {
     Router(RouterId),
     /// A release waits for a time: a soak, a deadline, an answer.
     Release(ServiceId),
+    /// A validation tries a check again, or is over.
+    Validate(ServiceId),
     Probe(ProbeId),
     Measure(ServiceId),
     Host(HostId),

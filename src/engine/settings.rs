@@ -51,12 +51,29 @@ pub struct Service {
     pub canary: Option<Canary>,
     /// Rules that roll back by themselves.
     pub triggers: Vec<Trigger>,
+    /// What a release must pass before it begins.
+    pub checks: Vec<Check>,
     /// What brings a version onto the group that is not stable, before traffic moves.
     pub deploy: Option<PlanId>,
     /// What may follow after an emergency rollback moved the traffic.
     pub recovery: Option<PlanId>,
     /// The maintenance page: on, off.
     pub maintenance: Option<[TaskId; 2]>,
+}
+
+/// One named check of a validation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    pub name: String,
+    pub task: TaskId,
+    /// Of one try.
+    pub timeout: Duration,
+    /// Tries after the first that failed.
+    pub retries: u32,
+    /// Before the second try; doubled each time.
+    pub pause: Duration,
+    /// A release begins only when it passed; else it is a warning.
+    pub critical: bool,
 }
 
 /// A canary release: steps of exposure, and what each must show.
@@ -177,6 +194,8 @@ pub enum Action {
         default: Option<bool>,
     },
     Maintenance(bool),
+    /// The service's checks pass, now or a little while ago.
+    Validate,
     Note(String),
 }
 
@@ -233,6 +252,8 @@ pub struct Router {
     pub kind: String,
     /// How often a settled route is read again (drift check).
     pub reread: Duration,
+    /// The longest that one write takes; a read gets two thirds of it.
+    pub timeout: Duration,
     /// What a person would run by hand; `{a}` and `{b}` stand for the groups' percents.
     pub manual: String,
 }

@@ -79,11 +79,50 @@ pub struct ServiceView {
     pub operation: Option<OperationView>,
     /// The release in flight, else the last one.
     pub release: Option<ReleaseView>,
+    /// The checks under way, else their last result; `None` without either.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<ValidationView>,
     /// Would a rollback work right now?
     pub readiness: Readiness,
     pub triggers: Vec<TriggerView>,
     /// Newest first.
     pub history: Vec<PastRelease>,
+}
+
+/// The checks of a service: under way, or what they said last.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ValidationView {
+    pub submissions: Vec<String>,
+    pub version: String,
+    pub user: Untrusted,
+    pub started: Now,
+    pub ended: Option<Now>,
+    /// `None` while it is under way.
+    pub can_deploy: Option<bool>,
+    /// A release may begin on it for this long.
+    pub fresh_for: Duration,
+    pub checks: Vec<CheckView>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckView {
+    pub name: String,
+    pub critical: bool,
+    pub state: CheckState,
+    pub tries: u32,
+    pub took: Option<Duration>,
+    pub detail: Untrusted,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckState {
+    Waiting,
+    Running,
+    /// It failed and is tried again after a pause.
+    Retrying,
+    Passed,
+    Failed,
 }
 
 /// A release or a plan that runs for a service.
@@ -304,9 +343,24 @@ pub struct RouterView {
     /// Why the last read or write failed; empty when it did not.
     pub error: Untrusted,
     pub note: Untrusted,
+    /// Another engine that has something in flight on it.
+    #[serde(default)]
+    pub holder: Option<HolderView>,
+    /// Whether writes of other engines are checked at the same place; `None` before the first read.
+    #[serde(default)]
+    pub fenced: Option<bool>,
     /// What moves it by hand; `{stable}` and `{canary}` stand for the percents.
     #[serde(default)]
     pub manual: String,
+}
+
+/// Another engine that has something in flight.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HolderView {
+    pub who: Untrusted,
+    pub doing: Untrusted,
+    /// Unless it is renewed.
+    pub until: Now,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -341,6 +395,9 @@ pub struct ArmView {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OperationView {
     pub fence: Fence,
+    /// Its fences before it took the routers from another engine.
+    #[serde(default)]
+    pub earlier: Vec<Fence>,
     pub submission: String,
     pub verb: String,
     pub service: String,
@@ -495,6 +552,48 @@ impl ServiceView {
     #[must_use]
     pub fn observed(&self) -> Option<Now> {
         self.probes.iter().filter_map(|probe| probe.observed).max_by_key(|at| at.mono)
+    }
+}
+
+impl RouterView {
+    /// What the last reading is worth as of `now`: one older than three rereads is stale, and one
+    /// behind a failed read is only what was once true.
+    #[must_use]
+    pub fn state_at(&self, now: Now) -> RouterState {
+        match self.read {
+            _ if !self.error.is_empty() => RouterState::Failing,
+            None => RouterState::Waiting,
+            Some(at) => match Freshness::of(at.age(now), self.reread) {
+                Freshness::Live => RouterState::Live,
+                Freshness::Late => RouterState::Late,
+                Freshness::Stale => RouterState::Stale,
+            },
+        }
+    }
+}
+
+/// How much a router's reading says about now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RouterState {
+    Live,
+    Late,
+    /// Asked for the first time, not answered yet.
+    Waiting,
+    Stale,
+    Failing,
+}
+
+impl RouterState {
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            RouterState::Live => "live",
+            RouterState::Late => "late",
+            RouterState::Waiting => "waiting",
+            RouterState::Stale => "stale",
+            RouterState::Failing => "failing",
+        }
     }
 }
 

@@ -24,6 +24,7 @@ fn a_rule_rolls_back_once_and_only_once() {
     deck.run(&expose).ends(0, "VERIFIED");
     let said = until("a page", || {
         let said = deck.run(&["status"]);
+
         said.out.contains("a rollback is wanted and held").then_some(said)
     });
     assert_eq!(site.weights(), ["50", "50"], "{said:#?}");

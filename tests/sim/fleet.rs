@@ -48,6 +48,7 @@ pub fn settings(routers: &[usize], polls: bool) -> Settings {
             deploy: None,
             recovery: None,
             maintenance: None,
+            checks: Vec::new(),
         });
         for edge in 0..count {
             settings.routers.push(Router {
@@ -55,6 +56,7 @@ pub fn settings(routers: &[usize], polls: bool) -> Settings {
                 name: format!("edge{place}-{edge}"),
                 kind: "http".into(),
                 reread: REREAD,
+                timeout: Duration::from_secs(3),
                 manual: "set {a} {b}".into(),
             });
         }

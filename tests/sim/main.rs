@@ -7,8 +7,8 @@
 mod check;
 mod disk;
 mod fleet;
-mod rng;
 mod release;
+mod rng;
 mod router;
 mod world;
 

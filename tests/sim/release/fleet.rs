@@ -66,9 +66,9 @@ impl Fleet {
 
     fn service(&mut self, place: u32, rng: &mut Rng) {
         let id = ServiceId(place);
-        let maintenance = rng.chance(500).then(|| {
-            [true, false].map(|on| self.task(Role { kind: Kind::Page(on), step: None }))
-        });
+        let maintenance = rng
+            .chance(500)
+            .then(|| [true, false].map(|on| self.task(Role { kind: Kind::Page(on), step: None })));
         let deploy = rng.chance(650).then(|| self.plan(id, "deploy", maintenance, rng));
         self.plan(id, "chore", maintenance, rng);
         let first = self.settings.routers.len();
@@ -78,6 +78,7 @@ impl Fleet {
                 name: format!("edge{place}-{edge}"),
                 kind: "http".into(),
                 reread: REREAD,
+                timeout: Duration::from_secs(3),
                 manual: "set {a} {b}".into(),
             });
         }
@@ -110,6 +111,7 @@ impl Fleet {
             deploy,
             recovery: None,
             maintenance,
+            checks: Vec::new(),
         });
     }
 
@@ -168,6 +170,7 @@ impl Fleet {
             Action::Wait { .. } => "wait",
             Action::Ask { .. } => "ask",
             Action::Maintenance(_) => "page",
+            Action::Validate => "validate",
             Action::Note(_) => "note",
         };
         Step {

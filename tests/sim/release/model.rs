@@ -188,9 +188,7 @@ impl Model {
                 self.canary_step(*release, *place as usize, *percent, scene)
             }
             Event::Look(look) if look.service == self.name => self.look(look, scene),
-            Event::ReleaseChanged { release, service, state, why, .. }
-                if *service == self.name =>
-            {
+            Event::ReleaseChanged { release, service, state, why, .. } if *service == self.name => {
                 self.changes(*release, *state, why.display(), scene)
             }
             Event::ReleaseEnded { release, service, result, stable, .. }
@@ -241,9 +239,9 @@ impl Model {
                 self.flip.take_if(|flip| *flip == entry.id).inspect(|_| {
                     self.stable = self.stable.other();
                 });
-                let gone = self.open.take_if(|open| {
-                    open.facts.release == *release && open.ending == Some(*result)
-                });
+                let gone = self
+                    .open
+                    .take_if(|open| open.facts.release == *release && open.ending == Some(*result));
                 if let Some(open) = gone
                     && kept
                 {
@@ -257,7 +255,8 @@ impl Model {
 
     fn starts(&mut self, facts: &ReleaseStarted, scene: &Scene) -> Checked {
         if scene.live {
-            holds("one_release_in_flight", self.open.is_none(), || {
+            let refused = |open: &Open| open.ending == Some(ReleaseResult::Failed);
+            holds("one_release_in_flight", self.open.as_ref().is_none_or(refused), || {
                 format!("r{} starts beside another one", facts.release)
             })?;
             let frozen = self.is_frozen(scene.wall) && facts.kind == ReleaseKind::Deploy;
@@ -404,27 +403,22 @@ impl Model {
         }
         open.requests += look.canary.as_ref().map_or(0, |arm| arm.requests);
         open.verdict.clone_from(&look.verdict);
-        let sound = look.canary.is_some() || !matches!(&*look.verdict, "PASS" | "FAIL");
+        // A rule may fail it on the window's figures, which are older than the look.
+        let rule = look.verdict == "FAIL" && look.sentence.display().contains('`');
+        let sound = look.canary.is_some() || rule || !matches!(&*look.verdict, "PASS" | "FAIL");
         holds("no_data_decides_nothing", !scene.live || sound, || format!("{look:?}"))?;
         holds("no_data_decides_nothing", !scene.live || fresh.is_some(), || format!("{look:?}"))
     }
 
-    fn changes(
-        &mut self,
-        release: u64,
-        state: ReleaseState,
-        why: &str,
-        scene: &Scene,
-    ) -> Checked {
+    fn changes(&mut self, release: u64, state: ReleaseState, why: &str, scene: &Scene) -> Checked {
         let name = self.name.clone();
         let ended = self.ended.contains_key(&release);
         holds("ended_is_ended", !scene.live || !ended, || {
             format!("r{release} of {name} ended, and is {}", state.word())
         })?;
         let Some(open) = self.own(release) else { return Ok(()) };
-        let goes = |command: &Command| {
-            matches!(command, Command::Resume { .. } | Command::Promote { .. })
-        };
+        let goes =
+            |command: &Command| matches!(command, Command::Resume { .. } | Command::Promote { .. });
         if state == ReleaseState::Running {
             holds("a_person_resumes", !scene.live || says(scene.person, &name, goes), || {
                 format!("r{release} of {name} runs again: {why}")
@@ -515,6 +509,11 @@ impl Model {
             }
         } else {
             self.stable = intent.stable;
+            let own = by_engine(intent) && intent.verb != "rollback";
+            if let Some(open) = self.open.as_mut().filter(|_| intent.to == Percent::ZERO && !own) {
+                // Whoever takes the traffic back ends the release.
+                open.state = ReleaseState::WalkingBack;
+            }
         }
         // Whoever takes the traffic back while the end is being recorded takes the end back.
         self.flip = None;
@@ -740,9 +739,8 @@ impl Open {
             *mark != StepState::Waiting
                 && matches!(step.action, Action::Canary | Action::Split(_) | Action::Switch)
         });
-        let decided = operation.is_some_and(|(_, to, result)| {
-            to == Percent::ZERO && result.is_some()
-        });
+        let decided =
+            operation.is_some_and(|(_, to, result)| to == Percent::ZERO && result.is_some());
         holds("undone_after_the_traffic", !moved || !exposed || decided, || {
             format!("step {step} is undone while the canary has traffic: {operation:?}")
         })

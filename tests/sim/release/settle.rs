@@ -8,7 +8,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use engine::command::Command;
 use engine::record::ReleaseState;
-use engine::snapshot::{FreezeView, Phase, ReleaseView, ServiceView, Snapshot, StepState, TriggerState};
+use engine::snapshot::{
+    FreezeView, Phase, ReleaseView, ServiceView, Snapshot, StepState, TriggerState,
+};
 use engine::types::Untrusted;
 
 use super::world::{Happening, World};
@@ -71,7 +73,8 @@ impl World {
                 Ok(())
             }
             Stage::RollBack { tries } => {
-                let names: Vec<String> = shown.services.iter().map(|own| own.name.clone()).collect();
+                let names: Vec<String> =
+                    shown.services.iter().map(|own| own.name.clone()).collect();
                 self.after(PATIENCE, Happening::Settle(Stage::Last { tries }));
                 for service in names {
                     let reason = Untrusted::new("the last word");
@@ -103,9 +106,10 @@ impl World {
             router.actual == engine::types::Weights::for_split(stable, engine::types::Percent::ZERO)
         });
         holds(rule, all, || format!("{} truly is {:?}", view.name, self.of(place)[0].actual))?;
-        let verified = view.route.as_ref().is_some_and(|route| {
-            route.state == engine::snapshot::RouteState::Verified
-        });
+        let verified = view
+            .route
+            .as_ref()
+            .is_some_and(|route| route.state == engine::snapshot::RouteState::Verified);
         holds(rule, verified, || format!("{:?} {:?}", view.route, view.operation))
     }
 }
@@ -136,12 +140,18 @@ fn told(release: &ReleaseView) -> String {
 }
 
 /// The journal alone gives the durable state of the engine that runs.
-pub fn folded_is_the_same(running: &Snapshot, folded: &Snapshot, wall: DateTime<Utc>) -> Checked {
+/// Where the wall clock `jumped`, spans that began before are as long as each clock says.
+pub fn folded_is_the_same(
+    running: &Snapshot,
+    folded: &Snapshot,
+    wall: DateTime<Utc>,
+    jumped: bool,
+) -> Checked {
     let rule = "journal_is_state";
     let freezes = |shown: &Snapshot| -> Vec<FreezeView> {
         shown.head.freezes.iter().filter(|freeze| freeze.until > wall).cloned().collect()
     };
-    holds(rule, freezes(running) == freezes(folded), || {
+    holds(rule, jumped || freezes(running) == freezes(folded), || {
         format!("freezes {:?} are {:?}", freezes(running), freezes(folded))
     })?;
     for (running, folded) in running.services.iter().zip(folded.services.iter()) {
@@ -149,26 +159,31 @@ pub fn folded_is_the_same(running: &Snapshot, folded: &Snapshot, wall: DateTime<
             .operation
             .as_ref()
             .is_none_or(|operation| matches!(operation.phase, Phase::Ended(_)));
-        let durable =
-            |view: &ServiceView| view.route.as_ref().map(|route| (route.set, route.fence));
+        // On its way back a release begins another rollback at once.
+        let goes = running.release.as_ref().is_some_and(|release| release.result.is_none());
+        let durable = |view: &ServiceView| {
+            view.route.as_ref().map(|route| (route.set, Some(route.fence).filter(|_| !goes)))
+        };
         holds(rule, !resting || durable(running) == durable(folded), || {
             format!("{} runs {:?}, is {:?}", running.name, durable(running), durable(folded))
         })?;
         let off = |view: &ServiceView| -> Vec<bool> {
             view.triggers.iter().map(|own| own.state == TriggerState::Off).collect()
         };
-        holds(rule, off(running) == off(folded), || {
+        holds(rule, jumped || off(running) == off(folded), || {
             format!("triggers off {:?} are {:?}", off(running), off(folded))
         })?;
+        // What is about to end may end while it is folded.
+        let open = running.release.as_ref().filter(|own| own.result.is_none()).map(|own| own.id);
         let history = |view: &ServiceView| -> Vec<_> {
-            view.history.iter().map(|past| (past.id, past.result, past.bad)).collect()
+            let past = view.history.iter().filter(|past| Some(past.id) != open);
+            past.map(|past| (past.id, past.result, past.bad)).collect()
         };
         holds(rule, history(running) == history(folded), || {
             format!("{:?} is {:?}", history(running), history(folded))
         })?;
-        let open = |view: &ServiceView| {
-            view.release.clone().filter(|release| release.result.is_none())
-        };
+        let open =
+            |view: &ServiceView| view.release.clone().filter(|release| release.result.is_none());
         match (open(running), open(folded)) {
             (Some(running), Some(folded)) => same_release(&running, &folded)?,
             (None, None) => {}
@@ -208,4 +223,3 @@ fn same_release(running: &ReleaseView, folded: &ReleaseView) -> Checked {
     }
     Ok(())
 }
-

@@ -1,0 +1,95 @@
+//! The way back: traffic to stable first, then the steps, last one first.
+//!
+//! Decides what is taken back and how it ends. Never gives the canary traffic. Contract: what could
+//! not be taken back is said, and the release has failed.
+
+use super::{Doing, Facts, Move, Purpose, Release};
+use crate::reading::TaskAnswer;
+use crate::record::{OperationResult, ReleaseResult, StepResult};
+use crate::settings::Action;
+use crate::snapshot::StepState;
+use crate::types::{Now, Percent};
+
+impl Release {
+    pub(super) fn back(&mut self, facts: &Facts) -> Option<Move> {
+        match self.doing {
+            Doing::Opening | Doing::Running(..) | Doing::Closing | Doing::Splitting(None) => None,
+            Doing::Asked(purpose) => self.task(purpose, facts),
+            Doing::Splitting(Some(fence)) => {
+                let result = facts.route.result_of(fence)?;
+                if facts.route.fence > fence {
+                    // Another rollback took its place: the traffic is back when that one is done.
+                    self.doing = Doing::Splitting(Some(facts.route.fence));
+                    return self.back(facts);
+                }
+                self.doing = Doing::Acting;
+                self.back.traffic_done = true;
+                if !matches!(result, OperationResult::Verified | OperationResult::Superseded) {
+                    self.back.stuck = true;
+                    let summary = format!("the rollback ended {}: look now", result.word());
+                    return Some(Move::Page { summary });
+                }
+                self.back(facts)
+            }
+            Doing::Idle | Doing::Recording | Doing::Acting => {
+                let routed = facts.route.has_routers();
+                let exposed = facts.route.set != Some(Percent::ZERO)
+                    || facts.route.exposure().is_none_or(|exposure| exposure > 0.0);
+                if !self.back.traffic_done && routed && exposed && self.moved_traffic() {
+                    self.doing = Doing::Splitting(None);
+                    return Some(Move::RollBack { sentence: self.sentence.clone() });
+                }
+                self.back.traffic_done = true;
+                self.take_back(facts)
+            }
+        }
+    }
+
+    /// Did any step so far give the canary traffic?
+    fn moved_traffic(&self) -> bool {
+        self.changed
+            || self.steps.iter().zip(&self.marks).any(|(step, mark)| {
+                mark.state != StepState::Waiting
+                    && matches!(step.action, Action::Canary | Action::Split(_) | Action::Switch)
+            })
+    }
+
+    fn take_back(&mut self, facts: &Facts) -> Option<Move> {
+        let place = (0..self.steps.len()).rev().find(|&place| {
+            let (step, mark) = (&self.steps[place], &self.marks[place]);
+            let reversible = step.undo.is_some() || step.action == Action::Maintenance(true);
+            let touched =
+                matches!(mark.state, StepState::Done | StepState::Failed | StepState::Running);
+            self.back.undoes && reversible && touched
+        });
+        if let Some(place) = place {
+            self.doing = Doing::Asked(Purpose::Undo(place));
+            return self.task(Purpose::Undo(place), facts);
+        }
+        if self.back.stuck {
+            self.back.ending = ReleaseResult::Failed;
+        }
+        self.doing = Doing::Closing;
+        Some(self.closing(facts))
+    }
+
+    pub(super) fn undone(&mut self, place: usize, answer: TaskAnswer, now: Now) {
+        let (result, detail) = match answer {
+            TaskAnswer::Passed { output } => (StepResult::Undone, output),
+            TaskAnswer::Failed { output } => (StepResult::Failed, output),
+            TaskAnswer::Unknown { why } => (StepResult::Failed, why),
+        };
+        let name = self.steps[place].name.clone();
+        let mark = &mut self.marks[place];
+        mark.state = StepState::Undone;
+        mark.ended = Some(now);
+        mark.detail = detail.clone();
+        if result == StepResult::Failed {
+            self.back.stuck = true;
+            let summary = format!("{name} could not be taken back: {detail}");
+            self.sentence = format!("{}; {summary}", self.sentence);
+            self.notes.push(Move::Page { summary });
+        }
+        self.record_step(place, result, detail);
+    }
+}
