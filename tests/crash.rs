@@ -35,7 +35,7 @@ const SEED: u64 = 11;
 
 /// A whole deploy takes about this long, and a rollback.
 const DEPLOY_SPAN: Duration = Duration::from_secs(6);
-const ROLLBACK_SPAN: Duration = Duration::from_millis(500);
+const ROLLBACK_SPAN: Duration = Duration::from_millis(300);
 
 fn number(variable: &str, default: usize) -> usize {
     match std::env::var(variable) {
