@@ -21,9 +21,9 @@ mod site;
 #[path = "crash/trace.rs"]
 mod trace;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use check::{Inspector, deploy, is_at, reset, rollback, split, was_rolled_back};
+use check::{Inspector, deploy, ended, is_at, reset, rollback, split};
 use client::Client;
 use engine::command::Reply;
 use product::{Engine, PATIENCE};
@@ -35,7 +35,7 @@ const SEED: u64 = 11;
 
 /// A whole deploy takes about this long, and a rollback.
 const DEPLOY_SPAN: Duration = Duration::from_secs(6);
-const ROLLBACK_SPAN: Duration = Duration::from_millis(500);
+const ROLLBACK_SPAN: Duration = Duration::from_millis(300);
 
 fn number(variable: &str, default: usize) -> usize {
     match std::env::var(variable) {
@@ -161,8 +161,18 @@ fn reach() -> Reach {
     if number("QUARTERDECK_EVERY_CALL", 0) == 0 { Reach::Sample } else { Reach::All }
 }
 
-/// An engine whose rollbacks get faults at chosen calls.
+/// What gets the faults.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    /// From 50 % to nothing.
+    Rollback,
+    /// From nothing to 50 %.
+    Raise,
+}
+
+/// An engine whose changes get faults at chosen calls.
 struct Sweep {
+    change: Change,
     inspector: Inspector,
     /// Always there, but while it is replaced.
     running: Option<(Engine, Client)>,
@@ -173,10 +183,10 @@ struct Sweep {
 }
 
 impl Sweep {
-    fn new() -> Sweep {
+    fn new(change: Change) -> Sweep {
         let inspector = Inspector::new(Site::new(0));
         let running = Some(begin(&inspector));
-        Sweep { inspector, running, round: 0, faults: 0, outages: 0 }
+        Sweep { change, inspector, running, round: 0, faults: 0, outages: 0 }
     }
 
     /// Goes over all places; `faults` gives the fault for the place of each kind of call.
@@ -187,12 +197,12 @@ impl Sweep {
             match reach {
                 Reach::Sample => {
                     let number = (1 + turn % 2).to_string();
-                    self.rollback(place, call, faults[turn % faults.len()], &number);
+                    self.once(place, call, faults[turn % faults.len()], &number);
                 }
                 Reach::All => {
                     for fault in faults {
                         let hit =
-                            |number: &usize| self.rollback(place, call, fault, &number.to_string());
+                            |number: &usize| self.once(place, call, fault, &number.to_string());
                         let calls = (1..=CALLS_MAX).take_while(hit).count();
                         println!("{}, {call}: {calls} calls got {fault}", place.name);
                         assert!(calls < CALLS_MAX, "a rollback has no end");
@@ -202,20 +212,30 @@ impl Sweep {
         }
     }
 
-    /// One rollback from 50 % with this fault; whether the fault came.
-    fn rollback(&mut self, place: &Place, call: &str, fault: &str, number: &str) -> bool {
+    /// One change with this fault; whether the fault came.
+    fn once(&mut self, place: &Place, call: &str, fault: &str, number: &str) -> bool {
         self.round += 1;
         let round = self.round;
-        let when = format!("rollback {round}, {fault} at {call} {number} of {}", place.name);
-        let (mut engine, mut client) = self.running.take().expect("an engine runs");
-        client.ask(&format!("before-{round}"), split(50));
-        let at = client.see(PATIENCE, is_at(50));
+        let when =
+            format!("{:?} {round}, {fault} at {call} {number} of {}", self.change, place.name);
+        let (engine, mut client) = self.running.take().expect("an engine runs");
+        let (before, percent, command) = match self.change {
+            Change::Rollback => (split(50), 50, rollback()),
+            Change::Raise => (rollback(), 0, split(50)),
+        };
+        client.ask(&format!("before-{round}"), before);
+        let at = client.see(PATIENCE, ended(&format!("before-{round}"), percent));
         assert!(at.is_some(), "{when}: {:#?}", client.heard());
         let trace = Trace::attach(engine.pid(), place, call, fault, number);
-        let id = format!("rollback-{round}");
-        client.ask(&id, rollback());
-        let proven = client.see(PATIENCE, was_rolled_back(&id)).is_some();
-        let dead = client.is_over();
+        let id = format!("change-{round}");
+        client.ask(&id, command);
+        let (mut proven, mut dead) = (false, false);
+        let end = Instant::now() + PATIENCE;
+        while !proven && !dead && Instant::now() < end {
+            dead = trace::is_gone(engine.pid());
+            let step = Duration::from_millis(20);
+            proven = client.see(step, ended(&id, 50 - percent)).is_some();
+        }
         if !proven && !dead {
             self.inspector.tally.unkept.push(format!("{when}: {:#?}", client.heard()));
         }
@@ -226,7 +246,7 @@ impl Sweep {
             return false;
         }
         // What an error left behind must be there for the next engine, too.
-        if engine.child.try_wait().expect("a child can be asked").is_none() {
+        if !dead {
             self.inspector.at_rest(&when, &client);
         }
         let heard = kill(engine, client);
@@ -242,22 +262,30 @@ impl Sweep {
     fn tell(self, what: &str) {
         drop(self.running);
         assert!(self.faults > 0, "{what}: no fault ever came");
-        println!("{what}: {} rollbacks, {} faults", self.round, self.faults);
+        println!("{what}: {} changes, {} faults", self.round, self.faults);
         self.inspector.tally.tell(what);
     }
 }
 
 #[test]
 fn killed_at_the_system_calls_of_a_rollback() {
-    let mut sweep = Sweep::new();
+    let mut sweep = Sweep::new(Change::Rollback);
     let places = trace::everything(&sweep.inspector.site);
     sweep.over(&places, &["signal=SIGKILL"]);
     sweep.tell("killed at system calls");
 }
 
 #[test]
+fn killed_at_the_system_calls_of_a_raise() {
+    let mut sweep = Sweep::new(Change::Raise);
+    let places = trace::everything(&sweep.inspector.site);
+    sweep.over(&places, &["signal=SIGKILL"]);
+    sweep.tell("a raise killed at system calls");
+}
+
+#[test]
 fn a_disk_that_fails_loses_nothing_in_silence() {
-    let mut sweep = Sweep::new();
+    let mut sweep = Sweep::new(Change::Rollback);
     let places = trace::files(&sweep.inspector.site);
     sweep.over(&places, &["error=EIO", "error=ENOSPC"]);
     sweep.tell("failing writes");
@@ -265,11 +293,11 @@ fn a_disk_that_fails_loses_nothing_in_silence() {
 
 #[test]
 fn a_disk_that_fails_for_good_keeps_no_rollback() {
-    let mut sweep = Sweep::new();
+    let mut sweep = Sweep::new(Change::Rollback);
     let calls = "write,pwrite64,fsync,fdatasync";
     for place in trace::state(&sweep.inspector.site) {
         for fault in ["error=EIO", "error=ENOSPC"] {
-            assert!(sweep.rollback(&place, calls, fault, "1+"), "{fault} at {}", place.name);
+            assert!(sweep.once(&place, calls, fault, "1+"), "{fault} at {}", place.name);
         }
     }
     assert_eq!(sweep.outages, sweep.faults, "each was said");

@@ -122,13 +122,13 @@ impl Inspector {
             }
         }
         for (fence, phase) in &heard.results {
-            let found = entries.iter().any(|entry| ended(&entry.event) == Some((*fence, *phase)));
+            let found = entries.iter().any(|entry| result(&entry.event) == Some((*fence, *phase)));
             // An intent that could not be recorded was never begun.
             if !found && *phase != Phase::Ended(OperationResult::Refused) {
                 self.tally.lost.push(format!("{when}: #{fence} was shown as {}", phase.word()));
             }
         }
-        let split = self.site.split();
+        let split = self.site.calm_split();
         self.tally.between += usize::from(split.haproxy != split.nginx || !split.at_rest);
         if let Some(why) = unexplained(&entries, &split) {
             self.tally.unexplained.push(format!("{when}: {why}"));
@@ -149,13 +149,12 @@ impl Inspector {
         let engine = self.site.deck.start_engine();
         let client = Client::of(&self.site.deck);
         let mut settled = None;
+        let mut raised = None;
         while settled.is_none_or(|at: Instant| at.elapsed() < QUIET) {
             let split = self.site.split();
             let shares = |split: &Split| split.shares(dead.canary);
-            let raised = shares(&split).iter().zip(shares(&dead.split)).any(|(n, o)| *n > o + 0.01);
-            if raised {
-                let text = format!("{when}: {split:?} after {:?}", dead.split);
-                self.tally.raised.push(text);
+            if shares(&split).iter().zip(shares(&dead.split)).any(|(new, old)| *new > old + 0.01) {
+                raised = Some(format!("{when}: {split:?} after {:?}", dead.split));
             }
             if settled.is_none() {
                 let calm = |service: &ServiceView| is_settled(service, dead.rollback).then_some(());
@@ -167,6 +166,7 @@ impl Inspector {
                 settled = Some(Instant::now());
             }
         }
+        self.tally.raised.extend(raised);
         if let Some(at) = settled.filter(|_| dead.rollback) {
             self.tally.slowest = self.tally.slowest.max(at.duration_since(begin));
         }
@@ -212,7 +212,7 @@ fn submitted(event: &Event) -> Option<&str> {
 }
 
 /// How this record ends which operation.
-fn ended(event: &Event) -> Option<(Fence, Phase)> {
+fn result(event: &Event) -> Option<(Fence, Phase)> {
     if let Event::Outcome(outcome) = event {
         Some((outcome.fence, Phase::Ended(outcome.result)))
     } else if let Event::Interrupted { fence, .. } = event {
@@ -244,7 +244,7 @@ fn unexplained(entries: &[Entry], split: &Split) -> Option<String> {
         allowed.push(weights(intent.stable, intent.to));
         fences.push(intent.fence.0);
         let verified = (intent.fence, Phase::Ended(OperationResult::Verified));
-        if entries.iter().any(|entry| ended(&entry.event) == Some(verified)) {
+        if entries.iter().any(|entry| result(&entry.event) == Some(verified)) {
             break;
         }
         allowed.extend(intent.from.map(|from| weights(intent.stable, from)));
@@ -340,10 +340,11 @@ pub fn is_at(percent: u8) -> impl Fn(&ServiceView) -> Option<()> {
     }
 }
 
-/// The rollback that was asked for by this id is VERIFIED.
-pub fn was_rolled_back(id: &str) -> impl Fn(&ServiceView) -> Option<()> {
+/// What was asked for by this id is VERIFIED at `percent`.
+pub fn ended(id: &str, percent: u8) -> impl Fn(&ServiceView) -> Option<()> {
     move |service| {
-        let own = service.operation.as_ref().is_some_and(|it| it.submission == id);
-        (own && is_settled(service, true)).then_some(())
+        let own = service.operation.as_ref().filter(|it| it.submission == id)?;
+        (own.phase == Phase::Ended(OperationResult::Verified)).then_some(())?;
+        is_at(percent)(service)
     }
 }

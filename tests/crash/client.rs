@@ -98,11 +98,6 @@ impl Client {
         self.lock().replies.iter().find(|reply| submission(reply) == id).cloned()
     }
 
-    /// The engine has ended the connection.
-    pub fn is_over(&self) -> bool {
-        self.reader.is_finished()
-    }
-
     /// All that came before the end of the connection.
     pub fn end(self) -> Heard {
         // Ended already by an engine that died; by us for one that lives.

@@ -8,7 +8,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::backend::{Backend, Load};
 use crate::product::{Deck, until};
@@ -16,6 +16,9 @@ use crate::servers::{self, Server};
 
 /// Matching answers on new connections: three for each of the two workers.
 const ANSWERS: usize = 6;
+
+/// Far above what a reload takes.
+const RELOAD: Duration = Duration::from_millis(1500);
 
 /// What the routers do, as weights of group a and b.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +83,18 @@ impl Site {
         let fence = running.split(':').next().and_then(|fence| fence.parse().ok());
         let fence = fence.unwrap_or_else(|| panic!("nginx runs {running:?}"));
         Split { haproxy, nginx, fence, at_rest }
+    }
+
+    /// The same after nginx had time to end a reload that it was told of already.
+    pub fn calm_split(&self) -> Split {
+        let end = Instant::now() + RELOAD;
+        loop {
+            let split = self.split();
+            if split.at_rest || Instant::now() > end {
+                return split;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// What nginx answers, once several new connections get the same.

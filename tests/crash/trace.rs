@@ -7,12 +7,16 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::site::Site;
 
 const PROGRAM: &str = "/usr/bin/strace";
+
+/// It ends at once, or never.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Files, and the calls that write them; without files, calls on anything.
 pub struct Place {
@@ -78,7 +82,8 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// From now on the `number`th `call`, or with a `+` each from there, on the place's files, of any thread, gets `fault`.
+    /// From now on the `number`th `call` on the place's files gets `fault`, of any thread; with a
+    /// `+` behind the number each call from there on.
     pub fn attach(pid: Pid, place: &Place, call: &str, fault: &str, number: &str) -> Trace {
         assert!(Path::new(PROGRAM).exists(), "{PROGRAM} is not installed: tests/run installs it");
         let log = std::env::temp_dir().join(format!("quarterdeck-strace-{}", pid.as_raw_nonzero()));
@@ -114,7 +119,14 @@ impl Trace {
     /// Lets go of the engine; the calls that got the fault.
     pub fn end(mut self) -> Vec<String> {
         let _ = kill_process(Pid::from_child(&self.child), Signal::INT);
-        self.child.wait().expect("strace ends");
+        let end = Instant::now() + PATIENCE;
+        while self.child.try_wait().expect("a child can be asked").is_none() {
+            // It may wait for ever for the last thread of a process that was killed.
+            if Instant::now() > end {
+                let _ = self.child.kill();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let text = std::fs::read(&self.log).expect("strace's log");
         let text = String::from_utf8_lossy(&text).into_owned();
         let injected = text.lines().filter(|line| line.contains("INJECTED"));
@@ -129,4 +141,10 @@ impl Drop for Trace {
         let _ = self.child.wait();
         let _ = std::fs::remove_file(&self.log);
     }
+}
+
+/// The process has ended, though its last thread may still be held by strace.
+pub fn is_gone(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+    stat.map_or(true, |stat| stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z")))
 }
