@@ -358,8 +358,8 @@ impl Engine {
                     self.schedule.set(Timer::Measure(service), next);
                     self.dirty.services = true;
                     self.dirty.sources = true;
-                    if let Some(delta) = delta {
-                        self.counted(service, delta, now, effects);
+                    if let Some((delta, from)) = delta {
+                        self.counted(service, delta, from, now, effects);
                     }
                     self.look_at_service(service, now, effects);
                 }
@@ -457,6 +457,10 @@ impl Engine {
     }
 
     fn note(&mut self, event: Event, now: Now, effects: &mut Vec<Effect>) {
+        if self.ledger.is_full() {
+            self.ledger.leave_out();
+            return;
+        }
         self.jot(Actor::engine(), event, false, now, effects);
     }
 
@@ -476,9 +480,18 @@ impl Engine {
             last_id: &mut self.last_id,
             schedule: &mut self.schedule,
             ledger: &mut self.ledger,
+            fence: &mut self.fence,
             raised: &mut raised,
         };
-        act(&mut self.routes[service.index()], &mut context);
+        let route = &mut self.routes[service.index()];
+        let release = self.releases[service.index()].as_ref().filter(|own| own.in_flight());
+        route.release = release.map(Release::in_words);
+        act(route, &mut context);
+        if let Some(who) = route.take_news()
+            && let Some(release) = &mut self.releases[service.index()]
+        {
+            release.superseded(&format!("{who} changed the routers: look before you resume"));
+        }
         self.dirty.services = true;
         self.touched.insert(service);
         for effect in &effects[first..] {
@@ -527,8 +540,10 @@ impl Engine {
                     route.correction_appended(router, failure.is_some(), ctx);
                 });
             }
-            Purpose::Release(service) => self.release_recorded(service, failure, now, effects),
             Purpose::Validation(service) => self.validation_recorded(service),
+            Purpose::Release(service) => {
+                self.release_recorded(service, id, failure, now, effects);
+            }
             Purpose::Note | Purpose::Knock => {}
         }
         if let Some(event) = self.ledger.over(purpose) {
@@ -640,6 +655,10 @@ impl Engine {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
+        if self.ledger.is_full() {
+            self.ledger.leave_out();
+            return;
+        }
         let event = Event::Refused {
             submission: submission.id.clone(),
             verb: submission.command.verb().to_owned(),
@@ -653,6 +672,31 @@ impl Engine {
         effects.push(self.ledger.append(id, now, actor, event, Purpose::Note, false));
     }
 
+    /// Who else wanted what is under way, and why.
+    fn journal_joined(
+        &mut self,
+        submission: &Submission,
+        service: &str,
+        fence: Fence,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.ledger.is_full() {
+            self.ledger.leave_out();
+            return;
+        }
+        let event = Event::Joined {
+            fence,
+            submission: submission.id.clone(),
+            service: service.to_owned(),
+            verb: submission.command.verb().to_owned(),
+            reason: submission.command.reason().cloned().unwrap_or_default(),
+            seen: submission.seen.clone(),
+        };
+        let (id, actor) = (self.id(), submission.actor.clone());
+        effects.push(self.ledger.append(id, now, actor, event, Purpose::Note, true));
+    }
+
     fn accept(
         &mut self,
         submission: &Submission,
@@ -661,6 +705,13 @@ impl Engine {
     ) -> Result<Taken, String> {
         if submission.read_only {
             return Err("this client is read-only".to_owned());
+        }
+        let safe = matches!(
+            submission.command,
+            Command::Abort { .. } | Command::Rollback { .. } | Command::Pause { .. }
+        );
+        if self.ledger.is_full() && !safe {
+            return Err("the journal does not keep up: only what is toward safety goes".to_owned());
         }
         match &submission.command {
             Command::Split { service, canary, reason } => {
@@ -694,6 +745,10 @@ impl Engine {
                 for router in self.settings.service(service).routers.clone() {
                     self.with_route(service, now, effects, |route, ctx| route.act(router, ctx));
                 }
+                let service = self.settings.service(service).name.clone();
+                let event = Event::Reread { submission: submission.id.clone(), service };
+                let (id, actor) = (self.id(), submission.actor.clone());
+                effects.push(self.ledger.append(id, now, actor, event, Purpose::Note, false));
                 Ok(Taken::Accepted(None))
             }
             Command::Acknowledge { key, comment } => {
@@ -737,7 +792,9 @@ impl Engine {
         let running = route.operation().filter(|operation| operation.in_flight());
         if let Some(running) = running {
             if to == Percent::ZERO && running.verb == "rollback" {
+                let fence = running.fence;
                 let joined = self.routes[id.index()].join(&submission.id)?;
+                self.journal_joined(submission, service, fence, now, effects);
                 return Ok(joined.map_or(Taken::Waits, |fence| Taken::Accepted(Some(fence))));
             }
             if to != Percent::ZERO {
@@ -759,6 +816,11 @@ impl Engine {
             return Err(format!(
                 "release r{number} sets the split of {service}: pause, promote or abort it"
             ));
+        }
+        if to != Percent::ZERO
+            && let Some(held) = route.held(now)
+        {
+            return Err(held);
         }
         if !toward_safety {
             let unreadable = route.unreadable(&self.settings);

@@ -40,6 +40,8 @@ pub struct History {
     rollback: Option<Rollback>,
     /// Of the last intent: when it changes, percents change their meaning.
     stable: Option<Group>,
+    /// The deployment that ended good last, until something else begins.
+    finalised: Option<Open>,
 }
 
 /// A release that runs.
@@ -82,6 +84,7 @@ impl History {
             bad: BTreeMap::new(),
             rollback: None,
             stable: None,
+            finalised: None,
         }
     }
 
@@ -155,6 +158,8 @@ impl History {
         at: DateTime<Utc>,
     ) {
         let Some(open) = self.open.take_if(|open| open.id == release) else { return };
+        let good = open.kind == ReleaseKind::Deploy && result == ReleaseResult::Good;
+        self.finalised = good.then(|| open.clone());
         if open.kind == ReleaseKind::Deploy && result == ReleaseResult::Good && !version.is_empty()
         {
             self.running[place(stable)] = Some(version.to_owned());
@@ -191,6 +196,12 @@ impl History {
 
     /// A change of the split: taking all of it back is a rollback of the open release.
     fn intent(&mut self, intent: &Intent, at: DateTime<Utc>) {
+        let back = self.finalised.take().filter(|open| open.onto != intent.stable);
+        if let Some(open) = back.filter(|_| self.open.is_none()) {
+            // The traffic was taken back while the end was on its way here: it has not ended.
+            self.past.retain(|past| past.id != open.id);
+            self.open = Some(open);
+        }
         let roles_changed =
             self.stable.replace(intent.stable).is_some_and(|it| it != intent.stable);
         if intent.to > Percent::ZERO || roles_changed {
@@ -443,7 +454,7 @@ mod tests {
     fn fold(events: Vec<(u64, Event)>) -> History {
         let mut history = History::new("shop");
         for (seconds, event) in events {
-            let actor = Actor { user: Untrusted::new("ada"), uid: 1, ssh: None };
+            let actor = Actor { user: Untrusted::new("ada"), uid: Some(1), ssh: None };
             history.apply(&Entry { id: "e".to_owned(), at: at(seconds), actor, event });
         }
         history

@@ -41,6 +41,9 @@ pub struct ServiceFold {
     pub release: Option<OpenRelease>,
     /// A result whose intent is not on record, or not yet.
     orphan: Option<Outcome>,
+    /// The release that was finalised last, until something else begins: whoever took the traffic
+    /// back while its end was on its way to the journal took the end back.
+    finalised: Option<OpenRelease>,
 }
 
 /// A release that has started and not ended.
@@ -58,6 +61,8 @@ pub struct OpenRelease {
     pub back: Option<(ReleaseResult, bool)>,
     pub canary_place: usize,
     pub looks: Vec<Look>,
+    /// The step at `place` failed, and what was to follow from it is not on record.
+    pub failed: bool,
 }
 
 impl OpenRelease {
@@ -73,7 +78,21 @@ impl OpenRelease {
             back: None,
             canary_place: 0,
             looks: Vec::new(),
+            failed: false,
         }
+    }
+
+    /// Whoever takes the traffic back ends the release, also where its own record of that is lost.
+    fn preempted(&mut self, intent: &Intent) {
+        let own = intent.submission.starts_with("engine-") && intent.verb != "rollback";
+        if intent.to != Percent::ZERO || own || self.state == ReleaseState::WalkingBack {
+            return;
+        }
+        let abort = intent.verb != "rollback";
+        let ending = if abort { ReleaseResult::Aborted } else { ReleaseResult::RolledBack };
+        self.back = Some((ending, abort));
+        self.state = ReleaseState::WalkingBack;
+        self.why = format!("{} under {}", intent.verb, intent.fence);
     }
 
     fn mark(&mut self, step: u32, state: StepState, detail: &Untrusted) {
@@ -84,6 +103,16 @@ impl OpenRelease {
 }
 
 impl ServiceFold {
+    fn release_ended(&mut self, release: u64, result: ReleaseResult, stable: Group) {
+        let open = self.release.take_if(|open| open.facts.release == release);
+        self.finalised = open
+            .filter(|open| open.facts.kind == ReleaseKind::Deploy && result == ReleaseResult::Good);
+        if self.finalised.is_some() {
+            self.stable = Some(stable);
+            self.set = Some(Percent::ZERO);
+        }
+    }
+
     /// Nothing is left to do for an older operation, but it may be the newest that is known whole.
     fn came_late(&mut self, intent: &Intent, entry: &Entry) {
         let newest = self.ended.as_ref().is_none_or(|ended| ended.intent.fence < intent.fence);
@@ -148,6 +177,38 @@ pub fn fold(entries: &[Entry]) -> Fold {
     fold
 }
 
+impl OpenRelease {
+    fn step_ended(&mut self, step: u32, result: StepResult, detail: &Untrusted) {
+        let state = match result {
+            StepResult::Done => StepState::Done,
+            StepResult::Failed | StepResult::Interrupted => StepState::Failed,
+            StepResult::Undone => StepState::Undone,
+        };
+        self.mark(step, state, detail);
+        self.failed = result == StepResult::Failed;
+        if result == StepResult::Done {
+            self.place = step as usize + 1;
+        }
+    }
+
+    fn changed(
+        &mut self,
+        state: ReleaseState,
+        why: &Untrusted,
+        back: Option<(ReleaseResult, bool)>,
+    ) {
+        let judged = self.looks.last().map_or("", |look| look.verdict.as_str());
+        if state == ReleaseState::Running && matches!(judged, "FAIL" | "HOLD") {
+            // A person resumed it: the evidence started anew.
+            self.looks.clear();
+        }
+        self.state = state;
+        self.failed = false;
+        self.back = back.or(self.back);
+        why.display().clone_into(&mut self.why);
+    }
+}
+
 impl Fold {
     fn take(&mut self, entry: &Entry) {
         match &entry.event {
@@ -174,29 +235,17 @@ impl Fold {
             }
             Event::ReleaseEnded { release, service, result, stable, .. } => {
                 let Some(service) = self.services.get_mut(service) else { return };
-                let open = service.release.take_if(|open| open.facts.release == *release);
-                let deployed = open.is_some_and(|open| open.facts.kind == ReleaseKind::Deploy);
-                if deployed && *result == ReleaseResult::Good {
-                    service.stable = Some(*stable);
-                    service.set = Some(Percent::ZERO);
-                }
+                service.release_ended(*release, *result, *stable);
             }
             Event::StepStarted { release, service, step, .. } => {
                 let Some(open) = self.open_release(service, *release) else { return };
                 open.place = *step as usize;
+                open.failed = false;
                 open.mark(*step, StepState::Running, &Untrusted::default());
             }
             Event::StepEnded { release, service, step, result, detail } => {
                 let Some(open) = self.open_release(service, *release) else { return };
-                let state = match result {
-                    StepResult::Done => StepState::Done,
-                    StepResult::Failed | StepResult::Interrupted => StepState::Failed,
-                    StepResult::Undone => StepState::Undone,
-                };
-                open.mark(*step, state, detail);
-                if *result == StepResult::Done {
-                    open.place = *step as usize + 1;
-                }
+                open.step_ended(*step, *result, detail);
             }
             Event::CanaryStep { release, service, place, .. } => {
                 let Some(open) = self.open_release(service, *release) else { return };
@@ -204,15 +253,16 @@ impl Fold {
             }
             Event::ReleaseChanged { release, service, state, why, back } => {
                 let Some(open) = self.open_release(service, *release) else { return };
-                open.state = *state;
-                open.back = back.or(open.back);
-                why.display().clone_into(&mut open.why);
+                open.changed(*state, why, *back);
             }
             Event::Look(look) => {
                 let Some(open) = self.open_release(&look.service, look.release) else { return };
                 open.looks.push(look.clone());
             }
-            Event::Refused { .. }
+            // Asked again after a restart it is decided anew: a rollback twice does no harm.
+            Event::Joined { .. }
+            | Event::Refused { .. }
+            | Event::Reread { .. }
             | Event::JournalAnswers { .. }
             | Event::Sent { .. }
             | Event::Drift { .. }
@@ -247,10 +297,17 @@ impl Fold {
             service.came_late(intent, entry);
             return;
         }
+        let finalised = service.finalised.take();
+        if service.release.is_none() {
+            service.release = finalised.filter(|open| open.facts.stable == intent.stable);
+        }
         service.stable = Some(intent.stable);
         service.set = Some(intent.to);
         service.fence = intent.fence;
         service.open = Some((intent.clone(), entry.actor.clone(), entry.at));
+        if let Some(release) = &mut service.release {
+            release.preempted(intent);
+        }
         if let Some(outcome) = orphan {
             self.outcome(&outcome);
         }
@@ -260,8 +317,12 @@ impl Fold {
         let service = self.services.entry(outcome.service.clone()).or_default();
         let open = service.open.take_if(|(intent, ..)| intent.fence == outcome.fence);
         if let Some((intent, actor, at)) = open {
-            if outcome.result == OperationResult::Refused {
-                service.set = intent.from;
+            match outcome.result {
+                OperationResult::Refused => service.set = intent.from,
+                // The newest here, so by another engine: what is wanted is not ours to say.
+                OperationResult::Superseded => service.set = None,
+                OperationResult::Verified | OperationResult::Partial | OperationResult::Unknown => {
+                }
             }
             let (result, sentence) = (outcome.result, outcome.sentence.clone());
             service.ended = Some(Ended { intent, actor, at, result, sentence });

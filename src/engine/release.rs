@@ -6,6 +6,7 @@
 //! record is durable; a failed deploy takes traffic to stable first and then its steps back.
 
 mod back;
+mod others;
 mod validate;
 mod view;
 
@@ -30,6 +31,9 @@ const READ_PATIENCE: Duration = Duration::from_secs(15);
 
 /// What takes a step back gets this long, whatever the step itself had.
 const UNDO_BUDGET: Duration = Duration::from_mins(5);
+
+/// A release whose start is not on record by then is refused: its client waits for an answer.
+const OPENING_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Lines of a task's output that a step keeps are bounded by the adapter; this bounds a sentence.
 const SENTENCE_CHARS_MAX: usize = 600;
@@ -57,6 +61,12 @@ pub enum Move {
     },
     /// Run the service's checks for the version.
     Validate,
+    /// Its start is on no record in time: refuse it. Should the start be kept after all, the
+    /// event ends it.
+    GiveUp {
+        event: Event,
+        why: String,
+    },
     /// Look again then.
     Wake(Time),
     /// People must know.
@@ -145,6 +155,8 @@ pub struct Release {
     marks: Vec<Mark>,
     place: usize,
     doing: Doing,
+    /// The record that nothing goes on without.
+    awaits: Option<EffectId>,
     pub rollout: Option<Rollout>,
     /// A restart came in between: a person says go before exposure rises again.
     restarted: bool,
@@ -180,6 +192,7 @@ impl Release {
             steps,
             place: 0,
             doing: Doing::Opening,
+            awaits: None,
             rollout,
             restarted: false,
             changed: false,
@@ -206,8 +219,8 @@ impl Release {
         rollout: Option<Rollout>,
         now: Now,
     ) -> Release {
-        let OpenRelease { facts, actor, at, place, marks, state, why, back, canary_place, looks } =
-            open;
+        let OpenRelease { facts, actor, at, place, marks, state, why, back, .. } = open;
+        let (canary_place, looks, failed) = (open.canary_place, open.looks, open.failed);
         let changed = !steps.iter().map(|step| &step.name).eq(&facts.steps);
         if changed {
             steps = facts.steps.iter().map(|name| Step::lost(name)).collect();
@@ -226,8 +239,15 @@ impl Release {
         if let Some(rollout) = &mut release.rollout {
             for look in looks {
                 rollout.replay(&Delta { stable: look.stable, canary: look.canary });
+                rollout.judged(&look.verdict, look.sentence.display());
             }
             rollout.enter(canary_place);
+            let over = |step: &Step| matches!(step.action, Action::Canary | Action::Switch);
+            if release.steps[..release.place].iter().any(over) {
+                // All the traffic was given: what follows is watched, as before the restart.
+                rollout.enter(usize::MAX);
+                rollout.verified(now);
+            }
         }
         if let Some((ending, undoes)) = back {
             release.back = Back { ending, undoes, ..release.back };
@@ -242,17 +262,29 @@ impl Release {
             | ReleaseState::Held
             | ReleaseState::Ended => {}
         }
-        release.take_up();
+        release.take_up(failed);
         release
     }
 
     /// The step that was under way at a restart.
-    fn take_up(&mut self) {
+    fn take_up(&mut self, failed: bool) {
+        if self.state == ReleaseState::Held {
+            // People were told by an engine that is gone.
+            self.notes.push(Move::Page { summary: self.sentence.clone() });
+        }
         if self.changed && self.state != ReleaseState::WalkingBack {
             let why = "the plan changed since this release started: only abort is left";
             return self.hold(why);
         }
+        if failed && self.state == ReleaseState::Running {
+            return self.failed_before();
+        }
         let Some(mark) = self.marks.get_mut(self.place) else { return };
+        if mark.state == StepState::Failed && self.state == ReleaseState::Running {
+            // Interrupted once before, and nobody has said yet what becomes of it.
+            let name = self.step().map(|step| step.name.clone()).unwrap_or_default();
+            return self.hold(&interrupted(&name));
+        }
         if mark.state != StepState::Running || self.state == ReleaseState::WalkingBack {
             return;
         }
@@ -278,9 +310,22 @@ impl Release {
                 mark.state = StepState::Failed;
                 let detail = Untrusted::new("under way at a restart");
                 self.record_step(self.place, StepResult::Interrupted, detail);
-                self.hold(&format!(
-                    "{name} was under way at a restart: resume does it again, abort takes it back"
-                ));
+                self.hold(&interrupted(&name));
+            }
+        }
+    }
+
+    /// Its step failed before the restart, and nothing that followed is on record.
+    fn failed_before(&mut self) {
+        let name = self.step().map(|step| step.name.clone()).unwrap_or_default();
+        let why = format!("step {} ({name}) failed before a restart", self.place + 1);
+        match self.facts.kind {
+            ReleaseKind::Deploy => {
+                self.doing = Doing::Acting;
+                self.walk_back(&why);
+            }
+            ReleaseKind::Plan | ReleaseKind::Recovery => {
+                self.hold(&format!("{why}; resume repeats it, abort ends it"));
             }
         }
     }
@@ -292,7 +337,7 @@ impl Release {
 
     #[must_use]
     pub fn is_opening(&self) -> bool {
-        self.doing == Doing::Opening
+        self.in_flight() && self.doing == Doing::Opening
     }
 
     /// What a command must have seen.
@@ -375,6 +420,16 @@ impl Release {
         self.ended = Some(now);
     }
 
+    /// The record that is waited for went out under this id.
+    pub fn awaits(&mut self, id: EffectId) {
+        self.awaits = Some(id);
+    }
+
+    /// Is this the answer to it? One may come when another record is waited for by now.
+    pub fn awaits_record(&mut self, id: EffectId) -> bool {
+        self.awaits.take_if(|own| *own == id).is_some()
+    }
+
     /// The task that was asked for has this id.
     pub fn task_began(&mut self, id: EffectId) {
         if let Doing::Asked(purpose) = self.doing {
@@ -440,14 +495,23 @@ impl Release {
             }
             Err(why) => {
                 self.doing = Doing::Acting;
-                self.change(ReleaseState::Held, &format!("the split was refused: {why}"));
+                self.hold(&format!("the split was refused: {why}"));
             }
         }
+    }
+
+    /// Somebody said that nothing is released now: it waits until a person resumes it.
+    pub fn frozen(&mut self, why: &str) {
+        self.doing = Doing::Acting;
+        self.change(ReleaseState::Paused, why);
     }
 
     // What people say.
 
     pub fn pause(&mut self, why: &str) -> Result<(), String> {
+        if self.doing == Doing::Closing {
+            return Err("the release is ending".to_owned());
+        }
         match self.state {
             ReleaseState::Running | ReleaseState::Asking | ReleaseState::Held => {
                 self.change(ReleaseState::Paused, why);
@@ -467,7 +531,7 @@ impl Release {
             return Err("its plan changed since it started: it can only be aborted".to_owned());
         }
         self.restarted = false;
-        if let Some(rollout) = self.rollout.as_mut().filter(|rollout| rollout.is_set()) {
+        if let Some(rollout) = &mut self.rollout {
             rollout.resume(now);
         }
         if self.marks.get(self.place).is_some_and(|mark| mark.state == StepState::Failed) {
@@ -494,7 +558,7 @@ impl Release {
     }
 
     /// Finish the canary now: its last step is next.
-    pub fn promote(&mut self, why: &str) -> Result<(), String> {
+    pub fn promote(&mut self, why: &str, now: Now) -> Result<(), String> {
         if !self.in_canary() || !matches!(self.doing, Doing::Acting) {
             return Err("the release is not at its canary".to_owned());
         }
@@ -505,6 +569,7 @@ impl Release {
         if rollout.is_last() {
             return Err("the canary has all the traffic already".to_owned());
         }
+        rollout.resume(now);
         rollout.enter(usize::MAX);
         self.change(ReleaseState::Running, why);
         Ok(())
@@ -593,8 +658,10 @@ impl Release {
         let why = format!("step {} ({name}) failed: {why}", self.place + 1);
         match self.facts.kind {
             ReleaseKind::Deploy => self.walk_back(&why),
-            // A plan is not rolled back: it may be the rollback itself.
+            // A plan is not rolled back: it may be the rollback itself. Its step is over: it does
+            // not fail again while it waits for a person.
             ReleaseKind::Plan | ReleaseKind::Recovery => {
+                self.doing = Doing::Idle;
                 self.hold(&format!("{why}; resume repeats it, abort ends it"));
             }
         }
@@ -611,6 +678,9 @@ impl Release {
         if !self.notes.is_empty() {
             return Some(self.notes.remove(0));
         }
+        if self.doing == Doing::Opening && self.in_flight() {
+            return self.opening(facts);
+        }
         match self.state {
             ReleaseState::Ended => None,
             ReleaseState::WalkingBack => self.back(facts),
@@ -619,6 +689,20 @@ impl Release {
             | ReleaseState::Paused
             | ReleaseState::Held => self.forward(facts),
         }
+    }
+
+    /// Whoever asked for it gets an answer in time, whatever the journal does.
+    fn opening(&mut self, facts: &Facts) -> Option<Move> {
+        let deadline = self.started.mono + OPENING_PATIENCE;
+        if facts.now.mono < deadline {
+            return self.wake(deadline);
+        }
+        "the journal did not answer, nothing was done".clone_into(&mut self.sentence);
+        self.back.ending = ReleaseResult::Failed;
+        self.end(ReleaseResult::Failed, facts.now);
+        self.awaits = None;
+        let Move::Record { event, .. } = self.closing(facts) else { return None };
+        Some(Move::GiveUp { event, why: self.sentence.clone() })
     }
 
     fn forward(&mut self, facts: &Facts) -> Option<Move> {
@@ -632,6 +716,12 @@ impl Release {
             Doing::Asked(purpose) => self.task(purpose, facts),
             Doing::Idle if self.state != ReleaseState::Running => None,
             Doing::Idle if self.place == self.steps.len() => {
+                let all = !facts.route.has_routers() || facts.route.set == Some(Percent::FULL);
+                if self.facts.kind == ReleaseKind::Deploy && !all {
+                    let set = percent(facts.route.set);
+                    self.hold(&format!("its steps are done, but the split is {set}: abort it"));
+                    return self.next(facts);
+                }
                 self.doing = Doing::Closing;
                 self.back.ending = ReleaseResult::Good;
                 let sentence = match self.facts.kind {
@@ -923,6 +1013,10 @@ impl Release {
             None => self.wake(deadline),
         }
     }
+}
+
+fn interrupted(step: &str) -> String {
+    format!("{step} was under way at a restart: resume does it again, abort takes it back")
 }
 
 /// A split, or that none is set.

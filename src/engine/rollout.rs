@@ -11,7 +11,7 @@ use crate::record::ArmCount;
 use crate::rule::{self, Answer, Rule, Tally, Values, Weighed};
 use crate::settings::{Canary, OnFail, Pass};
 use crate::snapshot::{ArmTotals, CanaryView, Evidence};
-use crate::types::{Now, Percent, Untrusted};
+use crate::types::{Now, Percent, Time, Untrusted};
 
 /// Stable is called degraded, too, when its errors are this many times its baseline…
 const COMMON_FACTOR: f64 = 2.0;
@@ -52,8 +52,6 @@ pub struct Rollout {
     since: Option<Now>,
     /// The longest wait counts from here; a person who resumes starts it anew.
     waits_from: Option<Now>,
-    /// The first difference after a change of the split belongs to both splits.
-    mixed: bool,
     fresh: Option<Now>,
     looked: Option<Now>,
     pending: Delta,
@@ -97,7 +95,6 @@ impl Rollout {
             place: 0,
             since: None,
             waits_from: None,
-            mixed: true,
             fresh: None,
             looked: None,
             pending: Delta::default(),
@@ -161,7 +158,6 @@ impl Rollout {
         self.since = Some(now);
         self.waits_from = Some(now);
         self.looked = Some(now);
-        self.mixed = true;
         self.pending = Delta::default();
         self.totals = [ArmTotals::default(); 2];
         self.latency = None;
@@ -189,12 +185,12 @@ impl Rollout {
         }
     }
 
-    /// Takes one difference. True when it is time for a look, which [`Rollout::look`] judges.
-    pub fn observe(&mut self, delta: Delta, now: Now) -> bool {
-        if self.since.is_none() {
-            return false;
-        }
-        if std::mem::take(&mut self.mixed) {
+    /// Takes one difference; `from`: when its first reading was asked for. What began before the
+    /// split was verified belongs to both splits, and is left out. True when it is time for a
+    /// look, which [`Rollout::look`] judges.
+    pub fn observe(&mut self, delta: Delta, from: Option<Time>, now: Now) -> bool {
+        let Some(since) = self.since else { return false };
+        if from.is_none_or(|from| from < since.mono) {
             return false;
         }
         if delta.canary.is_some() {
@@ -237,6 +233,15 @@ impl Rollout {
     /// What a replayed look adds to the evidence, after a restart.
     pub fn replay(&mut self, delta: &Delta) {
         self.count(delta, self.settings.every);
+    }
+
+    /// What a replayed look came to: a person who resumes then starts the evidence anew.
+    pub fn judged(&mut self, verdict: &str, sentence: &str) {
+        self.next = match verdict {
+            "FAIL" => Next::Fail(sentence.to_owned()),
+            "HOLD" => Next::Hold(sentence.to_owned()),
+            _ => Next::Stay,
+        };
     }
 
     fn count(&mut self, delta: &Delta, span: Duration) {

@@ -15,11 +15,14 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::check::Offence;
-use crate::{TRACE_LINES, number};
+use crate::{TRACE_LINES, kept_seeds, number};
+use mutant::Mutant;
 use world::{Plan, Ran, World};
 
 /// Together with the operations' own seeds, enough for every change.
 const SEEDS: u64 = 10_000;
+/// A mutant that survives this many seeds is not caught.
+pub const MUTANT_SEEDS: u64 = 2_000;
 
 fn run(plan: Plan) -> Result<Ran, Offence> {
     World::new(plan).run()
@@ -49,6 +52,13 @@ fn must_hold(plan: Plan) -> Ran {
 }
 
 #[test]
+fn seeds_that_failed_once_hold() {
+    for seed in kept_seeds("releases.txt") {
+        must_hold(Plan { seed, ..Plan::default() });
+    }
+}
+
+#[test]
 fn every_seed_holds() {
     let count = number("QUARTERDECK_SEEDS").unwrap_or(SEEDS);
     let start = Instant::now();
@@ -69,13 +79,7 @@ fn every_seed_holds() {
 fn one_seed() {
     let Some(seed) = number("QUARTERDECK_SEED") else { return };
     let crash_at = number("QUARTERDECK_CRASH");
-    let plan = Plan {
-        seed,
-        crash_at,
-        short: crash_at.is_some(),
-        verbose: std::env::var("LIVE").is_ok(),
-        ..Plan::default()
-    };
+    let plan = Plan { seed, crash_at, short: crash_at.is_some(), ..Plan::default() };
     let ran = must_hold(plan);
     println!("seed {seed} holds: {ran:?}");
 }
@@ -86,6 +90,53 @@ fn the_same_seed_is_the_same_run() {
         let plan = Plan { seed, ..Plan::default() };
         assert_eq!(must_hold(plan).trace, must_hold(plan).trace, "seed {seed}");
     }
+}
+
+/// Breaks what stands around the engine; one of `rules` must notice, in every block of seeds.
+fn caught(mutant: Mutant, rules: &[&str]) {
+    let wanted = number("QUARTERDECK_MUTANT_SEEDS").unwrap_or(MUTANT_SEEDS);
+    for block in 0..wanted.div_ceil(MUTANT_SEEDS) {
+        let first = block * MUTANT_SEEDS;
+        let found = (first..first + MUTANT_SEEDS).find_map(|seed| {
+            let plan = Plan { seed, mutant: Some(mutant), ..Plan::default() };
+            run(plan).err().filter(|found| rules.contains(&found.rule)).map(|found| (seed, found))
+        });
+        let Some((seed, offence)) = found else {
+            panic!("{mutant:?} survived {MUTANT_SEEDS} seeds from {first}");
+        };
+        println!("{mutant:?} caught at seed {seed} by {}", offence.rule);
+    }
+}
+
+#[test]
+fn every_mutant_is_caught() {
+    let time = ["waits_take_their_time", "exposure_has_a_reason", "a_person_answers"];
+    caught(Mutant::ReadingsEchoTheWrite, &["verified_was_true"]);
+    caught(Mutant::WallForMono, &time);
+    caught(Mutant::StartsAreToldDurable, &["tasks_follow_their_record", "exposure_has_a_reason"]);
+    caught(Mutant::VerdictsAreIgnored, &["exposure_has_a_reason"]);
+    caught(Mutant::SoaksAreSkipped, &["exposure_has_a_reason"]);
+    caught(Mutant::StepsAreSkipped, &["exposure_has_a_reason"]);
+    caught(Mutant::WaitsAreSkipped, &["waits_take_their_time"]);
+    caught(Mutant::QuestionsAnswerThemselves, &["a_person_answers"]);
+    caught(Mutant::CrashesRepeat, &["a_person_repeats", "checked_before_repeated"]);
+    caught(Mutant::UndoIsCrossed, &["undone_in_order"]);
+    caught(Mutant::UndoComesFirst, &["undone_after_the_traffic"]);
+    caught(Mutant::StaleIsFresh, &["old_data_raise_nothing", "no_rollback_on_old_data"]);
+    caught(Mutant::ArmsAreSwapped, &["looks_are_true"]);
+    caught(Mutant::CountsAreDoubled, &["looks_are_true"]);
+    caught(Mutant::TasksAnswerTwice, &["one_reply"]);
+    caught(Mutant::ResumesByItself, &["a_person_resumes"]);
+    caught(Mutant::PausesAreDropped, &["accepted_is_done"]);
+    caught(Mutant::FreezesForbidRollbacks, &["a_rollback_is_never_refused"]);
+    caught(Mutant::RolesNeverFlip, &["roles_flip_once"]);
+    caught(Mutant::WalkingBackIsDropped, &["a_fail_is_not_ignored", "undone_in_order"]);
+    caught(Mutant::ForgetsEnds, &["journal_is_state", "ended_is_ended"]);
+    caught(Mutant::ForgetsStepEnds, &["journal_is_state"]);
+    caught(Mutant::ForgetsHolds, &["journal_is_state"]);
+    caught(Mutant::ForgetsLooks, &["evidence_survives"]);
+    caught(Mutant::ForgetsFreezes, &["journal_is_state", "frozen_starts_nothing"]);
+    caught(Mutant::ForgetsTriggers, &["one_rollback_by_itself"]);
 }
 
 /// Which rules speak first, over many seeds: a survey for whoever changes the engine.

@@ -10,9 +10,10 @@ use crate::command::{Command, Submission};
 use crate::ledger::Purpose;
 use crate::readiness::{self, readiness};
 use crate::record::{Entry, Event, OperationResult};
+use crate::settings::Definition;
 use crate::snapshot::{Phase, Readiness, ServiceView};
 use crate::trigger::{Call, Ground};
-use crate::types::{Actor, Now, Percent, ServiceId, Severity, Untrusted};
+use crate::types::{Actor, EffectId, Now, Percent, ServiceId, Severity, Untrusted};
 
 /// Past releases that a client is sent for each service.
 pub(super) const HISTORY_SHOWN_MAX: usize = 20;
@@ -54,13 +55,14 @@ impl Engine {
         safety: bool,
         now: Now,
         effects: &mut Vec<Effect>,
-    ) {
+    ) -> EffectId {
         let id = self.id();
         let effect = self.ledger.append(id, now, actor, event, purpose, safety);
         if let Effect::Append { entry, .. } = &effect {
             self.apply(entry, now);
         }
         effects.push(effect);
+        id
     }
 
     /// New figures of a service: do its rules want a rollback?
@@ -266,9 +268,26 @@ impl Engine {
         }
     }
 
+    /// A rule may want to take traffic back, and there is some to take back: nobody may look, but
+    /// the engine stays. One that takes over has the same rules, so it may.
+    #[must_use]
+    pub fn is_guarding(&self) -> bool {
+        let answers = |own: &Definition| own.armed || !own.notify.is_empty();
+        if self.settings.incidents.iter().any(answers) {
+            return true;
+        }
+        self.settings.services.iter().zip(&self.routes).any(|(service, route)| {
+            let exposed = route.set.is_some_and(|set| set > Percent::ZERO)
+                || route.exposure().is_some_and(|exposure| exposure > 0.0);
+            !service.triggers.is_empty() && exposed
+        })
+    }
+
     /// Would a rollback work right now?
     pub(super) fn readiness(&self, service: ServiceId, view: &ServiceView) -> Readiness {
         let target = self.history[service.index()].target(self.routes[service.index()].stable);
+        let held = self.routes[service.index()].held(self.latest);
+        let holder = held.as_ref().map(|held| held.trim_start_matches("held by "));
         readiness(&readiness::Facts {
             service: self.settings.service(service),
             route: view.route.as_ref(),
@@ -277,7 +296,7 @@ impl Engine {
             signals: view.signals.as_ref(),
             target: &target,
             journal: &self.ledger.state,
-            holder: None,
+            holder,
         })
     }
 }

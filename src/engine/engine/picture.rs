@@ -12,13 +12,13 @@ use crate::release::Release;
 use crate::route::Route;
 use crate::settings;
 use crate::snapshot::{Head, Phase, Readiness, ServiceView, Snapshot, SourceView};
-use crate::types::{Percent, ServiceId};
+use crate::types::{Now, ServiceId};
 use crate::validation::Validation;
 
 impl Engine {
-    /// Nothing left to do but watch: no operation runs and no answer to an operator is on its way.
+    /// Something is under way: an operation, a release, an answer to an operator.
     #[must_use]
-    pub fn is_idle(&self) -> bool {
+    pub fn acts(&self) -> bool {
         let busy = |route: &Route| {
             route.operation().is_some_and(|operation| {
                 operation.in_flight()
@@ -31,23 +31,25 @@ impl Engine {
         };
         let releasing = self.releases.iter().flatten().any(Release::in_flight);
         let validating = self.validations.iter().any(Validation::is_running);
-        let going = releasing || validating || !self.notices.is_empty();
-        self.responses.is_empty() && !going && !self.routes.iter().any(busy)
+        let going = releasing || validating;
+        !self.responses.is_empty() || going || self.routes.iter().any(busy)
     }
 
-    /// A rule may want to take traffic back, and there is some to take back: nobody may look, but
-    /// the engine stays. One that takes over has the same rules, so it may.
+    /// Another engine may take over at once: nothing is under way, and all that happened is where
+    /// that one can read it.
     #[must_use]
-    pub fn is_guarding(&self) -> bool {
-        let answers = |own: &settings::Definition| own.armed || !own.notify.is_empty();
-        if self.settings.incidents.iter().any(answers) {
-            return true;
-        }
-        self.settings.services.iter().zip(&self.routes).any(|(service, route)| {
-            let exposed = route.set.is_some_and(|set| set > Percent::ZERO)
-                || route.exposure().is_some_and(|exposure| exposure > 0.0);
-            !service.triggers.is_empty() && exposed
-        })
+    pub fn may_retire(&self) -> bool {
+        !self.acts() && self.ledger.unrecorded() == 0
+    }
+
+    /// Nobody would miss this engine: it may retire, no service is between its versions, and no
+    /// rollback is being held.
+    #[must_use]
+    pub fn is_idle(&self, now: Now) -> bool {
+        self.may_retire()
+            && !self.is_guarding()
+            && self.notices.is_empty()
+            && !self.routes.iter().any(|route| route.wants_watching(now.mono))
     }
 
     /// The state as clients see it; sections that did not change keep their pointer.
@@ -133,7 +135,7 @@ impl Engine {
         let mut sources = Vec::new();
         for (probe, settings) in self.probes.iter().zip(&self.settings.probes) {
             let service = &self.settings.service(settings.service).name;
-            sources.push(probe.source(format!("{service}/{}", settings.name)));
+            sources.push(probe.source(&format!("{service}/{}", settings.name)));
         }
         for (host, settings) in self.hosts.iter().zip(&self.settings.hosts) {
             sources.push(host.source(settings));
@@ -150,7 +152,7 @@ impl Engine {
         for (route, service) in self.routes.iter().zip(&self.settings.services) {
             for router in route.view(&self.settings, None).routers {
                 sources.push(SourceView {
-                    name: format!("{}/{}", service.name, router.name),
+                    name: format!("{}/{} router", service.name, router.name),
                     kind: router.kind,
                     interval: router.reread,
                     success: router.read,

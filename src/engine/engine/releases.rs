@@ -17,7 +17,9 @@ use crate::rule::{self, Values};
 use crate::schedule::Timer;
 use crate::settings::{Action, AfterCrash, Step};
 use crate::snapshot::JournalState;
-use crate::types::{Actor, EffectId, Fence, Group, Now, Percent, PlanId, ServiceId, Untrusted};
+use crate::types::{
+    Actor, EffectId, Fence, Group, Now, Percent, PlanId, ServiceId, Time, Untrusted,
+};
 use crate::{Effect, reading::TaskAnswer};
 
 /// Moves of one release in one turn; more is a loop, and the next turn goes on.
@@ -71,9 +73,15 @@ impl Engine {
                     Some(release) if release.is_opening() => release.actor.clone(),
                     Some(_) | None => Actor::engine(),
                 };
-                self.append(actor, event, purpose, !exposes, now, effects);
+                let id = self.append(actor, event, purpose, !exposes, now, effects);
+                if first {
+                    self.told(service, |release| release.awaits(id));
+                }
             }
             Move::Split { to, verb } => {
+                if let Some(why) = self.freeze_on(service, to, now) {
+                    return self.told(service, |release| release.frozen(&why));
+                }
                 let answer = self.split_for(service, to, verb, now, effects);
                 self.told(service, |release| release.split_began(answer));
             }
@@ -96,6 +104,14 @@ impl Engine {
                 effects.push(Effect::Task { id, task, context, budget });
             }
             Move::Validate => self.validate_release(service, now, effects),
+            Move::GiveUp { event, why } => {
+                let Some(release) = &self.releases[service.index()] else { return };
+                let submission = release.facts.submission.clone();
+                self.jot(Actor::engine(), event, true, now, effects);
+                let reply = Reply::Refused { submission, why: Untrusted::new(&why) };
+                self.keep(reply.clone());
+                effects.push(Effect::Answer(reply));
+            }
             Move::Wake(at) => self.schedule.set(Timer::Release(service), at),
             Move::Page { summary } => {
                 let key = self.release_key(service);
@@ -122,6 +138,15 @@ impl Engine {
         self.clear(&key, now, effects);
     }
 
+    /// Why a freeze forbids this split: only one that is surely no more exposure is free.
+    fn freeze_on(&self, service: ServiceId, to: Percent, now: Now) -> Option<String> {
+        let exposure = self.routes[service.index()].exposure();
+        if to == Percent::ZERO || exposure.is_some_and(|now| f64::from(to.get()) <= now) {
+            return None;
+        }
+        self.freezes.forbids(&self.settings.service(service).name, now)
+    }
+
     /// A split that a release wants; why not, where it would raise exposure blindly.
     fn split_for(
         &mut self,
@@ -134,6 +159,11 @@ impl Engine {
         let route = &self.routes[service.index()];
         let toward_safety = to == Percent::ZERO
             || route.exposure().is_some_and(|exposure| f64::from(to.get()) <= exposure);
+        if to != Percent::ZERO
+            && let Some(held) = route.held(now)
+        {
+            return Err(held);
+        }
         if !toward_safety {
             let unreadable = route.unreadable(&self.settings);
             if !unreadable.is_empty() {
@@ -209,11 +239,15 @@ impl Engine {
     pub(super) fn release_recorded(
         &mut self,
         service: ServiceId,
+        id: EffectId,
         failure: Option<&str>,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
         let Some(release) = &mut self.releases[service.index()] else { return };
+        if !release.awaits_record(id) {
+            return;
+        }
         let opening = release.is_opening();
         release.recorded(failure, now);
         let (submission, result) = (release.facts.submission.clone(), release.result);
@@ -261,6 +295,7 @@ impl Engine {
         &mut self,
         service: ServiceId,
         delta: [Option<ArmCount>; 2],
+        from: Option<Time>,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
@@ -278,7 +313,7 @@ impl Engine {
         }
         let id = release.facts.release;
         let Some(rollout) = &mut release.rollout else { return };
-        if !rollout.observe(Delta { stable, canary }, now) {
+        if !rollout.observe(Delta { stable, canary }, from, now) {
             return;
         }
         let delta = rollout.take();
@@ -451,6 +486,9 @@ impl Engine {
             return Err(format!("#{} {} is in flight", running.fence, running.verb));
         }
         self.check_expected(service, submission.expected.as_ref())?;
+        if let Some(held) = route.held(now) {
+            return Err(held);
+        }
         let unreadable = route.unreadable(&self.settings);
         if !unreadable.is_empty() {
             return Err(format!("{} cannot be read", unreadable.join(", ")));
@@ -562,7 +600,7 @@ impl Engine {
         match &submission.command {
             Command::Pause { .. } => release.pause(&why)?,
             Command::Resume { .. } => release.resume(&why, now)?,
-            Command::Promote { .. } => release.promote(&why)?,
+            Command::Promote { .. } => release.promote(&why, now)?,
             Command::Reply { yes, .. } => release.reply(*yes, &reason)?,
             other => return Err(format!("{} steers no release", other.verb())),
         }

@@ -17,6 +17,11 @@ impl Release {
             Doing::Asked(purpose) => self.task(purpose, facts),
             Doing::Splitting(Some(fence)) => {
                 let result = facts.route.result_of(fence)?;
+                if facts.route.fence > fence {
+                    // Another rollback took its place: the traffic is back when that one is done.
+                    self.doing = Doing::Splitting(Some(facts.route.fence));
+                    return self.back(facts);
+                }
                 self.doing = Doing::Acting;
                 self.back.traffic_done = true;
                 if !matches!(result, OperationResult::Verified | OperationResult::Superseded) {

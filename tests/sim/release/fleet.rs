@@ -78,6 +78,7 @@ impl Fleet {
                 name: format!("edge{place}-{edge}"),
                 kind: "http".into(),
                 reread: REREAD,
+                timeout: Duration::from_secs(3),
                 manual: "set {a} {b}".into(),
             });
         }

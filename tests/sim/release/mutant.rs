@@ -1,52 +1,249 @@
-//! Ways in which a driver, a disk or a source may be wrong around a release.
+//! Ways in which a driver, a disk, a source or the configuration may be wrong around a release.
 //!
 //! Decides nothing but what is broken. Never part of the product: each defect sits between the
-//! engine and the world. Contract: every one is caught by a rule that names it.
+//! engine and the world, which judges by what is true. Contract: every one is caught by a rule that
+//! names it, within [`super::MUTANT_SEEDS`] seeds.
 
-use chrono::{DateTime, Utc};
-use engine::Effect;
-use engine::reading::{Measurement, TaskAnswer};
-use engine::record::{Entry, Event};
-use engine::settings::Settings;
-use engine::types::{EffectId, Failure};
 use std::time::Duration;
 
-use super::world::World;
+use chrono::{DateTime, Utc};
+use engine::command::{Command, Reply, Submission};
+use engine::reading::{Measurement, TaskAnswer};
+use engine::record::{Entry, Event, ReleaseState, StepResult};
+use engine::settings::{Action, AfterCrash, Pass, Settings, Step};
+use engine::types::{EffectId, Failure, FailureKind, Percent, Untrusted};
+use engine::{Appended, Effect, Input};
+
+use super::world::{Happening, World};
 use crate::check::Checked;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
+    /// A read shows what was sent, not what is.
     ReadingsEchoTheWrite,
+    /// The engine's clock is the one that people set.
     WallForMono,
+    /// A step's start is called durable while it waits for the disk.
+    StartsAreToldDurable,
+    /// A step passes by time, whatever its verdict.
+    VerdictsAreIgnored,
+    /// The first look allows the next percent.
+    SoaksAreSkipped,
+    /// All the traffic at once.
+    StepsAreSkipped,
+    /// Timed steps take no time.
+    WaitsAreSkipped,
+    /// A question's default comes at once.
+    QuestionsAnswerThemselves,
+    /// What was under way at a crash is done again, whatever its rule.
+    CrashesRepeat,
+    /// The steps take one another back.
+    UndoIsCrossed,
+    /// A step is taken back before the traffic is.
+    UndoComesFirst,
+    /// An old scrape carries the time of now.
+    StaleIsFresh,
+    /// Each group's counters come as the other's.
+    ArmsAreSwapped,
+    /// A scrape is counted twice as high.
+    CountsAreDoubled,
+    /// Tasks answer twice.
+    TasksAnswerTwice,
+    /// A restart resumes what waits for a person.
+    ResumesByItself,
+    /// A pause is accepted and not passed on.
+    PausesAreDropped,
+    /// A freeze stands in the way of a rollback.
+    FreezesForbidRollbacks,
+    /// The end of a release names the old roles.
+    RolesNeverFlip,
+    /// That a failed release goes back is on no record.
+    WalkingBackIsDropped,
+    /// A start forgets these records of the journal.
+    ForgetsEnds,
+    ForgetsStepEnds,
+    ForgetsHolds,
+    ForgetsLooks,
+    ForgetsFreezes,
+    ForgetsTriggers,
 }
 
 impl World {
+    fn is(&self, mutant: Mutant) -> bool {
+        self.plan.mutant == Some(mutant)
+    }
+
+    /// The configuration as the engine gets it.
     pub fn told_settings(&self) -> Settings {
-        self.fleet.settings.clone()
+        let mut settings = self.fleet.settings.clone();
+        let Some(mutant) = self.plan.mutant else { return settings };
+        for canary in settings.services.iter_mut().filter_map(|own| own.canary.as_mut()) {
+            match mutant {
+                Mutant::VerdictsAreIgnored => {
+                    (canary.pass, canary.requests_min) = (Pass::Time, 0);
+                }
+                Mutant::SoaksAreSkipped => canary.soak = Duration::ZERO,
+                Mutant::StepsAreSkipped => canary.steps = vec![Percent::FULL],
+                Mutant::WaitsAreSkipped if !canary.bake.is_zero() => {
+                    canary.bake = Duration::from_millis(1);
+                }
+                _ => {}
+            }
+        }
+        for plan in &mut settings.plans {
+            let undo: Vec<_> = plan.steps.iter().rev().filter_map(|step| step.undo).collect();
+            let mut undo = undo.into_iter();
+            for step in &mut plan.steps {
+                change(step, mutant);
+                if mutant == Mutant::UndoIsCrossed && step.undo.is_some() {
+                    step.undo = undo.next();
+                }
+            }
+        }
+        settings
     }
 
     /// What the journal gives back at a start.
     pub fn remembered(&self) -> Vec<Entry> {
-        self.disk.entries.clone()
+        let forgets = |event: &Event| match self.plan.mutant {
+            Some(Mutant::ForgetsEnds) => matches!(event, Event::ReleaseEnded { .. }),
+            Some(Mutant::ForgetsStepEnds) => {
+                matches!(event, Event::StepEnded { result: StepResult::Done, .. })
+            }
+            Some(Mutant::ForgetsHolds) => matches!(
+                event,
+                Event::ReleaseChanged { state: ReleaseState::Paused | ReleaseState::Held, .. }
+            ),
+            Some(Mutant::ForgetsLooks) => matches!(event, Event::Look(_)),
+            Some(Mutant::ForgetsFreezes) => matches!(event, Event::Frozen { .. }),
+            Some(Mutant::ForgetsTriggers) => matches!(event, Event::TriggerFired { .. }),
+            Some(_) | None => false,
+        };
+        self.disk.entries.iter().filter(|entry| !forgets(&entry.event)).cloned().collect()
     }
 
     pub fn resumes_by_itself(&mut self) -> Checked {
+        if !self.is(Mutant::ResumesByItself) {
+            return Ok(());
+        }
+        let Some(shown) = self.shown() else { return Ok(()) };
+        for view in shown.services.iter() {
+            let (service, reason) = (view.name.clone(), Untrusted::new("by itself"));
+            let submission = self.new_submission(Command::Resume { service, reason }, true);
+            let now = self.clock();
+            let Some(engine) = self.engine.as_mut() else { continue };
+            let mut effects = Vec::new();
+            engine.handle(now, Input::Submitted(submission), &mut effects);
+            effects.retain(|effect| !matches!(effect, Effect::Answer(_)));
+            self.perform(effects)?;
+        }
         Ok(())
     }
 
-    pub fn mutate(&mut self, _effects: &mut Vec<Effect>) {}
+    /// A client's words on their way to the engine; a reply where they are not passed on.
+    pub fn waylaid(&self, submission: &Submission) -> Option<Reply> {
+        let id = submission.id.clone();
+        match &submission.command {
+            Command::Pause { .. } if self.is(Mutant::PausesAreDropped) => {
+                Some(Reply::Accepted { submission: id, fence: None })
+            }
+            Command::Rollback { service, .. } if self.is(Mutant::FreezesForbidRollbacks) => {
+                let frozen = self.models[self.place(service)].is_frozen(self.clock().wall);
+                let why = Untrusted::new("frozen");
+                frozen.then_some(Reply::Refused { submission: id, why })
+            }
+            _ => None,
+        }
+    }
+
+    pub fn mutate(&mut self, effects: &mut Vec<Effect>) {
+        let Some(mutant) = self.plan.mutant else { return };
+        let mut more = Vec::new();
+        effects.retain_mut(|effect| {
+            let Effect::Append { id, entry, .. } = effect else { return true };
+            match (mutant, &mut entry.event) {
+                (Mutant::RolesNeverFlip, Event::ReleaseEnded { stable, result, .. })
+                    if *result == engine::record::ReleaseResult::Good =>
+                {
+                    *stable = stable.other();
+                }
+                (
+                    Mutant::WalkingBackIsDropped,
+                    Event::ReleaseChanged { state: ReleaseState::WalkingBack, .. },
+                ) => return false,
+                (
+                    Mutant::UndoComesFirst,
+                    Event::ReleaseChanged { state: ReleaseState::WalkingBack, service, .. },
+                ) => more.push((id.0, service.clone())),
+                (_, _) => {}
+            }
+            true
+        });
+        for (id, service) in more {
+            let place = self.place(&service);
+            let Some(open) = &self.models[place].open else { continue };
+            let budget = Duration::from_secs(5);
+            let undo = open.steps.iter().rev().find_map(|step| step.undo);
+            effects.extend(undo.map(|task| {
+                let context = engine::reading::TaskContext::default();
+                Effect::Task { id: EffectId(id + 1_000_000), task, context, budget }
+            }));
+        }
+    }
 
     pub fn lie(
         &mut self,
-        _service: usize,
-        _wall: DateTime<Utc>,
-        _result: &mut Result<Measurement, Failure>,
+        service: usize,
+        wall: DateTime<Utc>,
+        result: &mut Result<Measurement, Failure>,
     ) {
+        if self.is(Mutant::StaleIsFresh) {
+            let mut last = self.sources[service].last.clone();
+            if let Some(last) = &mut last {
+                last.at = wall;
+            }
+            *result = last.ok_or_else(|| Failure::new(FailureKind::Timeout, "nothing yet"));
+        }
+        let Ok(measurement) = result else { return };
+        if self.is(Mutant::ArmsAreSwapped) {
+            std::mem::swap(&mut measurement.a, &mut measurement.b);
+        }
+        if self.is(Mutant::CountsAreDoubled) {
+            for group in [&mut measurement.a, &mut measurement.b] {
+                for value in group.requests.iter_mut().flat_map(|series| series.values_mut()) {
+                    *value *= 2.0;
+                }
+            }
+        }
     }
 
-    pub fn double(&mut self, _id: EffectId, _answer: &TaskAnswer, _after: Duration) {}
+    pub fn double(&mut self, id: EffectId, answer: &TaskAnswer, after: Duration) {
+        if self.is(Mutant::TasksAnswerTwice) {
+            let answer = answer.clone();
+            self.after(after, Happening::Deliver(Input::TaskEnded { id, answer }));
+        }
+    }
 
-    pub fn hasten(&mut self, _id: EffectId, entry: &Entry) {
-        let _ = matches!(entry.event, Event::StepStarted { .. });
+    /// An answer before the disk has one; the disk's own is kept from the engine.
+    pub fn hasten(&mut self, id: EffectId, entry: &Entry) {
+        let starts = matches!(entry.event, Event::StepStarted { .. });
+        if starts && self.is(Mutant::StartsAreToldDurable) {
+            self.unheard.remove(&id);
+            let result = Appended::Durable;
+            self.after(Duration::ZERO, Happening::Deliver(Input::Appended { id, result }));
+        }
+    }
+}
+
+/// A step of a plan as the engine gets it.
+fn change(step: &mut Step, mutant: Mutant) {
+    match (mutant, &mut step.action) {
+        (Mutant::WaitsAreSkipped, Action::Wait { span, .. }) => *span = Duration::ZERO,
+        (Mutant::QuestionsAnswerThemselves, Action::Ask { default, .. }) => {
+            *default = Some(true);
+            step.timeout = Duration::from_secs(1);
+        }
+        (Mutant::CrashesRepeat, _) => step.after_crash = AfterCrash::Repeat,
+        (_, _) => {}
     }
 }

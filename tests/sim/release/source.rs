@@ -53,7 +53,7 @@ pub struct Source {
     /// Since its counters started anew.
     shown: [Count; 2],
     flowed: Time,
-    last: Option<Measurement>,
+    pub last: Option<Measurement>,
 }
 
 pub fn place(group: Group) -> usize {

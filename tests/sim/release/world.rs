@@ -11,7 +11,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::command::{Command, Submission};
 use engine::reading::{Observation, SplitReading, TaskAnswer, WriteAnswer};
-use engine::record::{Entry, Event};
+use engine::record::{Entry, Event, ReleaseState};
 use engine::snapshot::{RouteState, ServiceView, Snapshot};
 use engine::types::{
     EffectId, Failure, FailureKind, Fence, Now, Percent, RouterId, ServiceId, Status, TaskId, Time,
@@ -117,12 +117,13 @@ pub struct World {
     disk_free: Time,
     checks: Checks,
     pub models: Vec<Model>,
-    sources: Vec<Source>,
+    pub sources: Vec<Source>,
     /// When each entry was asked for, by its id.
     times: BTreeMap<String, Time>,
     /// Entries whose answer the engine has not got.
-    unheard: BTreeSet<EffectId>,
+    pub unheard: BTreeSet<EffectId>,
     suspended: Duration,
+    jumped: bool,
     pub healed: bool,
     pub done: bool,
     inputs: u64,
@@ -183,6 +184,7 @@ impl World {
             times: BTreeMap::new(),
             unheard: BTreeSet::new(),
             suspended: Duration::ZERO,
+            jumped: false,
             healed: false,
             done: false,
             inputs: 0,
@@ -210,13 +212,13 @@ impl World {
 
     /// Puts the faults and the people of the seed into the future.
     fn foresee(&mut self) {
-        let long = if self.plan.short { 50_000 } else { 110_000 };
+        let long = if self.plan.short { 30_000 } else { 60_000 };
         let end = long + self.rng.below(30_000);
         self.after(Duration::ZERO, Happening::Recover);
         let mut at = self.rng.millis(500, 4000);
         while at < Duration::from_millis(end) {
             self.after(at, Happening::Operate);
-            let pause = self.rng.pick(&[4000, 12_000, 20_000]);
+            let pause = self.rng.pick(&[4000, 8000, 16_000]);
             at += self.rng.millis(1000, pause);
         }
         let some = |rng: &mut Rng, list: &[u32]| rng.pick(list);
@@ -224,7 +226,9 @@ impl World {
             let (at, router) = (self.rng.millis(400, end), self.any(self.routers.len()));
             self.after(at, Happening::Meddle { router });
         }
-        for _ in 0..some(&mut self.rng, &[0, 0, 1, 2]) {
+        let stale = self.plan.mutant == Some(Mutant::StaleIsFresh);
+        let faults = some(&mut self.rng, if stale { &[6] } else { &[0, 0, 1, 2] });
+        for _ in 0..faults {
             let (at, service) = (self.rng.millis(400, end), self.any(self.models.len()));
             self.after(at, Happening::SourceFault { service });
         }
@@ -251,7 +255,7 @@ impl World {
             None if self.plan.short => {}
             None => {
                 for _ in 0..self.rng.pick(&[0, 0, 1, 1, 2]) {
-                    let at = 1 + self.rng.below(600);
+                    let at = 1 + self.rng.below(400);
                     self.crashes.push(at);
                 }
             }
@@ -335,9 +339,6 @@ impl World {
         if self.plan.verbose {
             let seconds = self.now.since(Time(0)).as_secs_f64();
             self.log.push(format!("{seconds:>9.3}  {}", text()));
-            if std::env::var("LIVE").is_ok() {
-                eprintln!("{}", self.log[self.log.len() - 1]);
-            }
         }
     }
 
@@ -380,6 +381,10 @@ impl World {
             Happening::Wall(by) => {
                 self.mark(|| format!("the wall clock jumps by {by} s"), &[3]);
                 self.wall += TimeDelta::seconds(by);
+                self.jumped = true;
+                for model in &mut self.models {
+                    model.jumped = true;
+                }
             }
             Happening::Suspend(span) => {
                 self.mark(|| format!("suspended for {span:?}"), &[4]);
@@ -519,9 +524,13 @@ impl World {
         let first = self.checks.awaited.insert(submission.id.clone());
         self.asked.insert(submission.id.clone(), submission.clone());
         self.person = Some(submission.clone());
+        let new = !self.checks.given.contains_key(&submission.id);
         let turned = self.turn(effects, routes);
         self.person = None;
         turned?;
+        if new {
+            self.is_done(&submission)?;
+        }
         if self.engine.is_some() && first && self.checks.awaited.contains(&submission.id) {
             let (id, suspended) = (submission.id, self.suspended);
             self.after(check::ANSWER_WITHIN, Happening::AnswerDue { id, suspended });
@@ -636,6 +645,7 @@ impl World {
         for waiting in std::mem::take(&mut self.disk.queue) {
             self.disk.lose(&waiting.entry);
         }
+        self.disk.forget();
         self.future.retain(|_, happening| match happening {
             Happening::Deliver(_)
             | Happening::Flush
@@ -668,7 +678,7 @@ impl World {
 
     // Effects.
 
-    fn perform(&mut self, mut effects: Vec<Effect>) -> Checked {
+    pub fn perform(&mut self, mut effects: Vec<Effect>) -> Checked {
         self.checks.effects_are_bounded(&effects)?;
         self.mutate(&mut effects);
         for effect in effects {
@@ -706,10 +716,10 @@ impl World {
                 return Ok(());
             }
             Effect::Task { id, task, budget, .. } => return self.task(id, task, budget),
-            Effect::SetSplit { id, router, weights, fence, budget } => {
+            Effect::SetSplit { id, router, weights, fence, budget, .. } => {
                 return self.set_split(id, router, weights, fence, budget);
             }
-            Effect::ReadSplit { id, router, budget } => {
+            Effect::ReadSplit { id, router, budget, .. } => {
                 self.read_split(id, router, budget);
                 return Ok(());
             }
@@ -740,9 +750,10 @@ impl World {
             return holds("tasks_have_a_release", false, || format!("{task:?} is nobody's"));
         };
         let canary = self.models[service].stable.other();
+        // As far as anybody can know: what was read last.
         let exposed = self.of(service).iter().any(|router| {
-            let weights = router.actual;
-            [weights.a, weights.b][source::place(canary)] > Percent::ZERO
+            let told = router.told.flatten().map(|told| [told.a, told.b][source::place(canary)]);
+            told != Some(Percent::ZERO)
         });
         self.models[service].may_run(role, exposed)?;
         let trouble = if self.healed { 0 } else { self.trouble };
@@ -805,7 +816,7 @@ impl World {
         let why = Untrusted::new("the world said so");
         let answer = match fate.reply {
             Answer::Applied => WriteAnswer::Applied,
-            Answer::Rejected => WriteAnswer::Rejected { why },
+            Answer::Rejected => WriteAnswer::Rejected { why, newer: None },
             Answer::Unknown => WriteAnswer::Unknown { why },
         };
         let input = Input::SplitSet { id, router: router_id, answer };
@@ -835,6 +846,7 @@ impl World {
             b: f64::from(shown.b.get()),
             fence: fence.filter(|_| own.carries),
             note: Untrusted::default(),
+            lease: engine::reading::Lease::default(),
         };
         let after = self.rng.millis(0, 10);
         let input = Input::SplitRead { id, router, result: Ok(reading) };
@@ -842,7 +854,13 @@ impl World {
     }
 
     fn append(&mut self, id: EffectId, entry: Entry, safety: bool) -> Checked {
+        // What a disk refused is asked for again under its old name: the models know it.
+        let again = self.times.contains_key(&entry.id);
+        if again {
+            self.disk.found(&entry);
+        }
         match &entry.event {
+            _ if again => {}
             Event::Intent(intent) => self.intended(intent, safety)?,
             Event::Outcome(outcome) => {
                 let service = self.place(&outcome.service);
@@ -861,8 +879,10 @@ impl World {
             }
             _ => {}
         }
-        self.times.insert(entry.id.clone(), self.now);
-        self.judge(&entry)?;
+        if !again {
+            self.times.insert(entry.id.clone(), self.now);
+            self.judge(&entry)?;
+        }
         let fate = if !self.rng.chance(self.disk.fail) {
             Fate::Durable
         } else if safety && self.rng.chance(self.disk.spools) {
@@ -883,7 +903,7 @@ impl World {
         let wait = self.disk_free.since(self.now);
         self.unheard.insert(id);
         self.hasten(id, &entry);
-        self.disk.queue.push_back(Waiting { id, entry, fate });
+        self.disk.queue.push_back(Waiting { id, entry, fate, safety });
         self.after(wait, Happening::Flush);
         Ok(())
     }
@@ -917,10 +937,21 @@ impl World {
         self.sources[service].quality[group] = quality;
     }
 
+    /// The most that the routers of a service showed the canary, where all could be read.
+    fn exposed(&self, service: usize) -> Option<Percent> {
+        let canary = source::place(self.models[service].stable.other());
+        let mut own = self.routers.iter().filter(|router| router.service == service);
+        own.try_fold(Percent::ZERO, |most, router| {
+            let told = router.told.flatten()?;
+            Some(most.max([told.a, told.b][canary]))
+        })
+    }
+
     /// The models see every entry as it leaves.
     fn judge(&mut self, entry: &Entry) -> Checked {
         let wall = self.clock().wall;
-        for (model, source) in self.models.iter_mut().zip(&self.sources) {
+        let shown: Vec<_> = (0..self.models.len()).map(|service| self.exposed(service)).collect();
+        for ((model, source), shown) in self.models.iter_mut().zip(&self.sources).zip(shown) {
             let scene = Scene {
                 now: self.now,
                 wall,
@@ -928,6 +959,7 @@ impl World {
                 live: true,
                 fleet: &self.fleet,
                 truth: source.truth,
+                shown,
             };
             model.take(entry, &scene)?;
         }
@@ -940,7 +972,7 @@ impl World {
     }
 
     fn flush(&mut self) -> Checked {
-        let Some(Waiting { id, entry, fate }) = self.disk.flush() else { return Ok(()) };
+        let Some(Waiting { id, entry, fate, .. }) = self.disk.flush() else { return Ok(()) };
         if let Event::Intent(intent) = &entry.event {
             let key = (intent.service.clone(), intent.fence);
             if let Some(book) = self.checks.books.get_mut(&key) {
@@ -978,6 +1010,12 @@ impl World {
             self.unanswered.push(submission);
             return Ok(());
         }
+        if let Some(reply) = self.waylaid(&submission) {
+            self.checks.awaited.insert(submission.id.clone());
+            self.asked.insert(submission.id.clone(), submission.clone());
+            self.answered(&reply)?;
+            return self.is_done(&submission);
+        }
         self.deliver(Input::Submitted(submission))
     }
 
@@ -993,6 +1031,19 @@ impl World {
             Reply::Accepted { submission, fence: None } => self.accepted(submission),
             Reply::Refused { submission, why } => self.refused(submission, why.display()),
         }
+    }
+
+    /// What was accepted is so.
+    fn is_done(&self, submission: &Submission) -> Checked {
+        use engine::command::Reply;
+        let accepted =
+            matches!(self.checks.given.get(&submission.id), Some(Reply::Accepted { .. }));
+        let Command::Pause { service, .. } = &submission.command else { return Ok(()) };
+        let open = self.models[self.place(service)].open.as_ref();
+        let paused = open.is_none_or(|open| open.state == ReleaseState::Paused);
+        holds("accepted_is_done", !accepted || self.engine.is_none() || paused, || {
+            format!("{service} is {:?}", open.map(|open| open.state))
+        })
     }
 
     /// A release that was accepted cannot be lost any more.
@@ -1027,20 +1078,23 @@ impl World {
         }
         (self.disk.fail, self.disk.slow, self.disk.stall) = (0, 0, 0);
         self.after(Duration::ZERO, Happening::Recover);
-        self.after(settle::PATIENCE, Happening::Settle(settle::Stage::Look));
+        // An engine that is still to start looks by itself.
+        if self.engine.is_some() {
+            self.after(settle::PATIENCE, Happening::Settle(settle::Stage::Look));
+        }
     }
 
     /// Only what every disk took can be found again.
     fn fold_journal(&mut self) -> Checked {
         let quiet = self.disk.lost == 0 && self.disk.queue.is_empty() && self.disk.spool.is_empty();
-        let quiet = quiet && self.unheard.is_empty();
+        let quiet = quiet && self.unheard.is_empty() && self.disk.refused.is_empty();
         let now = self.clock();
         let (settings, entries) = (self.told_settings(), self.remembered());
         let Some(engine) = self.engine.as_mut().filter(|_| quiet) else { return Ok(()) };
         let running = engine.snapshot();
         let mut ignored = Vec::new();
         let mut folded = Engine::recover(settings, "sim", 1, &entries, Fence(0), now, &mut ignored);
-        settle::folded_is_the_same(&running, &folded.snapshot(), now.wall)
+        settle::folded_is_the_same(&running, &folded.snapshot(), now.wall, self.jumped)
     }
 
     pub fn new_submission(&mut self, command: Command, expected: bool) -> Submission {
@@ -1057,7 +1111,7 @@ impl World {
             command,
             expected: seen.filter(|_| expected),
             seen: Untrusted::new("a screen"),
-            actor: engine::types::Actor { user: Untrusted::new(user), uid: 1000, ssh: None },
+            actor: engine::types::Actor { user: Untrusted::new(user), uid: Some(1000), ssh: None },
             read_only: !self.healed && self.rng.chance(10),
         }
     }
