@@ -105,9 +105,8 @@ impl OpenRelease {
 impl ServiceFold {
     fn release_ended(&mut self, release: u64, result: ReleaseResult, stable: Group) {
         let open = self.release.take_if(|open| open.facts.release == release);
-        self.finalised = open.filter(|open| {
-            open.facts.kind == ReleaseKind::Deploy && result == ReleaseResult::Good
-        });
+        self.finalised = open
+            .filter(|open| open.facts.kind == ReleaseKind::Deploy && result == ReleaseResult::Good);
         if self.finalised.is_some() {
             self.stable = Some(stable);
             self.set = Some(Percent::ZERO);
@@ -278,6 +277,9 @@ impl Fold {
             | Event::Frozen { .. }
             | Event::Thawed { .. }
             | Event::Validated(_)
+            | Event::NoticeQueued(_)
+            | Event::NoticeEnded { .. }
+            | Event::ActionTaken { .. }
             | Event::Marked { .. } => {}
         }
     }

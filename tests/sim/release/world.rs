@@ -515,6 +515,7 @@ impl World {
             | Input::SplitRead { .. }
             | Input::Appended { .. }
             | Input::TaskEnded { .. }
+            | Input::Notified { .. }
             | Input::Responded { .. } => None,
         };
         let mut effects = Vec::new();
@@ -571,6 +572,7 @@ impl World {
             Input::Probed { id, .. }
             | Input::HostRead { id, .. }
             | Input::FeedRead { id, .. }
+            | Input::Notified { id, .. }
             | Input::Responded { id, .. } => {
                 self.mark(|| format!("poll {id:?}"), &[10, id.0]);
                 *id
@@ -702,6 +704,9 @@ impl World {
             }
             Effect::ReadHost { id, host } => Input::HostRead { id, host, result: Err(nothing()) },
             Effect::ReadFeed { id, feed } => Input::FeedRead { id, feed, result: Err(nothing()) },
+            Effect::Notify { id, .. } => {
+                Input::Notified { id, answer: engine::reading::NotifyAnswer::Sent }
+            }
             Effect::Acknowledge { id, key, .. } | Effect::Escalate { id, key, .. } => {
                 Input::Responded { id, key, result: Err(nothing()) }
             }
