@@ -301,7 +301,9 @@ fn read_service(
     let mut names = BTreeSet::new();
     let first_router = io.routers.len();
     for router in table.tables("router", "router") {
-        if let Some((router, target)) = route::router(router, id, &mut names, &service.name) {
+        if let Some((router, target)) =
+            route::router(router, id, &mut names, &service.name, &io.routers)
+        {
             service.routers.push(RouterId(place(engine.routers.len())));
             engine.routers.push(router);
             io.routers.push(target);

@@ -389,7 +389,7 @@ soak = "5s"
 wait = "2m"
 every = "1s"
 bake = "10s"
-objective = {{ error_rate = 5.0 }}
+objective = {{ error_rate = 10.0 }}
 
 [[service.rollback_when]]
 when = "canary.error_rate > 10.0"

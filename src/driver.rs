@@ -31,7 +31,8 @@ use crate::io::{World, clock, socket, wire};
 /// Snapshots go out at most this often, but at once for a change of an operation.
 const FRAME: Duration = Duration::from_millis(50);
 
-/// An engine started on demand ends when this long nobody looked and nothing was going on.
+/// An engine started on demand ends when this long nobody looked and nothing was going on, unless
+/// it has something to watch over.
 const IDLE_EXIT: Duration = Duration::from_secs(5);
 
 /// Inputs taken in one turn; the rest waits for the next, so that snapshots keep coming.
@@ -69,7 +70,7 @@ async fn serve(options: &Options) -> Result<(), String> {
     let world = World::new(&loaded.engine, loaded.io, journal, &options.state_dir, inputs_in)
         .map_err(|failure| failure.text.to_string())?;
     let listener = socket::bind(&options.state_dir)?;
-    let (clients_in, clients) = mpsc::unbounded_channel();
+    let (clients_in, clients) = mpsc::channel(socket::MESSAGES_MAX);
     let (publish, snapshots) = watch::channel(None);
     let hash = loaded.engine.hash.clone();
     tokio::task::spawn_local(socket::serve(listener, hash, clients_in, snapshots));
@@ -79,6 +80,8 @@ async fn serve(options: &Options) -> Result<(), String> {
     let mut effects = Vec::new();
     let engine =
         Engine::recover(loaded.engine, wire::BUILD, seed(now), &entries, floor, now, &mut effects);
+    // The whole history: the engine has taken from it what it needs.
+    drop(entries);
     let mut driver = Driver {
         engine,
         world,
@@ -87,7 +90,9 @@ async fn serve(options: &Options) -> Result<(), String> {
         publish,
         asked: BTreeMap::new(),
         joined: 0,
-        idle_since: now.mono,
+        quiet_since: now.mono,
+        socket: socket::identity(&options.state_dir),
+        state_dir: options.state_dir.clone(),
         published: Time(0),
         unpublished: true,
         on_demand: options.on_demand,
@@ -124,13 +129,18 @@ fn lock(options: &Options) -> Result<Option<File>, String> {
 struct Driver {
     engine: Engine,
     world: World,
+    /// At most one reply for each effect; the engine bounds those.
     inputs: mpsc::UnboundedReceiver<Input>,
-    clients: mpsc::UnboundedReceiver<FromClient>,
+    clients: mpsc::Receiver<FromClient>,
     publish: watch::Sender<Option<Snapshot>>,
     /// Who waits for the reply to a submission.
-    asked: BTreeMap<String, mpsc::UnboundedSender<Reply>>,
+    asked: BTreeMap<String, mpsc::Sender<Reply>>,
     joined: u32,
-    idle_since: Time,
+    /// Since when nobody looks and nothing is under way.
+    quiet_since: Time,
+    state_dir: PathBuf,
+    /// The socket that clients find, as it was bound.
+    socket: Option<(u64, u64)>,
     published: Time,
     unpublished: bool,
     on_demand: bool,
@@ -178,7 +188,10 @@ impl Driver {
             until = until.min(self.published + FRAME);
         }
         if self.on_demand && self.joined == 0 {
-            until = until.min(self.idle_since + IDLE_EXIT);
+            // Something to watch over may keep it longer: it looks again after the same time.
+            let quiet = now.mono.since(self.quiet_since) >= IDLE_EXIT;
+            let since = if quiet { now.mono } else { self.quiet_since };
+            until = until.min(since + IDLE_EXIT);
         }
         until.since(now.mono)
     }
@@ -212,12 +225,17 @@ impl Driver {
         self.engine.handle_deadline(now, &mut effects);
         self.perform(effects);
         self.show(now, urgent);
-        let idle = self.joined == 0 && self.engine.is_idle() && !self.engine.is_guarding();
-        if !idle {
-            self.idle_since = now.mono;
+        if self.joined > 0 || self.engine.acts() {
+            self.quiet_since = now.mono;
         }
-        let bored = self.on_demand && idle && now.mono.since(self.idle_since) >= IDLE_EXIT;
-        bored || (retire && self.engine.is_idle())
+        let quiet = self.on_demand && now.mono.since(self.quiet_since) >= IDLE_EXIT;
+        // A directory that was taken away has another engine soon, and nobody can ask this one.
+        let ends = |own: &Driver| own.engine.is_idle(now) || !own.is_reachable();
+        (quiet && ends(self)) || (retire && self.engine.may_retire())
+    }
+
+    fn is_reachable(&self) -> bool {
+        socket::identity(&self.state_dir) == self.socket
     }
 
     /// Takes a client's message; true when it asks the engine to end.
@@ -258,7 +276,8 @@ impl Driver {
     fn answer(&mut self, reply: Reply) {
         let (Reply::Accepted { submission, .. } | Reply::Refused { submission, .. }) = &reply;
         if let Some(client) = self.asked.remove(submission) {
-            let _ = client.send(reply);
+            // A client that reads no answers asks again, and gets the same one.
+            let _ = client.try_send(reply);
         }
     }
 

@@ -64,7 +64,7 @@ async fn set_split(
 ) -> WriteAnswer {
     let writer = match writer {
         Ok(writer) => writer,
-        Err(failure) => return WriteAnswer::Rejected { why: failure.text },
+        Err(failure) => return WriteAnswer::Rejected { why: failure.text, newer: None },
     };
     let mut writer = writer.lock().await;
     let write = writer.set(client, weights, fence, claim, budget);
@@ -75,11 +75,12 @@ async fn set_split(
 async fn read_split(
     writer: Writer,
     client: &http::Client,
+    renew: Option<&Claim>,
     budget: Duration,
 ) -> Result<SplitReading, Failure> {
     let writer = writer?;
     let writer = writer.lock().await;
-    let read = writer.read(client, budget);
+    let read = writer.read(client, renew, budget);
     let stuck = |_| Err(Failure::new(FailureKind::Timeout, STUCK));
     tokio::time::timeout(budget + BACKSTOP, read).await.unwrap_or_else(stuck)
 }
@@ -98,10 +99,11 @@ impl World {
         state_dir: &Path,
         inputs: mpsc::UnboundedSender<Input>,
     ) -> Result<World, Failure> {
+        let identity = router::lease::Identity::here(&engine.environment.name, state_dir);
         let routers = engine.routers.iter().zip(&settings.routers).map(|(own, target)| {
             let service = &engine.services[own.service.index()].name;
             let name = format!("{service}.{}", own.name);
-            router::Writer::open(&name, target.clone(), state_dir)
+            router::Writer::open(&name, target.clone(), &identity, state_dir)
                 .map(|writer| Rc::new(Mutex::new(writer)))
         });
         let feeds =
@@ -167,10 +169,10 @@ impl World {
                     Input::SplitSet { id, router, answer }
                 });
             }
-            Effect::ReadSplit { id, router, budget, .. } => {
+            Effect::ReadSplit { id, router, renew, budget } => {
                 let writer = self.routers[router.index()].clone();
                 self.spawn(async move {
-                    let result = read_split(writer, &client, budget).await;
+                    let result = read_split(writer, &client, renew.as_ref(), budget).await;
                     Input::SplitRead { id, router, result }
                 });
             }

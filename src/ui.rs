@@ -10,21 +10,22 @@ use std::time::Duration;
 
 use engine::command::{Command, Expected, Reply};
 use engine::reading::AlertState;
-use engine::record::{OperationResult, ReleaseState};
-use engine::snapshot::{IncidentView, Phase, ServiceView, Snapshot};
+use engine::record::OperationResult;
+use engine::snapshot::{Phase, Snapshot};
 use engine::types::{Fence, Now, Time, Untrusted};
 
 pub mod filter;
 pub mod gate;
 pub mod guard;
 pub mod keymap;
+mod selection;
 pub mod svg;
 pub mod theme;
 pub mod view;
 pub mod words;
 
 use crate::ui::guard::{DEAD_TIME, Guard, IDLE_MAX, Step, Target, Verb};
-use crate::ui::keymap::{Act, Danger, Key, Where};
+use crate::ui::keymap::{Act, Danger, Key};
 
 /// Two keys closer than this are not a person.
 const BURST: Duration = Duration::from_millis(10);
@@ -373,7 +374,8 @@ impl Ui {
             Act::RuleOn => self.arm(Verb::RuleOn, live, now),
             Act::MarkBad => self.arm(Verb::MarkBad, live, now),
             Act::MarkGood => self.arm(Verb::MarkGood, live, now),
-            Act::Verify => return self.verify(live, now),
+            Act::Verify => return self.ask_of_service(live, now, true),
+            Act::Validate => return self.ask_of_service(live, now, false),
             Act::Acknowledge => self.acknowledge(live, now),
             Act::Escalate => self.escalate(live, now),
             Act::Up => self.go(live, now, |at, _| at.saturating_sub(1)),
@@ -484,7 +486,8 @@ impl Ui {
         }
     }
 
-    fn verify(&mut self, live: Option<&Snapshot>, now: Now) -> Vec<Action> {
+    /// What changes nothing: reading the routers again, or running the service's checks.
+    fn ask_of_service(&mut self, live: Option<&Snapshot>, now: Now, read: bool) -> Vec<Action> {
         let service = match self.visible_service(live, now) {
             Ok(service) => service.name.clone(),
             Err(why) => {
@@ -492,8 +495,13 @@ impl Ui {
                 return vec![Action::Redraw];
             }
         };
-        self.say(&format!("reading every router of {service}"), now);
-        let command = Command::Verify { service };
+        let command = if read {
+            self.say(&format!("reading every router of {service}"), now);
+            Command::Verify { service }
+        } else {
+            self.say(&format!("running the checks of {service}"), now);
+            Command::Validate { service, version: String::new() }
+        };
         vec![Action::Redraw, Action::Submit { command, expected: None, seen: Untrusted::default() }]
     }
 
@@ -752,7 +760,10 @@ impl Ui {
         let Some(live) = live else { return };
         for service in live.services.iter() {
             let Some(operation) = &service.operation else { continue };
-            let own = self.awaited.get(&service.name).is_some_and(|own| *own == operation.fence);
+            let own = self
+                .awaited
+                .get(&service.name)
+                .is_some_and(|own| *own == operation.fence || operation.earlier.contains(own));
             let Phase::Ended(result) = operation.phase else { continue };
             if !own {
                 continue;
@@ -842,133 +853,6 @@ impl Ui {
         if !self.incident.as_ref().is_some_and(exists) {
             let first = self.incidents(picture).first().map(|incident| incident.key.clone());
             self.incident = first;
-        }
-    }
-
-    /// The services that the filter lets through, worst first, else as configured.
-    #[must_use]
-    pub fn services<'a>(&self, picture: &'a Snapshot, now: Now) -> Vec<&'a ServiceView> {
-        let mut shown: Vec<&ServiceView> = picture
-            .services
-            .iter()
-            .filter(|service| {
-                let fields = [
-                    ("name", service.name.as_str()),
-                    ("alias", service.alias.as_str()),
-                    ("status", service.status_at(now).word()),
-                ];
-                filter::matches(&self.filter, &fields)
-            })
-            .collect();
-        shown.sort_by_key(|service| std::cmp::Reverse(service.status_at(now)));
-        shown
-    }
-
-    /// The incidents that the filter lets through, in the engine's order.
-    #[must_use]
-    pub fn incidents<'a>(&self, picture: &'a Snapshot) -> Vec<&'a IncidentView> {
-        if self.filter.is_empty() {
-            return picture.incidents.open.iter().collect();
-        }
-        let shown = picture.incidents.open.iter().filter(|incident| {
-            let mut fields = vec![
-                ("name", incident.name.display()),
-                ("severity", incident.severity.word()),
-                ("source", incident.source.as_str()),
-                ("summary", incident.summary.display()),
-                ("state", view::state_word(incident.state)),
-            ];
-            fields.extend(incident.labels.values().map(|value| ("label", value.display())));
-            filter::matches(&self.filter, &fields)
-        });
-        shown.collect()
-    }
-
-    /// After the filter changed: what it hides is not selected any more, so that no key acts on it.
-    fn select_visible(&mut self, live: Option<&Snapshot>, now: Now) {
-        let Some(picture) = self.shown(live) else { return };
-        let services = self.services(picture, now);
-        let selected = services.iter().any(|one| Some(&one.name) == self.service.as_ref());
-        let service = services.first().map(|service| service.name.clone());
-        let incidents = self.incidents(picture);
-        let chosen = incidents.iter().any(|one| Some(&one.key) == self.incident.as_ref());
-        let incident = incidents.first().map(|incident| incident.key.clone());
-        if !selected {
-            self.service = service;
-        }
-        if !chosen {
-            self.incident = incident;
-        }
-    }
-
-    /// The selected service, whether or not the filter shows it.
-    #[must_use]
-    pub fn selected_service<'a>(&self, live: Option<&'a Snapshot>) -> Option<&'a ServiceView> {
-        let name = self.service.as_ref()?;
-        live?.services.iter().find(|service| service.name == *name)
-    }
-
-    /// The selected service if its row shows; why not. Acts are always on the live picture, even
-    /// while the view is stopped.
-    fn visible_service<'a>(
-        &self,
-        live: Option<&'a Snapshot>,
-        now: Now,
-    ) -> Result<&'a ServiceView, String> {
-        let none = || "no service is selected".to_owned();
-        let service = self.selected_service(live).ok_or_else(none)?;
-        let picture = self.shown(live).ok_or_else(none)?;
-        if self.services(picture, now).iter().any(|shown| shown.name == service.name) {
-            return Ok(service);
-        }
-        Err(format!("{} is hidden by /{}: Esc clears the filter", service.name, self.filter))
-    }
-
-    /// The selected incident if its panel has the focus and its row shows; why not.
-    fn visible_incident<'a>(
-        &self,
-        live: Option<&'a Snapshot>,
-    ) -> Result<&'a IncidentView, &'static str> {
-        if self.focus != Panel::Incidents {
-            return Err("go to the incidents first: Tab");
-        }
-        let none = "no incident is selected";
-        let key = self.incident.as_ref().ok_or(none)?;
-        let picture = self.shown(live).ok_or(none)?;
-        if !self.incidents(picture).iter().any(|shown| shown.key == *key) {
-            return Err("the selected incident is hidden by the filter: Esc clears it");
-        }
-        live.and_then(|live| live.incidents.open.iter().find(|open| open.key == *key)).ok_or(none)
-    }
-
-    /// True when `act` can be asked for here: what the footer offers.
-    #[must_use]
-    pub fn offers(&self, act: Act, live: Option<&Snapshot>, now: Now) -> bool {
-        let binding = keymap::binding(act);
-        if self.read_only && binding.danger != Danger::None {
-            return false;
-        }
-        let service = self.visible_service(live, now).ok();
-        let release = service.and_then(guard::in_flight);
-        let paused = release.is_some_and(|release| {
-            matches!(release.state, ReleaseState::Paused | ReleaseState::Held)
-        });
-        match (binding.place, act) {
-            (Where::Release, Act::Resume) => paused,
-            (Where::Release, _) => release.is_some() && !paused,
-            (Where::Service, Act::Deploy) => {
-                release.is_none() && service.is_some_and(|service| service.route.is_some())
-            }
-            (Where::Service, Act::Abort) => release.is_some(),
-            (Where::Service, Act::Thaw) => {
-                live.is_some_and(|live| live.head.freezes.iter().any(|one| one.until > now.wall))
-            }
-            (Where::Service, _) => service.is_some_and(|service| service.route.is_some()),
-            (Where::Question, _) => release.is_some_and(|release| release.question.is_some()),
-            (Where::Rule, _) => service.is_some_and(|service| !service.triggers.is_empty()),
-            (Where::Incident, _) => self.visible_incident(live).is_ok(),
-            (Where::Demo, _) => !self.faults.is_empty(),
-            (Where::Everywhere, _) => true,
         }
     }
 }

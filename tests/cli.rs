@@ -480,7 +480,10 @@ fn a_changed_configuration_is_used_by_the_next_command() {
     edit_config(&deck, &format!("{HEAD}[[service]]\nname = \"chat\"\n"));
     assert_eq!(names(&deck), ["chat"]);
     assert_ne!(deck.engine(), Some(first));
-    deck.run(&["journal", "list"]).ends(0, "configuration");
+    // The picture does not wait for the record of the start.
+    until("the record", || {
+        deck.run(&["journal", "list"]).out.contains("configuration").then_some(())
+    });
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use engine::analysis::Policy;
 use engine::settings::{Action, AfterCrash, Limits, OnFail, Pass, Step};
-use quarterdeck::config::{EXAMPLE, Loaded, load, read};
+use quarterdeck::config::{EXAMPLE, Loaded, Problem, load, read};
 use quarterdeck::io::settings::{
     FeedTarget, Given, HostTarget, ProbeTarget, RouterTarget, Secret, SignalsTarget, TaskTarget,
 };
@@ -123,8 +123,9 @@ fn the_full_file_loads_in_the_adapters_words() {
     assert_eq!(http.url, "http://127.0.0.1:9090");
     assert_eq!(requests[1], "http_requests_total{version=\"v2\"}");
     assert!(errors.is_some() && buckets.is_some());
-    // The two secrets of [notify] are not set; that stops nothing.
-    assert_eq!(warnings.len(), 2, "{warnings:#?}");
+    // The two secrets of [notify] are not set; that stops nothing. Nor do routers that are not here.
+    let missing = |warning: &&Problem| warning.text.contains("there is no ");
+    assert_eq!(warnings.iter().filter(|it| !missing(it)).count(), 2, "{warnings:#?}");
     assert!(!format!("{io:?}").contains("s3cret"));
 }
 
@@ -906,7 +907,9 @@ fn each_router_can_be_moved_by_hand() {
 fn programs_are_found_from_the_file_on() {
     let text = "[service.router]\ncommand = { read = [\"./split\"], set = [\"split\", \"{a}\"] }\n";
     let io = loaded(&format!("{HEAD}[[service]]\nname = \"web\"\n{text}")).io;
-    let RouterTarget::Command { read, set } = &io.routers[0] else { panic!("{:?}", io.routers) };
+    let RouterTarget::Command { read, set, .. } = &io.routers[0] else {
+        panic!("{:?}", io.routers)
+    };
     assert_eq!(Path::new(&read[0]), fixtures().join("split"));
     assert_eq!(set[0], "split");
 }
@@ -937,4 +940,52 @@ fn text_of_the_file_cannot_reach_the_terminal() {
         "[service.probe]\nhttp = \"http://x/\"\n\"\\u202e\" = 1\n",
         &["7:1: unknown key `⟨U+202E⟩` in `probe`"],
     );
+}
+
+#[test]
+fn one_router_stands_under_one_service() {
+    let two = |router: &str| {
+        format!(
+            "{HEAD}[[service]]\nname = \"web\"\n[[service.router]]\n{router}[[service]]\n\
+             name = \"shop\"\n[[service.router]]\n{router}"
+        )
+    };
+    let groups = "stable = \"b:1\"\ncanary = \"g:1\"\n";
+    for router in [
+        "haproxy = \"/run/h.sock\"\nbackend = \"app\"\nstable = \"b\"\ncanary = \"g\"\n".to_owned(),
+        format!(
+            "{groups}nginx = {{ file = \"/etc/n/a.conf\", pid = \"/run/n.pid\", \
+             test = [\"nginx\", \"-t\"], proof = \"http://127.0.0.1:1/\", upstream = \"a\" }}\n"
+        ),
+        "http = { url = \"http://x/split\" }\n".to_owned(),
+        "command = { read = [\"x\"], set = [\"y\", \"{a}\"] }\n".to_owned(),
+    ] {
+        let found = load(&two(&router), fixtures(), &environment);
+        let problems = found.expect_err("two services, one router");
+        let text = format!("{problems:?}");
+        assert!(text.contains("names a router that stands here already"), "{router}: {text}");
+    }
+}
+
+#[test]
+fn a_router_that_cannot_work_is_told_before_it_is_needed() {
+    let nginx = |proof: &str| {
+        format!(
+            "{HEAD}[[service]]\nname = \"web\"\n[[service.router]]\nstable = \"b:1\"\n\
+             canary = \"g:1\"\ntimeout = \"20s\"\nnginx = {{ file = \"/gone/a.conf\", \
+             pid = \"/gone/n.pid\", test = [\"nginx\", \"-t\"], proof = \"{proof}\" }}\n"
+        )
+    };
+    let problems =
+        load(&nginx("https://127.0.0.1:1/"), fixtures(), &environment).expect_err("no https");
+    assert!(format!("{problems:?}").contains("never over https"), "{problems:?}");
+    let found =
+        load(&nginx("http://127.0.0.1:1/"), fixtures(), &environment).expect("may come later");
+    let text = format!("{:?}", found.warnings);
+    for part in ["there is no directory /gone", "there is no file /gone/n.pid"] {
+        assert!(text.contains(part), "{text} lacks {part}");
+    }
+    assert_eq!(found.engine.routers[0].timeout, Duration::from_secs(20));
+    let text = nginx("http://127.0.0.1:1/").replace("20s", "21s");
+    assert!(load(&text, fixtures(), &environment).is_err(), "the decision comes after 25 s");
 }

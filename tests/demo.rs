@@ -2,6 +2,8 @@
 
 #[path = "demo/place.rs"]
 mod place;
+#[path = "demo/scenarios.rs"]
+mod scenarios;
 #[path = "demo/visible.rs"]
 mod visible;
 
@@ -403,9 +405,9 @@ fn the_adapter_moves_the_proxy_and_reads_it_back() {
     wait_for(async {
         let client = Client::new().expect("a client");
         for canary in [25, 100, 0] {
-            let answer = http::set(&client, &target, weights(canary), budget).await;
+            let answer = http::set(&client, &target, weights(canary), None, budget).await;
             assert_eq!(answer, WriteAnswer::Applied);
-            let read = http::read(&client, &target, budget).await.expect("the split is read");
+            let read = http::read(&client, &target, "", budget).await.expect("the split is read");
             let shares = format!("{:.1} {:.1}", read.a, read.b);
             assert_eq!(shares, format!("{}.0 {canary}.0", 100 - canary));
             assert_eq!(sandbox.fleet.split("checkout"), (100 - canary, canary));
@@ -426,17 +428,18 @@ fn the_adapter_tells_rejected_from_unknown() {
     let right = target(&sandbox, Secret::Known(sandbox.fleet.token().to_owned()));
     wait_for(async {
         let client = Client::new().expect("a client");
-        let set = |target| http::set(&client, target, weights, budget);
+        let set = |target| http::set(&client, target, weights, None, budget);
         assert!(matches!(set(&wrong).await, WriteAnswer::Rejected { .. }));
         assert!(matches!(set(&missing).await, WriteAnswer::Rejected { .. }));
         assert!(matches!(set(&gone).await, WriteAnswer::Unknown { .. }));
-        let refused = http::read(&client, &wrong, budget).await.expect_err("no token, no split");
+        let refused =
+            http::read(&client, &wrong, "", budget).await.expect_err("no token, no split");
         assert_eq!(refused.kind, FailureKind::Refused);
 
         sandbox.fleet.set_fault(Fault::RouterHangs, true);
         let start = Instant::now();
         assert!(matches!(set(&right).await, WriteAnswer::Unknown { .. }));
-        let late = http::read(&client, &right, budget).await.expect_err("it hangs");
+        let late = http::read(&client, &right, "", budget).await.expect_err("it hangs");
         assert_eq!(late.kind, FailureKind::Timeout);
         assert!(start.elapsed() < budget * 4, "both calls keep to their budget");
     });
@@ -455,6 +458,9 @@ fn the_sandbox_configures_itself_without_a_warning() {
     assert_eq!(loaded.engine.services.len(), 3);
     assert_eq!(loaded.engine.probes.len(), 10);
     assert_eq!(loaded.io.signals.iter().flatten().count(), 3);
+    assert!(loaded.engine.services.iter().all(|service| service.canary.is_some()));
+    assert!(loaded.engine.services.iter().all(|service| service.deploy.is_some()));
+    assert!(loaded.engine.services.iter().all(|service| service.triggers.len() == 1));
     for router in &loaded.io.routers {
         let RouterTarget::Http(target) = router else { panic!("not an HTTP router") };
         let Some(Secret::Known(token)) = &target.token else { panic!("the token is missing") };

@@ -19,6 +19,7 @@ use engine::reading::{Claim, WriteAnswer};
 use engine::types::{FailureKind, Fence, Percent, Weights};
 use quarterdeck::io::http::Client;
 use quarterdeck::io::router::Writer;
+use quarterdeck::io::router::lease::Identity;
 use quarterdeck::io::settings::RouterTarget;
 use small_disk::SmallDisk;
 use tempfile::TempDir;
@@ -80,9 +81,13 @@ fn client() -> Client {
 fn why(answer: &WriteAnswer) -> String {
     match answer {
         WriteAnswer::Applied => "applied".to_owned(),
-        WriteAnswer::Rejected { why } => format!("rejected: {why}"),
+        WriteAnswer::Rejected { why, .. } => format!("rejected: {why}"),
         WriteAnswer::Unknown { why } => format!("unknown: {why}"),
     }
+}
+
+fn own(dir: &Path) -> Identity {
+    Identity::here("test", dir)
 }
 
 fn set(writer: &mut Writer, b: u8, fence: u64) -> WriteAnswer {
@@ -90,7 +95,8 @@ fn set(writer: &mut Writer, b: u8, fence: u64) -> WriteAnswer {
 }
 
 fn read(writer: &Writer) -> Result<(f64, String), engine::types::Failure> {
-    block(writer.read(&client(), BUDGET)).map(|split| (split.b, split.note.display().to_owned()))
+    block(writer.read(&client(), None, BUDGET))
+        .map(|split| (split.b, split.note.display().to_owned()))
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {
@@ -131,7 +137,7 @@ impl Haproxy {
 fn haproxy_writer(dir: &TempDir, socket: PathBuf, backend: &str, groups: [&[&str]; 2]) -> Writer {
     let groups = groups.map(|group| group.iter().map(|&name| name.to_owned()).collect());
     let target = RouterTarget::Haproxy { socket, backend: backend.to_owned(), groups };
-    Writer::open("edge", target, dir.path()).expect("the writer opens")
+    Writer::open("edge", target, &own(dir.path()), dir.path()).expect("the writer opens")
 }
 
 const GROUPS: [&[&str]; 2] = [&["blue1", "blue2"], &["green"]];
@@ -257,9 +263,15 @@ impl Nginx {
     }
 
     fn writer(&self, proof: &str, split_by: Option<&str>) -> Writer {
+        let dir = self.dir.path();
+        let target = self.target(proof, split_by);
+        Writer::open("edge", target, &own(dir), dir).expect("the writer opens")
+    }
+
+    fn target(&self, proof: &str, split_by: Option<&str>) -> RouterTarget {
         let prefix = self.dir.path().display().to_string();
         let test = ["/usr/sbin/nginx", "-t", "-p", &prefix, "-e", "error.log", "-c", "nginx.conf"];
-        let target = RouterTarget::Nginx {
+        RouterTarget::Nginx {
             file: self.dir.path().join(self.file),
             upstream: "app".to_owned(),
             pid: self.dir.path().join("nginx.pid"),
@@ -267,8 +279,7 @@ impl Nginx {
             proof: format!("http://127.0.0.1:{}{proof}", self.port),
             groups: self.arms.map(|port| vec![format!("127.0.0.1:{port}")]),
             split_by: split_by.map(str::to_owned),
-        };
-        Writer::open("edge", target, self.dir.path()).expect("the writer opens")
+        }
     }
 
     fn split_file(&self) -> String {
@@ -367,9 +378,10 @@ fn a_command_sets_and_reads() {
     let target = |set: &[&str], read: &[&str]| RouterTarget::Command {
         set: set.iter().map(|&word| word.to_owned()).collect(),
         read: read.iter().map(|&word| word.to_owned()).collect(),
+        lease: None,
     };
     let open = |name: &str, target| {
-        Writer::open(name, target, Path::new(dir.path())).expect("the writer opens")
+        Writer::open(name, target, &own(dir.path()), dir.path()).expect("the writer opens")
     };
     let script = format!("echo $0 > {file}");
     let ok = target(&["/bin/sh", "-c", &script, "{canary}"], &["/bin/cat", &file]);
@@ -589,8 +601,9 @@ fn missing_permission_says_what_the_operator_must_do() {
     let target = RouterTarget::Command {
         set: vec![script.display().to_string()],
         read: vec!["/bin/true".to_owned()],
+        lease: None,
     };
-    let mut writer = Writer::open("script", target, dir).expect("the writer opens");
+    let mut writer = Writer::open("script", target, &own(dir), dir).expect("the writer opens");
     rejected_with(&set(&mut writer, 10, 1), "Permission denied");
 }
 
@@ -608,4 +621,81 @@ fn every_router_works_without_privileges() {
     if !nobody::ran_as_nobody(&tests) {
         println!("this is no root: the tests themselves ran without privileges");
     }
+}
+
+/// Two engines at one router, each with a fence file of its own.
+fn rivals(target: &RouterTarget, part: &str) {
+    let dirs = [(); 2].map(|()| tempfile::tempdir().expect("a temporary directory"));
+    let [mut bob, mut eve] = dirs.each_ref().map(|dir| {
+        Writer::open("edge", target.clone(), &own(dir.path()), dir.path()).expect("opens")
+    });
+    let claim = |emergency| Claim { emergency, doing: "#1 split of web".to_owned() };
+    let write = |writer: &mut Writer, b: u8, fence: u64, emergency: bool| {
+        block(writer.set(&client(), weights(b), Fence(fence), &claim(emergency), BUDGET))
+    };
+    assert_eq!(write(&mut bob, 10, 5, false), WriteAnswer::Applied);
+    let WriteAnswer::Rejected { newer, .. } = write(&mut eve, 0, 3, true) else {
+        panic!("an older fence never passes")
+    };
+    assert_eq!(newer, Some(Fence(5)));
+    rejected_with(&write(&mut eve, 50, 9, false), "held by ");
+    assert_eq!(write(&mut eve, 0, 10, true), WriteAnswer::Applied);
+    // What bob still wanted comes late.
+    rejected_with(&write(&mut bob, 10, 5, false), "superseded");
+    let reading = block(bob.read(&client(), None, BUDGET)).expect("reads");
+    assert!(reading.b.abs() < f64::EPSILON && reading.lease.fenced, "{reading:?}");
+    assert_eq!(reading.lease.other.map(|(fence, _)| fence), Some(Fence(10)));
+    assert!(reading.lease.holder.is_some_and(|holder| holder.who.display().contains(part)));
+    // Eve has nothing in flight any more.
+    block(eve.read(&client(), None, BUDGET)).expect("reads");
+    assert_eq!(write(&mut bob, 20, 11, false), WriteAnswer::Applied);
+}
+
+#[test]
+fn two_engines_never_write_one_router_unseen() {
+    let haproxy = Haproxy::start("roundrobin");
+    let groups = GROUPS.map(|group| group.iter().map(|&name| name.to_owned()).collect());
+    let socket = haproxy.dir.path().join("admin.sock");
+    let backend = "be_app".to_owned();
+    rivals(&RouterTarget::Haproxy { socket, backend, groups }, "(pid ");
+    assert!(haproxy.dir.path().join(".admin.sock.be_app.lease").exists());
+    let nginx = Nginx::start();
+    rivals(&nginx.target("/__generation", None), "test");
+    assert!(nginx.dir.path().join(".split.conf.lease").exists());
+}
+
+/// The lease is where another engine would look, also on a disk without room.
+#[test]
+fn a_lease_that_cannot_be_kept_stops_all_but_an_emergency() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("split");
+    fs::write(&file, "0").expect("writes");
+    let text = format!("echo {{b}} > {}", file.display());
+    let target = RouterTarget::Command {
+        read: vec!["/bin/cat".to_owned(), file.display().to_string()],
+        set: ["/bin/sh", "-c", &text].map(str::to_owned).to_vec(),
+        lease: Some(dir.path().join("gone/lease")),
+    };
+    let mut writer = Writer::open("edge", target, &own(dir.path()), dir.path()).expect("opens");
+    rejected_with(&set(&mut writer, 10, 1), "cannot keep the lease");
+    let claim = Claim { emergency: true, doing: String::new() };
+    let answer = block(writer.set(&client(), weights(0), Fence(2), &claim, BUDGET));
+    assert_eq!(answer, WriteAnswer::Applied);
+    assert!(read(&writer).expect("reads").1.contains("another engine cannot see this write"));
+}
+
+#[test]
+fn a_socket_that_forbids_says_what_to_do() {
+    // Root may connect to any.
+    if nobody::ran_as_nobody(&["a_socket_that_forbids_says_what_to_do"]) {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let socket = dir.path().join("admin.sock");
+    let _listener = UnixListener::bind(&socket).expect("binds");
+    nobody::mode(&socket, 0o000);
+    let mut writer = haproxy_writer(&dir, socket, "be_app", GROUPS);
+    rejected_with(&set(&mut writer, 10, 1), "give the stats socket `mode 660` and a `group`");
+    let failure = read(&writer).expect_err("forbidden");
+    assert_eq!(failure.kind, FailureKind::Denied, "{}", failure.text);
 }

@@ -1,5 +1,7 @@
 //! The screen as printed buffers, and the mechanics of the guard by keys.
 
+#[path = "screens/faces.rs"]
+mod faces;
 #[path = "screens/sample.rs"]
 mod sample;
 
@@ -7,18 +9,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::command::{Command, Expected};
-use engine::record::OperationResult;
+use engine::reading::{AlertState, Temperature};
+use engine::record::{OperationResult, ReleaseState};
 use engine::snapshot::{
-    INCIDENTS_SHOWN_MAX, IncidentView, Incidents, JournalState, Phase, Snapshot,
+    FreezeView, HolderView, INCIDENTS_SHOWN_MAX, IncidentView, Incidents, JournalState, Phase,
+    ReleaseView, Snapshot, TriggerState,
 };
-use engine::types::{Fence, Now, Percent, Status, Untrusted};
+use engine::types::{Fence, Now, Percent, Severity, Status, Untrusted};
 use quarterdeck::ui::keymap::{self, Key};
 use quarterdeck::ui::theme::{Depth, Symbols, Theme};
 use quarterdeck::ui::{Action, Event, FaultItem, Mode, Panel, Ui, view};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
-use sample::{now, operation, sample};
+use faces::faces;
+use sample::{now, operation, release, releasing, sample};
 
 fn theme(symbols: Symbols) -> Theme {
     Theme::named("dark", Depth::True, symbols).expect("dark is embedded")
@@ -192,15 +197,15 @@ fn a_silent_feed_is_said_where_its_incidents_stand() {
 
 #[test]
 fn nothing_panics_at_any_small_size() {
-    let picture = sample();
+    let picture = releasing(faces().swap_remove(2).1);
     let mut states = vec![ui(&picture)];
-    for keys in ["R", "S", "?", ":", "/", "z", "G"] {
+    for keys in ["R", "S", "?", ":", "/", "z", "G", "y", "X", "b", "o", "lz", "llz"] {
         let mut ui = ui(&picture);
         press(&mut ui, &picture, &typed(keys), 0);
         states.push(ui);
     }
     for ui in &states {
-        for width in 1..=60 {
+        for width in (1..=60).step_by(3) {
             for height in 1..=20 {
                 printed(ui, &picture, width, height, Symbols::Unicode);
             }
@@ -367,7 +372,7 @@ fn what_turns_up_in_the_countdown_stops_it() {
     assert_eq!(submitted(&actions), [], "it was stopped");
     let screen = printed(&ui, &worse, 100, 30, Symbols::Unicode);
     assert!(screen.contains("stopped: something new stands against it"), "{screen}");
-    assert!(screen.contains("AGAINST │ 1 critical open"), "{screen}");
+    assert!(screen.contains("AGAINST  │ 1 critical open"), "{screen}");
     // What went away again stays in its row, and wants no override's words in the journal.
     let (_, at) = press(&mut ui, &calm(), &typed("\noverride"), at + 6_000);
     let screen = printed(&ui, &calm(), 100, 30, Symbols::Unicode);
@@ -410,6 +415,8 @@ fn calm() -> Snapshot {
     let signals = services[1].signals.as_mut().expect("payments is counted");
     signals.canary = signals.stable.clone();
     signals.interval = Duration::from_mins(1);
+    let route = services[1].route.as_mut().expect("payments has a route");
+    route.routers.iter_mut().for_each(|router| router.reread = Duration::from_mins(1));
     picture.services = Arc::new(services);
     picture.incidents = Arc::new(Incidents::default());
     picture
@@ -417,24 +424,17 @@ fn calm() -> Snapshot {
 
 #[test]
 fn read_only_leaks_through_no_way() {
-    let picture = sample();
+    let picture = releasing(faces().swap_remove(2).1);
     let mut ui = ui(&picture);
     ui.read_only = true;
-    for keys in ["R", "A", "P", "S", "v", "a", "e", ":roll\n", ":ackn\n"] {
+    let keys = ["R", "A", "P", "S", "v", "V", "a", "e", ":roll\n", ":ackn\n"];
+    let more = ["D", "p", "u", "y", "n", "X", "f", "T", "o", "O", "b", "B", ":stop the\n"];
+    ui.focus = Panel::Incidents;
+    for keys in keys.into_iter().chain(more) {
         let (actions, _) = press(&mut ui, &picture, &typed(keys), 0);
         assert_eq!(submitted(&actions), [], "{keys}");
         assert!(matches!(ui.mode, Mode::Panels), "{keys}");
     }
-}
-
-#[test]
-fn an_acknowledgement_is_one_key_and_says_that_it_waits() {
-    let picture = sample();
-    let mut ui = ui(&picture);
-    ui.focus = Panel::Incidents;
-    let (actions, _) = press(&mut ui, &picture, &[Key::Char('a'), Key::Char('a')], 0);
-    assert_eq!(submitted(&actions).len(), 1, "asked once");
-    assert!(printed(&ui, &picture, 100, 30, Symbols::Unicode).contains("acking…"));
 }
 
 #[test]
@@ -466,4 +466,341 @@ fn moved_to(canary: u8) -> Snapshot {
     route.fence = Fence(42);
     moved.services = Arc::new(services);
     moved
+}
+
+#[test]
+fn the_release_in_every_state_at_four_sizes() {
+    for (name, release) in faces() {
+        let picture = releasing(release);
+        let ui = ui(&picture);
+        for (width, height) in [(40, 10), (80, 24), (120, 40), (200, 60)] {
+            let name = format!("release_{name}_{width}x{height}");
+            insta::assert_snapshot!(name, printed(&ui, &picture, width, height, Symbols::Unicode));
+        }
+    }
+}
+
+#[test]
+fn a_zoomed_release_shows_its_plan_and_every_check() {
+    let mut picture = releasing(release());
+    let mut services = (*picture.services).clone();
+    services[1].triggers[0].state = TriggerState::Held;
+    services[1].readiness.checks[1].ok = Some(false);
+    services[1].readiness.checks[1].why = Untrusted::new("v1.8.2 is marked bad: leaks");
+    picture.services = Arc::new(services);
+    let mut ui = ui(&picture);
+    ui.focus = Panel::Release;
+    ui.zoomed = true;
+    insta::assert_snapshot!("release_zoomed", printed(&ui, &picture, 100, 40, Symbols::Unicode));
+    insta::assert_snapshot!(
+        "release_zoomed_ascii",
+        printed(&ui, &picture, 100, 40, Symbols::Ascii)
+    );
+}
+
+/// The fired commands: `arm`, then after the dead time `keys`, then the countdown.
+fn fired(picture: &Snapshot, arm: &str, keys: &str) -> Vec<(Command, Option<Expected>)> {
+    let mut ui = ui(picture);
+    press(&mut ui, picture, &typed(arm), 0);
+    let (mut actions, at) = press(&mut ui, picture, &typed(keys), 500);
+    actions.extend(ui.update(Event::Tick, Some(picture), later(at + 5_001)));
+    submitted(&actions)
+}
+
+/// The calm sample with a release of payments in this state.
+fn calm_release(state: ReleaseState) -> Snapshot {
+    let mut picture = calm();
+    let mut services = (*picture.services).clone();
+    services[1].release = Some(ReleaseView { state, ..release() });
+    picture.services = Arc::new(services);
+    picture
+}
+
+const PAYMENTS: &str = "payments";
+
+#[test]
+fn a_release_is_paused_by_one_key_and_enter() {
+    let picture = releasing(release());
+    let paused = |reason: &str| Command::Pause {
+        service: PAYMENTS.to_owned(),
+        reason: Untrusted::new(reason),
+    };
+    let asked = fired(&picture, "p", "\n");
+    assert_eq!(asked.first().map(|asked| &asked.0), Some(&paused("")));
+    let asked = fired(&picture, "p", "db is slow\n");
+    assert_eq!(asked.first().map(|asked| &asked.0), Some(&paused("db is slow")));
+    assert_eq!(fired(&calm(), "p", "\n"), [], "no release is in flight");
+    assert_eq!(fired(&calm_release(ReleaseState::Paused), "p", "\n"), [], "it is paused already");
+}
+
+#[test]
+fn going_on_takes_the_alias_and_a_countdown_and_carries_the_step() {
+    let picture = calm_release(ReleaseState::Held);
+    let asked = fired(&picture, "u", "pay\n");
+    let (service, reason) = (PAYMENTS.to_owned(), Untrusted::default());
+    let expected = Expected { set: Percent::new(25), fence: Fence(41), release: Some((12, 1)) };
+    let resume = Command::Resume { service: service.clone(), reason: reason.clone() };
+    assert_eq!(asked, [(resume, Some(expected))]);
+    assert_eq!(fired(&picture, "u", "\n"), [], "an empty alias fires nothing");
+    let mut asking = calm_release(ReleaseState::Asking);
+    let mut services = (*asking.services).clone();
+    services[1].release.as_mut().expect("it is there").question = faces().swap_remove(2).1.question;
+    asking.services = Arc::new(services);
+    let reply = |yes| Command::Reply { service: service.clone(), yes, reason: reason.clone() };
+    let first = |asked: Vec<(Command, _)>| asked.into_iter().next().map(|(command, _)| command);
+    assert_eq!(first(fired(&asking, "y", "pay\n")), Some(reply(true)));
+    assert_eq!(first(fired(&asking, "y", "\n")), None);
+    assert_eq!(first(fired(&asking, "n", "\n")), Some(reply(false)));
+    assert_eq!(fired(&calm(), "y", "pay\n"), [], "nothing is asked");
+}
+
+#[test]
+fn a_step_that_moved_meanwhile_is_said_and_stops_the_way_on() {
+    let picture = calm_release(ReleaseState::Held);
+    let mut ui = ui(&picture);
+    press(&mut ui, &picture, &typed("u"), 0);
+    let mut moved = picture.clone();
+    let mut services = (*moved.services).clone();
+    services[1].release.as_mut().expect("it is there").step = 2;
+    moved.services = Arc::new(services);
+    let (actions, at) = press(&mut ui, &moved, &typed("pay\n"), 500);
+    assert_eq!(submitted(&actions), []);
+    let actions = ui.update(Event::Tick, Some(&moved), later(at + 5_001));
+    assert_eq!(submitted(&actions), []);
+    let screen = printed(&ui, &moved, 100, 30, Symbols::Unicode);
+    assert!(screen.contains("moved under you: release r12 is at step 3 now"), "{screen}");
+}
+
+#[test]
+fn a_deploy_asks_version_reason_and_alias() {
+    let mut picture = calm();
+    let mut services = (*picture.services).clone();
+    let route = services[1].route.as_mut().expect("payments has a route");
+    route.routers.iter_mut().for_each(|router| router.canary = Some(0.0));
+    picture.services = Arc::new(services);
+    let asked = fired(&picture, "D", "v1.9.1\nfix\npay\n");
+    let deploy = Command::Deploy {
+        service: PAYMENTS.to_owned(),
+        version: "v1.9.1".to_owned(),
+        hotfix: false,
+        reason: Untrusted::new("fix"),
+    };
+    assert_eq!(asked.first().map(|asked| &asked.0), Some(&deploy));
+    assert_eq!(fired(&picture, "D", "v1.9.1\n\npay\n"), [], "a reason is asked for");
+    let refused = |picture: &Snapshot, why: &str| {
+        let mut ui = ui(picture);
+        press(&mut ui, picture, &typed("D"), 0);
+        assert!(matches!(ui.mode, Mode::Panels));
+        let said = ui.message.as_ref().map_or("", |message| message.text.as_str());
+        assert!(said.contains(why), "{said}");
+    };
+    refused(&calm(), "the canary has 25 % of the traffic already");
+    refused(&calm_release(ReleaseState::Running), "r12 is RUNNING: it must end first");
+    refused(&frozen(picture), "frozen by ana: audit; T thaws");
+}
+
+/// The line is stopped.
+fn frozen(mut picture: Snapshot) -> Snapshot {
+    let mut head = (*picture.head).clone();
+    head.freezes = vec![FreezeView {
+        service: None,
+        user: Untrusted::new("ana"),
+        until: sample::ahead(3_600).wall,
+        reason: Untrusted::new("audit"),
+    }];
+    picture.head = Arc::new(head);
+    picture
+}
+
+#[test]
+fn the_line_is_stopped_by_two_keys_and_started_by_a_word() {
+    let asked = fired(&sample(), "X", "\n");
+    let (seconds, reason) = (3_600, Untrusted::default());
+    assert_eq!(asked, [(Command::StopTheLine { seconds, reason }, None)]);
+    let picture = frozen(sample());
+    let screen = printed(&ui(&picture), &picture, 100, 30, Symbols::Unicode);
+    assert!(screen.contains("LINE STOPPED: no release of any service until"), "{screen}");
+    let thaw = Command::Thaw { service: None, reason: Untrusted::new("over") };
+    let asked = fired(&picture, "T", "all\nover\n");
+    assert_eq!(asked.first().map(|asked| &asked.0), Some(&thaw));
+    assert_eq!(fired(&picture, "T", "pay\nover\n"), [], "it is about every service");
+    let held = frozen(calm_release(ReleaseState::Held));
+    assert_eq!(fired(&held, "u", "pay\n"), [], "going on against it takes an override");
+    let asked = fired(&held, "R", "pay\n");
+    assert!(matches!(asked[0].0, Command::Rollback { .. }), "it never stops a rollback");
+}
+
+#[test]
+fn freezes_rules_and_marks_go_as_they_are_typed() {
+    let picture = releasing(release());
+    let first = |arm: &str, keys: &str| fired(&picture, arm, keys).into_iter().next();
+    let (service, reason) = (PAYMENTS.to_owned(), Untrusted::new("audit"));
+    let freeze =
+        Command::Freeze { service: Some(service.clone()), seconds: 3_600, reason: reason.clone() };
+    assert_eq!(first("f", "\naudit\n").map(|asked| asked.0), Some(freeze));
+    let off = Command::Trigger {
+        service: service.clone(),
+        trigger: 0,
+        off_seconds: 3_600,
+        reason: reason.clone(),
+    };
+    assert_eq!(first("o", "pay\n\naudit\n").map(|asked| asked.0), Some(off));
+    assert_eq!(first("o", "\n\naudit\n"), None, "less protection takes the alias");
+    assert_eq!(first("O", "\n"), None, "no rule is off");
+    let version = "v1.9.0".to_owned();
+    let mark = |bad| Command::Mark {
+        service: service.clone(),
+        version: version.clone(),
+        bad,
+        reason: reason.clone(),
+    };
+    assert_eq!(first("b", "\naudit\n").map(|asked| asked.0), Some(mark(true)));
+    assert_eq!(first("B", "pay\n\naudit\n").map(|asked| asked.0), Some(mark(false)));
+}
+
+#[test]
+fn a_filter_moves_the_selection_to_what_it_shows() {
+    let picture = sample();
+    let mut ui = ui(&picture);
+    press(&mut ui, &picture, &typed("/check\n"), 0);
+    assert_eq!(ui.service.as_deref(), Some("checkout"));
+    press(&mut ui, &picture, &typed("R"), 500);
+    let Mode::Guard(guard) = &ui.mode else { panic!("no guard") };
+    assert_eq!(guard.name, "checkout");
+}
+
+#[test]
+fn nothing_acts_on_what_a_filter_hides() {
+    let picture = sample();
+    let mut none = ui(&picture);
+    press(&mut none, &picture, &typed("/zzz\n"), 0);
+    assert_eq!(none.service, None);
+    press(&mut none, &picture, &typed("R"), 500);
+    assert!(matches!(none.mode, Mode::Panels));
+    // A service that leaves the filter by itself stays selected, but no key acts on it.
+    let mut gone = ui(&picture);
+    let (_, mut at) = press(&mut gone, &picture, &typed("/status:degraded\n"), 0);
+    assert_eq!(gone.service.as_deref(), Some(PAYMENTS));
+    let well = calm();
+    for key in ["R", "v", "D"] {
+        let (actions, after) = press(&mut gone, &well, &typed(key), at);
+        at = after;
+        assert_eq!(submitted(&actions), []);
+        assert!(matches!(gone.mode, Mode::Panels), "{key}");
+        let said = gone.message.as_ref().map_or("", |message| message.text.as_str());
+        assert!(said.contains("payments is hidden by /status:degraded"), "{said}");
+    }
+}
+
+#[test]
+fn an_acknowledgement_names_its_incident_and_takes_a_comment() {
+    let picture = sample();
+    for key in ["a", "e"] {
+        let mut elsewhere = ui(&picture);
+        press(&mut elsewhere, &picture, &typed(key), 0);
+        assert!(matches!(elsewhere.mode, Mode::Panels), "{key} outside of the incidents");
+    }
+    let mut ui = ui(&picture);
+    ui.focus = Panel::Incidents;
+    press(&mut ui, &picture, &typed("a"), 0);
+    let screen = printed(&ui, &picture, 100, 30, Symbols::Unicode);
+    assert!(screen.contains("ACKNOWLEDGE HighErrorRate"), "{screen}");
+    let mut quick = ui.clone();
+    let (actions, _) = press(&mut quick, &picture, &typed("\n"), 500);
+    assert_eq!(submitted(&actions).len(), 1, "a comment may stay away");
+    let (actions, at) = press(&mut ui, &picture, &typed("mine\n"), 500);
+    let command = Command::Acknowledge { key: "a/1".to_owned(), comment: Untrusted::new("mine") };
+    assert_eq!(submitted(&actions), [(command, None)]);
+    assert!(printed(&ui, &picture, 100, 30, Symbols::Unicode).contains("acking…"));
+    let (actions, _) = press(&mut ui, &picture, &typed("a\n"), at + 500);
+    assert_eq!(submitted(&actions), [], "asked once");
+}
+
+#[test]
+fn a_share_that_is_not_read_any_more_is_said_with_its_age() {
+    let mut picture = sample();
+    let mut services = (*picture.services).clone();
+    let route = services[1].route.as_mut().expect("payments has a route");
+    route.routers[0].read = Some(sample::ago(134));
+    route.routers[0].error = Untrusted::new("connection refused");
+    route.routers[1].holder = Some(HolderView {
+        who: Untrusted::new("ops-2"),
+        doing: Untrusted::new("#7 split to 40 %"),
+        until: sample::ahead(20),
+    });
+    picture.services = Arc::new(services);
+    let screen = printed(&ui(&picture), &picture, 120, 40, Symbols::Unicode);
+    assert!(screen.contains("held by ops-2: #7 split"), "{screen}");
+    assert_eq!(screen.matches(" 25% 2m").count(), 2, "list and canary: {screen}");
+    assert!(screen.contains(" 75% 2m"), "{screen}");
+    let mut ui = ui(&picture);
+    press(&mut ui, &picture, &typed("R"), 0);
+    let screen = printed(&ui, &picture, 120, 40, Symbols::Unicode);
+    assert!(screen.contains("routers showed 25 % 2m14s ago"), "{screen}");
+}
+
+#[test]
+fn what_is_done_by_hand_is_shown_whole() {
+    let mut picture = sample();
+    let mut services = (*picture.services).clone();
+    let mut unknown = operation(Phase::Ended(OperationResult::Unknown));
+    let manual = "printf 'Authorization: Bearer %s' \"$(cat /etc/quarterdeck/token)\" | curl -sS \
+                  --fail -X PUT -H @- -d '{\"stable\":75,\"canary\":25}' http://edge-2:9/split";
+    unknown.manual = vec![manual.to_owned()];
+    services[1].operation = Some(unknown);
+    picture.services = Arc::new(services);
+    let mut ui = ui(&picture);
+    ui.focus = Panel::Release;
+    ui.zoomed = true;
+    let screen = printed(&ui, &picture, 60, 24, Symbols::Unicode);
+    let squeezed = |text: &str| {
+        text.chars().filter(|c| !c.is_whitespace() && !"│\"".contains(*c)).collect::<String>()
+    };
+    assert!(squeezed(&screen).contains(&squeezed(manual)), "{screen}");
+    assert!(screen.contains("do not retry; v verifies"), "{screen}");
+}
+
+#[test]
+fn the_guard_shows_the_request_to_each_router() {
+    let picture = sample();
+    let mut ui = ui(&picture);
+    press(&mut ui, &picture, &typed("R"), 0);
+    let screen = printed(&ui, &picture, 100, 30, Symbols::Unicode);
+    for router in ["edge-1", "edge-2"] {
+        let text = format!("{router}: echo 'set weight web/v2 0' | socat - /run/{router}.sock");
+        assert!(screen.contains(&text), "{screen}");
+    }
+}
+
+#[test]
+fn what_a_zoomed_panel_says_more() {
+    let mut picture = sample();
+    let mut hosts = (*picture.hosts).clone();
+    let reading = hosts[0].reading.as_mut().expect("a reading");
+    reading.swap_percent = Some(12.0);
+    reading.processes = Some(213);
+    let label = Untrusted::new("cpu");
+    reading.temperatures = vec![Temperature { label, celsius: 61.0 }];
+    picture.hosts = Arc::new(hosts);
+    let mut incidents = (*picture.incidents).clone();
+    let resolved = AlertState::Resolved;
+    incidents.resolved = vec![sample::incident("a/9", Severity::High, resolved, "queue was long")];
+    picture.incidents = Arc::new(incidents);
+    let mut services = (*picture.services).clone();
+    services[1].runbook = Some("https://wiki.example.com/pay".to_owned());
+    picture.services = Arc::new(services);
+    let mut ui = ui(&picture);
+    ui.zoomed = true;
+    for (panel, words) in [
+        (Panel::Hosts, vec!["swap 12 %  processes 213", "temperatures cpu 61 °C"]),
+        (
+            Panel::Incidents,
+            vec!["resolved", "queue was long", "first seen 2m10s ago", "runbook https://wiki"],
+        ),
+        (Panel::Services, vec!["runbook https://wiki.example.com/pay"]),
+    ] {
+        ui.focus = panel;
+        let screen = printed(&ui, &picture, 100, 24, Symbols::Unicode);
+        assert!(words.iter().all(|word| screen.contains(word)), "{words:?}: {screen}");
+    }
 }

@@ -38,7 +38,7 @@ fn client() -> Client {
 }
 
 fn ann() -> Actor {
-    Actor { user: Untrusted::new("ann"), uid: 1000, ssh: None }
+    Actor { user: Untrusted::new("ann"), uid: Some(1000), ssh: None }
 }
 
 fn total(series: Option<&Series>) -> Option<f64> {

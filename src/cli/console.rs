@@ -321,7 +321,11 @@ fn ask(
 ) -> Result<Reply, Unanswered> {
     let waits = matches!(
         submission.command,
-        Command::Rollback { .. } | Command::Abort { .. } | Command::StopTheLine { .. }
+        Command::Rollback { .. }
+            | Command::Abort { .. }
+            | Command::Pause { .. }
+            | Command::Freeze { .. }
+            | Command::StopTheLine { .. }
     );
     let mut maybe_sent = false;
     loop {

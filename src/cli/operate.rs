@@ -264,7 +264,8 @@ fn follow(link: &mut Link, name: &str, fence: Fence, timeout: Duration) -> Resul
     let mut told = String::new();
     let ended = wait_for(link, timeout, |snapshot| {
         let operation = service_of(snapshot, name)?.operation.as_ref()?;
-        if operation.fence > fence {
+        let same = operation.fence == fence || operation.earlier.contains(&fence);
+        if operation.fence > fence && !same {
             return Some((OperationResult::Superseded, format!("by #{}", operation.fence), vec![]));
         }
         if operation.fence < fence {

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use engine::record::ReleaseResult;
 use engine::snapshot::{
-    HostView, IncidentView, JournalState, ProbeView, ReleaseView, ServiceView, Snapshot, SourceView,
+    HostView, IncidentView, JournalState, ProbeView, ReleaseView, ServiceView, Snapshot,
+    SourceView, TriggerState,
 };
 use engine::types::{Now, Status};
+use engine::words;
 use serde_json::{Value, json};
 
 use crate::cli::{Exit, Global, UNAVAILABLE, print, wait_for};
@@ -140,6 +142,7 @@ fn incident(incident: &IncidentView) -> Value {
 fn source(source: &SourceView, now: Now) -> Value {
     json!({
         "name": source.name,
+        "kind": source.kind,
         "state": source.state_at(now),
         "age_s": source.success.map(|at| at.age(now).as_secs_f64()),
         "error": source.error,
@@ -161,6 +164,47 @@ pub fn document(snapshot: &Snapshot, now: Now) -> Value {
     })
 }
 
+fn plain_service(service: &ServiceView, now: Now) -> String {
+    let mut out = String::new();
+    out += &format!("{:<9} {}\n", service.status_at(now).word(), service.name);
+    for probe in &service.probes {
+        let latency =
+            probe.latency.map_or_else(|| "-".to_owned(), |span| format!("{} ms", span.as_millis()));
+        out += &format!(
+            "  {:<9} {:<20} {latency:>9}  {}\n",
+            probe.status_at(now).word(),
+            probe.name,
+            probe.message
+        );
+    }
+    if let Some(route) = &service.route {
+        let set = route.set.map_or_else(|| "not set".to_owned(), |set| set.to_string());
+        out += &format!("  split     set {set}, {}\n", route.state.word());
+        for router in &route.routers {
+            let shown = match router.canary.filter(|_| router.error.is_empty()) {
+                Some(canary) => format!("{canary:.1} % read back"),
+                None => format!("cannot be read: {}", router.error),
+            };
+            out += &format!("    {:<18} {shown}\n", router.name);
+        }
+        out += &format!("  {}\n", service.readiness.summary(now).1);
+    }
+    if let Some(release) = &service.release {
+        let word = release.result.map_or(release.state.word(), ReleaseResult::word);
+        let (id, version) = (release.id, &release.version);
+        out += &format!("  release   r{id} {version} {word}: {}\n", release.sentence);
+    }
+    for (number, trigger) in (1..).zip(&service.triggers) {
+        let state = match trigger.state {
+            TriggerState::Armed => "armed",
+            TriggerState::Held => "held",
+            TriggerState::Off => "off",
+        };
+        out += &format!("  rule {number}    {state}: {}\n", trigger.sentence);
+    }
+    out
+}
+
 fn plain(snapshot: &Snapshot, now: Now) -> String {
     let mut out = String::new();
     let score = engine::score::score(&snapshot.services, &snapshot.hosts, &snapshot.incidents, now);
@@ -169,35 +213,13 @@ fn plain(snapshot: &Snapshot, now: Now) -> String {
     let at = now.wall.format("%Y-%m-%d %H:%M:%SZ");
     out += &format!("{environment}  health {score}  {at}\n");
     for service in snapshot.services.iter() {
-        out += &format!("{:<9} {}\n", service.status_at(now).word(), service.name);
-        for probe in &service.probes {
-            let latency = probe
-                .latency
-                .map_or_else(|| "-".to_owned(), |span| format!("{} ms", span.as_millis()));
-            out += &format!(
-                "  {:<9} {:<20} {latency:>9}  {}\n",
-                probe.status_at(now).word(),
-                probe.name,
-                probe.message
-            );
-        }
-        if let Some(route) = &service.route {
-            let set = route.set.map_or_else(|| "not set".to_owned(), |set| set.to_string());
-            out += &format!("  split     set {set}, {}\n", route.state.word());
-            for router in &route.routers {
-                let shown = match router.canary.filter(|_| router.error.is_empty()) {
-                    Some(canary) => format!("{canary:.1} % read back"),
-                    None => format!("cannot be read: {}", router.error),
-                };
-                out += &format!("    {:<18} {shown}\n", router.name);
-            }
-            out += &format!("  {}\n", service.readiness.summary(now).1);
-        }
-        if let Some(release) = &service.release {
-            let word = release.result.map_or(release.state.word(), ReleaseResult::word);
-            let (id, version) = (release.id, &release.version);
-            out += &format!("  release   r{id} {version} {word}: {}\n", release.sentence);
-        }
+        out += &plain_service(service, now);
+    }
+    for freeze in &snapshot.head.freezes {
+        let frozen = freeze.service.as_deref().unwrap_or("everything");
+        let until = words::until(freeze.until, now.wall);
+        let (user, reason) = (&freeze.user, &freeze.reason);
+        out += &format!("frozen    {frozen} until {until} by {user}: {reason}\n");
     }
     for incident in &snapshot.incidents.open {
         out +=

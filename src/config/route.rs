@@ -5,6 +5,8 @@
 //! manual command stand for the percents of the groups.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::Duration;
 
 use engine::settings::Router;
@@ -24,6 +26,10 @@ const WEIGHT_MAX: usize = 256;
 /// A control endpoint answers with a few numbers.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
+/// A write that takes longer leaves no time to read it back before the decision.
+const TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(3);
+
 type Groups = [Vec<String>; 2];
 
 pub fn router(
@@ -31,6 +37,7 @@ pub fn router(
     service: ServiceId,
     names: &mut BTreeSet<String>,
     service_name: &str,
+    known: &[RouterTarget],
 ) -> Option<(Router, RouterTarget)> {
     let kind = table.one_of(&["haproxy", "nginx", "http", "command"]);
     let name = if table.has("name") { table.name("name") } else { kind.map(ToOwned::to_owned) };
@@ -41,6 +48,7 @@ pub fn router(
         table.refuse(&["backend"], "belongs to haproxy routers");
     }
     let groups = groups(&mut table);
+    let timeout = table.duration("timeout", TIMEOUTS).unwrap_or(TIMEOUT);
     let must = matches!(kind, Some("haproxy" | "nginx"));
     if must && !["arms", "stable", "canary"].iter().any(|key| table.has(key)) {
         table.problem(
@@ -50,10 +58,47 @@ pub fn router(
         );
     }
     let target = kind.and_then(|kind| target(&mut table, kind, groups, service_name));
+    if let (Some(kind), Some((target, _))) = (kind, &target)
+        && known.iter().any(|other| same(other, target))
+    {
+        let why = "names a router that stands here already: two would overwrite each other";
+        table.problem(kind, format!("`{kind}` {why}"));
+    }
     table.finish();
     let (target, manual) = target?;
     let kind = kind?.to_owned();
-    Some((Router { service, name: name?, kind, reread, manual }, target))
+    Some((Router { service, name: name?, kind, reread, timeout, manual }, target))
+}
+
+/// Both move the same weights.
+fn same(one: &RouterTarget, other: &RouterTarget) -> bool {
+    match (one, other) {
+        (
+            RouterTarget::Haproxy { socket, backend, .. },
+            RouterTarget::Haproxy { socket: other, backend: name, .. },
+        ) => (socket, backend) == (other, name),
+        (RouterTarget::Nginx { file, .. }, RouterTarget::Nginx { file: other, .. }) => {
+            file == other
+        }
+        (RouterTarget::Http(http), RouterTarget::Http(other)) => http.url == other.url,
+        (RouterTarget::Command { set, .. }, RouterTarget::Command { set: other, .. }) => {
+            set == other
+        }
+        (
+            RouterTarget::Haproxy { .. }
+            | RouterTarget::Nginx { .. }
+            | RouterTarget::Http(_)
+            | RouterTarget::Command { .. },
+            _,
+        ) => false,
+    }
+}
+
+/// A router that is not there yet is no mistake, but worth a look.
+fn look(table: &Table<'_>, key: &'static str, path: &Path, what: &str) {
+    if !path.exists() {
+        table.warn(key, format!("`{key}`: there is no {what} {}", path.display()));
+    }
 }
 
 /// The servers of both groups, from `arms` or from `stable` and `canary`.
@@ -127,6 +172,7 @@ fn haproxy(table: &mut Table<'_>, groups: Option<Groups>) -> Option<(RouterTarge
         table.problem("backend", format!("`backend` {why}"));
     }
     let (socket, backend, groups) = (socket?, backend?, groups?);
+    look(table, "haproxy", &socket, "socket");
     if groups.iter().flatten().any(|server| server.contains(['[', ']'])) {
         let key = if table.has("arms") { "arms" } else { "stable" };
         table.problem(key, "a group holds a name outside HAProxy's alphabet");
@@ -167,6 +213,15 @@ fn nginx(
     let pid = inner.need("pid").path("pid");
     let test = inner.need("test").argv("test");
     let proof = inner.need("proof").url("proof");
+    if proof.as_deref().is_some_and(|url| url.starts_with("https:")) {
+        inner.problem("proof", "`proof` is asked over http:// on this host, never over https://");
+    }
+    if let Some(dir) = file.as_deref().and_then(Path::parent) {
+        look(&inner, "file", dir, "directory");
+    }
+    if let Some(pid) = &pid {
+        look(&inner, "pid", pid, "file");
+    }
     let upstream = inner.string("upstream").unwrap_or_else(|| service_name.to_owned());
     let split_by = inner.string("split_by");
     if split_by.as_ref().is_some_and(|key| !is_split_key(key)) {
@@ -263,6 +318,7 @@ fn command(table: &mut Table<'_>) -> Option<(RouterTarget, String)> {
     let mut inner = table.table("command", "command")?;
     let read = inner.need("read").argv("read");
     let set = inner.need("set").argv("set");
+    let lease = inner.path("lease");
     inner.finish();
     let (read, set) = (read?, set?);
     let placeholders = ["{a}", "{b}", "{canary}", "{stable}"];
@@ -278,5 +334,5 @@ fn command(table: &mut Table<'_>) -> Option<(RouterTarget, String)> {
         .iter()
         .map(|word| value::shell_word(&word.replace("{canary}", "{b}").replace("{stable}", "{a}")))
         .collect();
-    Some((RouterTarget::Command { read, set }, words.join(" ")))
+    Some((RouterTarget::Command { read, set, lease }, words.join(" ")))
 }

@@ -324,7 +324,7 @@ impl Play<'_> {
             // The engine takes the user from the socket's peer; this names the client.
             actor: Actor {
                 user: Untrusted::new("scenario"),
-                uid: rustix::process::getuid().as_raw(),
+                uid: Some(rustix::process::getuid().as_raw()),
                 ssh: None,
             },
             read_only: false,

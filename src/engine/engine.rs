@@ -5,11 +5,11 @@
 //! see the crate's head.
 
 mod guards;
+mod picture;
 mod releases;
 mod validations;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::command::{Command, Expected, Reply, Submission};
@@ -25,7 +25,7 @@ use crate::rng::Rng;
 use crate::route::{Context, HOLD, Operation, Route};
 use crate::schedule::{Schedule, Timer};
 use crate::settings::{self, Settings};
-use crate::snapshot::{Head, JournalState, Phase, Readiness, ServiceView, Snapshot, SourceView};
+use crate::snapshot::{JournalState, Snapshot};
 use crate::trigger::Triggers;
 use crate::types::{
     Actor, EffectId, Failure, FeedId, Fence, Group, HostId, Now, Percent, ProbeId, RouterId,
@@ -442,6 +442,10 @@ impl Engine {
     }
 
     fn note(&mut self, event: Event, now: Now, effects: &mut Vec<Effect>) {
+        if self.ledger.is_full() {
+            self.ledger.leave_out();
+            return;
+        }
         self.jot(Actor::engine(), event, false, now, effects);
     }
 
@@ -461,9 +465,18 @@ impl Engine {
             last_id: &mut self.last_id,
             schedule: &mut self.schedule,
             ledger: &mut self.ledger,
+            fence: &mut self.fence,
             raised: &mut raised,
         };
-        act(&mut self.routes[service.index()], &mut context);
+        let route = &mut self.routes[service.index()];
+        let release = self.releases[service.index()].as_ref().filter(|own| own.in_flight());
+        route.release = release.map(Release::in_words);
+        act(route, &mut context);
+        if let Some(who) = route.take_news()
+            && let Some(release) = &mut self.releases[service.index()]
+        {
+            release.superseded(&format!("{who} changed the routers: look before you resume"));
+        }
         self.dirty.services = true;
         self.touched.insert(service);
         for effect in &effects[first..] {
@@ -626,6 +639,10 @@ impl Engine {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
+        if self.ledger.is_full() {
+            self.ledger.leave_out();
+            return;
+        }
         let event = Event::Refused {
             submission: submission.id.clone(),
             verb: submission.command.verb().to_owned(),
@@ -639,6 +656,31 @@ impl Engine {
         effects.push(self.ledger.append(id, now, actor, event, Purpose::Note, false));
     }
 
+    /// Who else wanted what is under way, and why.
+    fn journal_joined(
+        &mut self,
+        submission: &Submission,
+        service: &str,
+        fence: Fence,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.ledger.is_full() {
+            self.ledger.leave_out();
+            return;
+        }
+        let event = Event::Joined {
+            fence,
+            submission: submission.id.clone(),
+            service: service.to_owned(),
+            verb: submission.command.verb().to_owned(),
+            reason: submission.command.reason().cloned().unwrap_or_default(),
+            seen: submission.seen.clone(),
+        };
+        let (id, actor) = (self.id(), submission.actor.clone());
+        effects.push(self.ledger.append(id, now, actor, event, Purpose::Note, true));
+    }
+
     fn accept(
         &mut self,
         submission: &Submission,
@@ -647,6 +689,13 @@ impl Engine {
     ) -> Result<Taken, String> {
         if submission.read_only {
             return Err("this client is read-only".to_owned());
+        }
+        let safe = matches!(
+            submission.command,
+            Command::Abort { .. } | Command::Rollback { .. } | Command::Pause { .. }
+        );
+        if self.ledger.is_full() && !safe {
+            return Err("the journal does not keep up: only what is toward safety goes".to_owned());
         }
         match &submission.command {
             Command::Split { service, canary, reason } => {
@@ -680,6 +729,10 @@ impl Engine {
                 for router in self.settings.service(service).routers.clone() {
                     self.with_route(service, now, effects, |route, ctx| route.act(router, ctx));
                 }
+                let service = self.settings.service(service).name.clone();
+                let event = Event::Reread { submission: submission.id.clone(), service };
+                let (id, actor) = (self.id(), submission.actor.clone());
+                effects.push(self.ledger.append(id, now, actor, event, Purpose::Note, false));
                 Ok(Taken::Accepted(None))
             }
             Command::Acknowledge { key, comment } => {
@@ -723,7 +776,9 @@ impl Engine {
         let running = route.operation().filter(|operation| operation.in_flight());
         if let Some(running) = running {
             if to == Percent::ZERO && running.verb == "rollback" {
+                let fence = running.fence;
                 let joined = self.routes[id.index()].join(&submission.id)?;
+                self.journal_joined(submission, service, fence, now, effects);
                 return Ok(joined.map_or(Taken::Waits, |fence| Taken::Accepted(Some(fence))));
             }
             if to != Percent::ZERO {
@@ -745,6 +800,11 @@ impl Engine {
             return Err(format!(
                 "release r{number} sets the split of {service}: pause, promote or abort it"
             ));
+        }
+        if to != Percent::ZERO
+            && let Some(held) = route.held(now)
+        {
+            return Err(held);
         }
         if !toward_safety {
             let unreadable = route.unreadable(&self.settings);
@@ -818,148 +878,6 @@ impl Engine {
             None => Effect::Escalate { id, feed, fingerprint, key, actor },
         });
         Ok(())
-    }
-
-    // The picture.
-
-    /// Nothing left to do but watch: no operation runs and no answer to an operator is on its way.
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
-        let busy = |route: &Route| {
-            route.operation().is_some_and(|operation| {
-                operation.in_flight()
-                    || (operation.safety
-                        && matches!(
-                            operation.phase,
-                            Phase::Ended(OperationResult::Partial | OperationResult::Unknown)
-                        ))
-            })
-        };
-        let releasing = self.releases.iter().flatten().any(Release::in_flight);
-        let validating = self.validations.iter().any(Validation::is_running);
-        let going = releasing || validating;
-        self.responses.is_empty() && !going && !self.routes.iter().any(busy)
-    }
-
-    /// A rule may want to take traffic back, and there is some to take back: nobody may look, but
-    /// the engine stays. One that takes over has the same rules, so it may.
-    #[must_use]
-    pub fn is_guarding(&self) -> bool {
-        self.settings.services.iter().zip(&self.routes).any(|(service, route)| {
-            let exposed = route.set.is_some_and(|set| set > Percent::ZERO)
-                || route.exposure().is_some_and(|exposure| exposure > 0.0);
-            !service.triggers.is_empty() && exposed
-        })
-    }
-
-    /// The state as clients see it; sections that did not change keep their pointer.
-    pub fn snapshot(&mut self) -> Snapshot {
-        let dirty = std::mem::replace(&mut self.dirty, Dirty::NONE);
-        let old = self.shown.take();
-        macro_rules! section {
-            ($field:ident, $build:expr) => {
-                match &old {
-                    Some(old) if !dirty.$field => Arc::clone(&old.$field),
-                    Some(_) | None => Arc::new($build),
-                }
-            };
-        }
-        let snapshot = Snapshot {
-            head: section!(head, self.head()),
-            services: section!(services, self.service_views()),
-            hosts: section!(
-                hosts,
-                self.hosts
-                    .iter()
-                    .zip(&self.settings.hosts)
-                    .map(|(host, settings)| host.view(settings))
-                    .collect()
-            ),
-            incidents: section!(incidents, self.board.section()),
-            journal: section!(journal, self.ledger.tail()),
-            sources: section!(sources, self.source_views()),
-        };
-        self.shown = Some(snapshot.clone());
-        snapshot
-    }
-
-    fn head(&self) -> Head {
-        Head {
-            environment: self.settings.environment.clone(),
-            started: self.started,
-            journal: self.ledger.state.clone(),
-            banners: self.banners.clone(),
-            freezes: self.freezes.views(self.latest),
-        }
-    }
-
-    fn service_views(&self) -> Vec<ServiceView> {
-        (0..)
-            .zip(&self.settings.services)
-            .map(|(n, own)| self.service_view(ServiceId(n), own))
-            .collect()
-    }
-
-    fn service_view(&self, id: ServiceId, settings: &settings::Service) -> ServiceView {
-        let route = &self.routes[id.index()];
-        let (signals, traffic) = match (&self.signals[id.index()], &settings.signals) {
-            (Some(signals), Some(own)) => {
-                let (view, traffic) = signals.view(own, route.stable);
-                (Some(view), traffic)
-            }
-            (Some(_) | None, Some(_) | None) => (None, None),
-        };
-        let every = settings.signals.as_ref().map_or(Duration::ZERO, |own| own.interval);
-        let probes = settings.probes.iter();
-        let mut view = ServiceView {
-            name: settings.name.clone(),
-            alias: settings.alias.clone(),
-            runbook: settings.runbook.clone(),
-            probes: probes
-                .map(|&id| self.probes[id.index()].view(self.settings.probe(id)))
-                .collect(),
-            route: (!settings.routers.is_empty()).then(|| route.view(&self.settings, traffic)),
-            signals,
-            operation: route.operation_view(&self.settings),
-            release: self.releases[id.index()].as_ref().map(Release::view),
-            validation: self.validations[id.index()].view(&settings.checks),
-            readiness: Readiness::default(),
-            triggers: self.triggers[id.index()].views(&settings.triggers, every, self.latest),
-            history: self.history[id.index()].views(guards::HISTORY_SHOWN_MAX),
-        };
-        view.readiness = self.readiness(id, &view);
-        view
-    }
-
-    fn source_views(&self) -> Vec<SourceView> {
-        let mut sources = Vec::new();
-        for (probe, settings) in self.probes.iter().zip(&self.settings.probes) {
-            let service = &self.settings.service(settings.service).name;
-            sources.push(probe.source(format!("{service}/{}", settings.name)));
-        }
-        for (host, settings) in self.hosts.iter().zip(&self.settings.hosts) {
-            sources.push(host.source(settings));
-        }
-        for (feed, settings) in self.feeds.iter().zip(&self.settings.feeds) {
-            sources.push(feed.source(settings));
-        }
-        for (signals, service) in self.signals.iter().zip(&self.settings.services) {
-            if let Some(signals) = signals {
-                sources.push(signals.source(service));
-            }
-        }
-        for (route, service) in self.routes.iter().zip(&self.settings.services) {
-            for router in route.view(&self.settings, None).routers {
-                sources.push(SourceView {
-                    name: format!("{}/{}", service.name, router.name),
-                    kind: router.kind,
-                    interval: router.reread,
-                    success: router.read,
-                    error: router.error,
-                });
-            }
-        }
-        sources
     }
 
     /// A command is decided on what was seen; if that moved, it is refused.

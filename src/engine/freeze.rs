@@ -127,7 +127,7 @@ mod tests {
     }
 
     fn entry(said: u64, user: &str, event: Event) -> Entry {
-        let actor = Actor { user: Untrusted::new(user), uid: 1, ssh: None };
+        let actor = Actor { user: Untrusted::new(user), uid: Some(1), ssh: None };
         Entry { id: "e".to_owned(), at: at(said).wall, actor, event }
     }
 

@@ -454,7 +454,7 @@ mod tests {
     fn fold(events: Vec<(u64, Event)>) -> History {
         let mut history = History::new("shop");
         for (seconds, event) in events {
-            let actor = Actor { user: Untrusted::new("ada"), uid: 1, ssh: None };
+            let actor = Actor { user: Untrusted::new("ada"), uid: Some(1), ssh: None };
             history.apply(&Entry { id: "e".to_owned(), at: at(seconds), actor, event });
         }
         history

@@ -4,7 +4,10 @@
 //! that fails resolves nothing. Never shows more than a person can read. Contract: an incident is
 //! known by feed and fingerprint; the same again is the same incident.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
+
+use chrono::{DateTime, Utc};
 
 use crate::reading::{Alert, AlertState, FeedReading};
 use crate::record::Event;
@@ -152,21 +155,36 @@ impl Board {
 
     #[must_use]
     pub fn section(&self) -> Incidents {
-        let mut order: Vec<&IncidentView> =
-            self.open.values().map(|incident| &incident.view).collect();
-        order.sort_by(|x, y| {
-            let rank = |view: &IncidentView| (view.state, std::cmp::Reverse(view.severity));
-            let start = |view: &IncidentView| view.started_at.unwrap_or(view.first_seen.wall);
-            rank(x).cmp(&rank(y)).then(start(x).cmp(&start(y))).then(x.key.cmp(&y.key))
-        });
+        // What a view ranks by, looked up once; the worst are picked out before they are sorted.
+        let mut order: Vec<Ranked<'_>> = self
+            .open
+            .values()
+            .map(|incident| {
+                let view = &incident.view;
+                let start = view.started_at.unwrap_or(view.first_seen.wall);
+                ((view.state, Reverse(view.severity), start), view)
+            })
+            .collect();
+        let total = u32::try_from(order.len()).unwrap_or(u32::MAX);
+        let by_rank = |(x, of_x): &Ranked<'_>, (y, of_y): &Ranked<'_>| {
+            x.cmp(y).then_with(|| of_x.key.cmp(&of_y.key))
+        };
+        if order.len() > INCIDENTS_SHOWN_MAX {
+            order.select_nth_unstable_by(INCIDENTS_SHOWN_MAX, by_rank);
+            order.truncate(INCIDENTS_SHOWN_MAX);
+        }
+        order.sort_unstable_by(by_rank);
         Incidents {
-            total: u32::try_from(order.len()).unwrap_or(u32::MAX),
-            open: order.into_iter().take(INCIDENTS_SHOWN_MAX).cloned().collect(),
+            total,
+            open: order.into_iter().map(|(_, view)| view.clone()).collect(),
             dropped: self.dropped.values().sum(),
             resolved: self.resolved.iter().cloned().collect(),
         }
     }
 }
+
+/// A view with what it ranks by, before its key decides.
+type Ranked<'a> = ((AlertState, Reverse<Severity>, DateTime<Utc>), &'a IncidentView);
 
 fn opened_event(view: &IncidentView) -> Event {
     Event::IncidentOpened {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::record::{Entry, Event, Intent, StepResult};
+use crate::record::{Entry, Event, Intent, Outcome, StepResult};
 use crate::snapshot::{JournalLine, JournalState};
 use crate::types::{Actor, EffectId, Fence, Now, RouterId, ServiceId, Untrusted};
 use crate::{Appended, Effect};
@@ -20,6 +20,10 @@ const TAIL_MAX: usize = 100;
 /// Entries toward safety that no disk took, kept to be appended again: some operations with all
 /// their writes. It is also the most that one input appends again.
 const LOST_MAX: usize = 32;
+
+/// Entries on their way to a disk that does not answer; beyond it notes are left out, and what
+/// raises exposure is refused.
+const WAITING_MAX: usize = 512;
 
 /// While the journal cannot be written it is asked this often whether it can again.
 pub const KNOCK_EVERY: Duration = Duration::from_secs(2);
@@ -222,6 +226,17 @@ impl Ledger {
         event.filter(|_| purpose != Purpose::Knock && !self.knocks())
     }
 
+    /// Too many entries wait for the disk: no more notes.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.waiting.len() >= WAITING_MAX
+    }
+
+    /// A note that is not asked for.
+    pub fn leave_out(&mut self) {
+        self.left_out = self.left_out.saturating_add(1);
+    }
+
     /// Entries that are on no disk yet.
     #[must_use]
     pub fn unrecorded(&self) -> usize {
@@ -262,6 +277,10 @@ fn describe(event: &Event) -> (&'static str, String) {
             ("refused", format!("{verb} {}: {why}", service.as_deref().unwrap_or("")))
         }
         Event::Intent(intent) => ("intent", describe_intent(intent)),
+        Event::Joined { fence, service, verb, reason, .. } => {
+            ("joined", format!("{verb} {service} joins #{fence}: {reason}"))
+        }
+        Event::Reread { service, .. } => ("verify", format!("{service}: every router is read")),
         Event::Sent { fence, service, router, weights, answer } => (
             "sent",
             format!(
@@ -270,16 +289,7 @@ fn describe(event: &Event) -> (&'static str, String) {
                 weights.b.get()
             ),
         ),
-        Event::Outcome(outcome) => (
-            "outcome",
-            format!(
-                "#{} {} {}: {}",
-                outcome.fence,
-                outcome.service,
-                outcome.result.word(),
-                outcome.sentence
-            ),
-        ),
+        Event::Outcome(outcome) => ("outcome", describe_outcome(outcome)),
         Event::Interrupted { fence, service, sentence } => {
             ("interrupted", format!("#{fence} {service}: {sentence}"))
         }
@@ -309,10 +319,7 @@ fn describe(event: &Event) -> (&'static str, String) {
             ("trigger", format!("{service} rule {}: {sentence}", trigger + 1))
         }
         Event::TriggerSet { service, trigger, off_until, reason } => {
-            let state = off_until.map_or_else(
-                || "armed".to_owned(),
-                |until| format!("off until {}", until.format("%H:%M:%SZ")),
-            );
+            let state = off_until.map_or_else(|| "armed".to_owned(), off);
             ("trigger", format!("{service} rule {} {state}: {reason}", trigger + 1))
         }
         Event::Frozen { service, until, reason } => {
@@ -327,6 +334,15 @@ fn describe(event: &Event) -> (&'static str, String) {
             ("marked", format!("{service} {version} is {word}: {reason}"))
         }
     }
+}
+
+fn off(until: DateTime<Utc>) -> String {
+    format!("off until {}", until.format("%H:%M:%SZ"))
+}
+
+fn describe_outcome(outcome: &Outcome) -> String {
+    let Outcome { fence, service, result, sentence, .. } = outcome;
+    format!("#{fence} {service} {}: {sentence}", result.word())
 }
 
 fn describe_intent(intent: &Intent) -> String {
@@ -374,6 +390,8 @@ fn describe_release(event: &Event) -> (&'static str, String) {
             ("release", format!("r{release} {service} {version} {}: {sentence}", result.word()))
         }
         Event::Started { .. }
+        | Event::Joined { .. }
+        | Event::Reread { .. }
         | Event::JournalAnswers { .. }
         | Event::ConfigChanged { .. }
         | Event::Refused { .. }

@@ -76,7 +76,7 @@ pub fn readiness(facts: &Facts) -> Readiness {
     checks.push(check("target healthy", healthy(facts, route)));
     checks.push(check("target not marked bad", not_bad(facts.target)));
     checks.push(check("capacity", capacity(route)));
-    checks.push(check("lease", lease(facts.holder)));
+    checks.push(check("lease", lease(facts.holder, route)));
     checks.push(check("journal", journal(facts.journal)));
     Readiness { checks }
 }
@@ -237,11 +237,17 @@ fn most(route: &RouteView) -> Option<f64> {
     route.routers.iter().map(shown).try_fold(0.0_f64, |most, canary| Some(most.max(canary?)))
 }
 
-fn lease(holder: Option<&str>) -> Found {
-    match holder {
-        Some(holder) => (Some(false), format!("{holder} holds the lease"), None),
-        None => (Some(true), "nobody else holds the lease".to_owned(), None),
+fn lease(holder: Option<&str>, route: &RouteView) -> Found {
+    if let Some(holder) = holder {
+        return (Some(false), format!("{holder} holds the lease"), None);
     }
+    let open = route.routers.iter().filter(|router| router.fenced == Some(false));
+    let open: Vec<&str> = open.map(|router| router.name.as_str()).collect();
+    if open.is_empty() {
+        return (Some(true), "nobody else holds the lease".to_owned(), None);
+    }
+    let why = format!("{} unfenced: another engine could write unseen", open.join(", "));
+    (Some(true), why, None)
 }
 
 fn journal(state: &JournalState) -> Found {
@@ -328,6 +334,8 @@ mod tests {
             error: Untrusted::default(),
             note: Untrusted::default(),
             manual: String::new(),
+            holder: None,
+            fenced: Some(true),
         }
     }
 
@@ -374,6 +382,7 @@ mod tests {
     fn operation() -> OperationView {
         OperationView {
             fence: Fence(1),
+            earlier: Vec::new(),
             submission: "s".to_owned(),
             verb: "split".to_owned(),
             service: "shop".to_owned(),

@@ -9,16 +9,25 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::types::{Severity, Status, Untrusted};
+use crate::types::{Fence, Severity, Status, Untrusted};
 
 /// One answer of a health endpoint, judged by its content but not yet by rise and fall.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Observation {
     pub status: Status,
+    /// `None` when no answer came.
     pub latency: Option<Duration>,
     /// Why it is so, in a few words; empty when all is well.
     pub message: Untrusted,
     pub certificate_expires: Option<DateTime<Utc>>,
+}
+
+impl Observation {
+    /// Something answered, whatever it said. A look that was not answered took no measured time.
+    #[must_use]
+    pub fn answered(&self) -> bool {
+        self.latency.is_some() || !matches!(self.status, Status::Unknown | Status::Down)
+    }
 }
 
 /// Telemetry of one machine.
@@ -118,6 +127,31 @@ pub struct SplitReading {
     pub fence: Option<u64>,
     /// What a person should know: a server down, old workers still answering.
     pub note: Untrusted,
+    /// Which engine may write it.
+    #[serde(default)]
+    pub lease: Lease,
+}
+
+/// Which engine may write a router, as this engine's writer found it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Lease {
+    /// Writes of other engines are checked at the same place; else nobody would know of them.
+    pub fenced: bool,
+    /// The highest fence, if it is another engine's, and whose.
+    pub other: Option<(Fence, Untrusted)>,
+    /// Another engine that has something in flight.
+    pub holder: Option<Holder>,
+    /// Why the lease cannot be read.
+    pub trouble: Untrusted,
+}
+
+/// Another engine that has something in flight.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Holder {
+    pub who: Untrusted,
+    pub doing: Untrusted,
+    /// How long its claim holds, from the reading on.
+    pub left: Duration,
 }
 
 /// What an engine tells the others that could write the same router.
@@ -135,9 +169,11 @@ pub struct Claim {
 #[serde(rename_all = "snake_case", tag = "answer")]
 pub enum WriteAnswer {
     Applied,
-    /// The router said no; nothing changed as far as it knows.
+    /// The router, or its writer, said no; nothing changed as far as it knows.
     Rejected {
         why: Untrusted,
+        /// The higher fence of another engine, where that is why.
+        newer: Option<Fence>,
     },
     /// No answer in time: it may or may not have happened.
     Unknown {

@@ -50,6 +50,20 @@ pub enum Event {
         reason: Untrusted,
         seen: Untrusted,
     },
+    /// Somebody asked for what the operation with this fence was doing already.
+    Joined {
+        fence: Fence,
+        submission: String,
+        service: String,
+        verb: String,
+        reason: Untrusted,
+        seen: Untrusted,
+    },
+    /// Somebody had every router of the service read at once.
+    Reread {
+        submission: String,
+        service: String,
+    },
     /// Durable before the first router is touched.
     Intent(Intent),
     /// What was sent to one router, and what the router said.

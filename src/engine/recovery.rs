@@ -103,6 +103,16 @@ impl OpenRelease {
 }
 
 impl ServiceFold {
+    fn release_ended(&mut self, release: u64, result: ReleaseResult, stable: Group) {
+        let open = self.release.take_if(|open| open.facts.release == release);
+        self.finalised = open
+            .filter(|open| open.facts.kind == ReleaseKind::Deploy && result == ReleaseResult::Good);
+        if self.finalised.is_some() {
+            self.stable = Some(stable);
+            self.set = Some(Percent::ZERO);
+        }
+    }
+
     /// Nothing is left to do for an older operation, but it may be the newest that is known whole.
     fn came_late(&mut self, intent: &Intent, entry: &Entry) {
         let newest = self.ended.as_ref().is_none_or(|ended| ended.intent.fence < intent.fence);
@@ -167,6 +177,38 @@ pub fn fold(entries: &[Entry]) -> Fold {
     fold
 }
 
+impl OpenRelease {
+    fn step_ended(&mut self, step: u32, result: StepResult, detail: &Untrusted) {
+        let state = match result {
+            StepResult::Done => StepState::Done,
+            StepResult::Failed | StepResult::Interrupted => StepState::Failed,
+            StepResult::Undone => StepState::Undone,
+        };
+        self.mark(step, state, detail);
+        self.failed = result == StepResult::Failed;
+        if result == StepResult::Done {
+            self.place = step as usize + 1;
+        }
+    }
+
+    fn changed(
+        &mut self,
+        state: ReleaseState,
+        why: &Untrusted,
+        back: Option<(ReleaseResult, bool)>,
+    ) {
+        let judged = self.looks.last().map_or("", |look| look.verdict.as_str());
+        if state == ReleaseState::Running && matches!(judged, "FAIL" | "HOLD") {
+            // A person resumed it: the evidence started anew.
+            self.looks.clear();
+        }
+        self.state = state;
+        self.failed = false;
+        self.back = back.or(self.back);
+        why.display().clone_into(&mut self.why);
+    }
+}
+
 impl Fold {
     fn take(&mut self, entry: &Entry) {
         match &entry.event {
@@ -193,14 +235,7 @@ impl Fold {
             }
             Event::ReleaseEnded { release, service, result, stable, .. } => {
                 let Some(service) = self.services.get_mut(service) else { return };
-                let open = service.release.take_if(|open| open.facts.release == *release);
-                service.finalised = open.filter(|open| {
-                    open.facts.kind == ReleaseKind::Deploy && *result == ReleaseResult::Good
-                });
-                if service.finalised.is_some() {
-                    service.stable = Some(*stable);
-                    service.set = Some(Percent::ZERO);
-                }
+                service.release_ended(*release, *result, *stable);
             }
             Event::StepStarted { release, service, step, .. } => {
                 let Some(open) = self.open_release(service, *release) else { return };
@@ -210,16 +245,7 @@ impl Fold {
             }
             Event::StepEnded { release, service, step, result, detail } => {
                 let Some(open) = self.open_release(service, *release) else { return };
-                let state = match result {
-                    StepResult::Done => StepState::Done,
-                    StepResult::Failed | StepResult::Interrupted => StepState::Failed,
-                    StepResult::Undone => StepState::Undone,
-                };
-                open.mark(*step, state, detail);
-                open.failed = *result == StepResult::Failed;
-                if *result == StepResult::Done {
-                    open.place = *step as usize + 1;
-                }
+                open.step_ended(*step, *result, detail);
             }
             Event::CanaryStep { release, service, place, .. } => {
                 let Some(open) = self.open_release(service, *release) else { return };
@@ -227,25 +253,16 @@ impl Fold {
             }
             Event::ReleaseChanged { release, service, state, why, back } => {
                 let Some(open) = self.open_release(service, *release) else { return };
-                if *state == ReleaseState::Running
-                    && open
-                        .looks
-                        .last()
-                        .is_some_and(|look| matches!(&*look.verdict, "FAIL" | "HOLD"))
-                {
-                    // A person resumed it: the evidence started anew.
-                    open.looks.clear();
-                }
-                open.state = *state;
-                open.failed = false;
-                open.back = back.or(open.back);
-                why.display().clone_into(&mut open.why);
+                open.changed(*state, why, *back);
             }
             Event::Look(look) => {
                 let Some(open) = self.open_release(&look.service, look.release) else { return };
                 open.looks.push(look.clone());
             }
-            Event::Refused { .. }
+            // Asked again after a restart it is decided anew: a rollback twice does no harm.
+            Event::Joined { .. }
+            | Event::Refused { .. }
+            | Event::Reread { .. }
             | Event::JournalAnswers { .. }
             | Event::Sent { .. }
             | Event::Drift { .. }
@@ -297,8 +314,12 @@ impl Fold {
         let service = self.services.entry(outcome.service.clone()).or_default();
         let open = service.open.take_if(|(intent, ..)| intent.fence == outcome.fence);
         if let Some((intent, actor, at)) = open {
-            if outcome.result == OperationResult::Refused {
-                service.set = intent.from;
+            match outcome.result {
+                OperationResult::Refused => service.set = intent.from,
+                // The newest here, so by another engine: what is wanted is not ours to say.
+                OperationResult::Superseded => service.set = None,
+                OperationResult::Verified | OperationResult::Partial | OperationResult::Unknown => {
+                }
             }
             let (result, sentence) = (outcome.result, outcome.sentence.clone());
             service.ended = Some(Ended { intent, actor, at, result, sentence });

@@ -6,6 +6,7 @@
 //! record is durable; a failed deploy takes traffic to stable first and then its steps back.
 
 mod back;
+mod others;
 mod validate;
 mod view;
 

@@ -13,17 +13,22 @@
 //! superseded         any         Changing      let the write in flight end, then the newest set
 //! ```
 
+mod drift;
+mod others;
+mod shown;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use self::others::RENEW_EVERY;
 use crate::Effect;
 use crate::command::Reply;
 use crate::ledger::{Ledger, Purpose};
-use crate::reading::{Claim, SplitReading, WriteAnswer};
+use crate::reading::{SplitReading, WriteAnswer};
 use crate::record::{Event, Intent, OperationResult, Outcome, RouterProof};
 use crate::schedule::{Schedule, Timer};
 use crate::settings::Settings;
-use crate::snapshot::{OperationView, Phase, RouteState, RouteView, RouterProgress, RouterView};
+use crate::snapshot::{Phase, RouteState, RouterProgress};
 use crate::types::{
     Actor, EffectId, Failure, Fence, Group, Now, Percent, RouterId, ServiceId, Time, Untrusted,
     Weights,
@@ -35,10 +40,6 @@ pub const DECIDE_AFTER: Duration = Duration::from_secs(25);
 
 /// A change toward safety waits for the journal at most this long.
 const JOURNAL_PATIENCE: Duration = Duration::from_millis(1500);
-
-/// One write, and one read, at most.
-const WRITE_BUDGET: Duration = Duration::from_secs(3);
-const READ_BUDGET: Duration = Duration::from_secs(2);
 
 /// Reads after a write before it is tried again; the pauses before the second and third.
 const READ_PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(200)];
@@ -76,6 +77,8 @@ pub struct Context<'a> {
     pub last_id: &'a mut u64,
     pub schedule: &'a mut Schedule,
     pub ledger: &'a mut Ledger,
+    /// The highest fence of any operation.
+    pub fence: &'a mut Fence,
     /// Trouble that belongs on the incident board: key, name, summary; `None` resolves the key.
     pub raised: &'a mut Vec<(String, Option<(String, String)>)>,
 }
@@ -105,6 +108,14 @@ pub struct Route {
     routers: Vec<Router>,
     operation: Option<Operation>,
     hold_until: Option<Time>,
+    /// The highest fence that another engine wrote under.
+    foreign: Fence,
+    /// Another engine's operation took the routers since the last of this one: whose.
+    yielded: Option<Untrusted>,
+    /// What the engine was not told of yet.
+    news: Option<Untrusted>,
+    /// The release in flight, as other engines are told.
+    pub release: Option<String>,
 }
 
 #[derive(Debug)]
@@ -163,6 +174,8 @@ pub struct Operation {
     sentence: Untrusted,
     /// Submissions to answer once the intent is durable: what was acknowledged is never lost.
     waiting: Vec<String>,
+    /// Its fences before it took the routers from another engine.
+    earlier: Vec<Fence>,
 }
 
 impl Operation {
@@ -185,6 +198,7 @@ impl Operation {
             changed: now,
             verdict: None,
             sentence: Untrusted::new("waiting for the journal"),
+            earlier: Vec::new(),
         }
     }
 
@@ -263,6 +277,10 @@ impl Route {
             routers: routers.iter().map(|&id| Router::new(id)).collect(),
             operation: None,
             hold_until: None,
+            foreign: Fence(0),
+            yielded: None,
+            news: None,
+            release: None,
         }
     }
 
@@ -288,7 +306,8 @@ impl Route {
     /// How the operation with this fence ended; `None` while it is in flight.
     #[must_use]
     pub fn result_of(&self, fence: Fence) -> Option<OperationResult> {
-        if self.fence > fence {
+        let same = |operation: &Operation| operation.earlier.contains(&fence);
+        if self.fence > fence && !self.operation.as_ref().is_some_and(same) {
             return Some(OperationResult::Superseded);
         }
         match self.operation.as_ref()?.phase {
@@ -301,6 +320,13 @@ impl Route {
     #[must_use]
     pub fn is_changing(&self) -> bool {
         self.operation.as_ref().is_some_and(Operation::in_flight)
+    }
+
+    /// Part of the traffic is on the canary, or drift is being corrected after a rollback.
+    #[must_use]
+    pub fn wants_watching(&self, now: Time) -> bool {
+        let between = |set: Percent| set != Percent::ZERO && set != Percent::FULL;
+        self.has_routers() && (self.set.is_some_and(between) || self.holding(now))
     }
 
     #[must_use]
@@ -417,6 +443,15 @@ impl Route {
             operation.phase = Phase::Ended(result);
             operation.changed = ctx.now;
         }
+        if self.keeps() {
+            return;
+        }
+        // Nothing is in flight any more: another engine need not wait for the lease to run out.
+        for router in &self.routers {
+            if router.step == Step::Settled {
+                ctx.schedule.set(Timer::Router(router.id), ctx.now.mono);
+            }
+        }
     }
 
     /// A record that allows a correction is durable, or the hold allows it without.
@@ -476,6 +511,7 @@ impl Route {
         ctx.effects.extend(operation.accepted());
         self.set = Some(operation.to);
         self.applied = operation.fence;
+        self.yielded = None;
         if operation.verb == "rollback" {
             self.hold_until = Some(ctx.now.mono + HOLD);
         }
@@ -497,6 +533,7 @@ impl Route {
     pub fn act(&mut self, id: RouterId, ctx: &mut Context) {
         let (stable, fence, set) = (self.stable, self.applied, self.set);
         let claim = self.claim(ctx.settings);
+        let renew = self.keeps().then(|| claim.clone());
         let Some(router) = self.routers.iter_mut().find(|own| own.id == id) else { return };
         if router.busy.is_some() {
             return;
@@ -516,24 +553,15 @@ impl Route {
                     weights: Weights::for_split(stable, set),
                     fence,
                     claim,
-                    budget: WRITE_BUDGET,
+                    budget: ctx.settings.router(id).timeout,
                 });
             }
             (Step::Write, None) | (Step::Read | Step::Settled, _) => {
                 router.busy = Some((effect, Busy::Read));
-                let (renew, budget) = (None, READ_BUDGET);
+                let budget = ctx.settings.router(id).timeout * 2 / 3;
                 ctx.effects.push(Effect::ReadSplit { id: effect, router: id, renew, budget });
             }
         }
-    }
-
-    /// What a write, or a read that keeps the routers, tells other engines.
-    fn claim(&self, settings: &Settings) -> Claim {
-        let service = &settings.service(self.service).name;
-        let doing = self.operation.as_ref().map_or_else(String::new, |operation| {
-            format!("#{} {} of {service}", operation.fence, operation.verb)
-        });
-        Claim { emergency: self.set == Some(Percent::ZERO), doing }
     }
 
     /// A write was answered. The answer is kept for people; what counts is the read after it.
@@ -555,7 +583,7 @@ impl Route {
         router.busy = None;
         let text = match answer {
             WriteAnswer::Applied => "accepted".to_owned(),
-            WriteAnswer::Rejected { why } => format!("rejected: {why}"),
+            WriteAnswer::Rejected { why, .. } => format!("rejected: {why}"),
             WriteAnswer::Unknown { why } => format!("no answer: {why}"),
         };
         let told = Untrusted::new(&text);
@@ -569,6 +597,10 @@ impl Route {
         if sent_fence == fence {
             router.step = Step::Read;
         }
+        let newer = match answer {
+            WriteAnswer::Rejected { newer, .. } => newer.filter(|newer| *newer >= sent_fence),
+            WriteAnswer::Applied | WriteAnswer::Unknown { .. } => None,
+        };
         if fresh && let Some(set) = set {
             let event = Event::Sent {
                 fence: sent_fence,
@@ -578,6 +610,13 @@ impl Route {
                 answer: told,
             };
             ctx.append(Actor::engine(), event, Purpose::Note, true);
+        }
+        if let Some(newer) = newer.filter(|_| sent_fence == fence) {
+            self.outrun(newer, ctx);
+            if self.operation.as_ref().is_some_and(|it| it.phase == Phase::Accepted) {
+                // The new intent comes first; a read would only hold up the write after it.
+                return;
+            }
         }
         self.act(router_id, ctx);
     }
@@ -595,6 +634,7 @@ impl Route {
             return;
         }
         router.busy = None;
+        let other = result.as_ref().ok().and_then(|reading| reading.lease.other.clone());
         match result {
             Ok(reading) => {
                 router.reading = Some((reading, ctx.now));
@@ -606,6 +646,10 @@ impl Route {
                 router.read_failures += 1;
             }
         }
+        if let Some((fence, who)) = other.filter(|(fence, _)| *fence > self.applied) {
+            self.give_way(fence, &who, ctx);
+        }
+        let Some(router) = self.routers.iter().find(|own| own.id == router_id) else { return };
         if router.step == Step::Write {
             // It was asked before the write: news, but no proof.
             self.act(router_id, ctx);
@@ -621,17 +665,18 @@ impl Route {
     /// An operation wants its routers proven: while applying, and after a verdict toward safety
     /// that left some unproven.
     fn working(&self) -> bool {
-        self.operation.as_ref().is_some_and(|operation| match operation.phase {
-            Phase::Applying => true,
-            Phase::Accepted => false,
-            Phase::Recording | Phase::Ended(_) => {
-                operation.safety
-                    && matches!(
-                        operation.verdict,
-                        Some(OperationResult::Partial | OperationResult::Unknown)
-                    )
-            }
-        })
+        self.yielded.is_none()
+            && self.operation.as_ref().is_some_and(|it| match it.phase {
+                Phase::Applying => true,
+                Phase::Accepted => false,
+                Phase::Recording | Phase::Ended(_) => {
+                    it.safety
+                        && matches!(
+                            it.verdict,
+                            Some(OperationResult::Partial | OperationResult::Unknown)
+                        )
+                }
+            })
     }
 
     fn judge(&mut self, id: RouterId, ctx: &mut Context) {
@@ -643,7 +688,7 @@ impl Route {
         if router.shows(stable, to, Some(fence)) {
             router.proven.get_or_insert(ctx.now);
             router.step = Step::Settled;
-            let next = ctx.now.mono + ctx.settings.router(id).reread;
+            let next = ctx.now.mono + ctx.settings.router(id).reread.min(RENEW_EVERY);
             ctx.schedule.set(Timer::Router(id), next);
             self.conclude_if_done(ctx);
             return;
@@ -763,61 +808,6 @@ impl Route {
         ctx.append(operation.actor.clone(), Event::Outcome(outcome), purpose, true);
     }
 
-    /// A settled router was read: is it still what was set?
-    fn watch_drift(&mut self, id: RouterId, ctx: &mut Context) {
-        let in_flight = self.operation.as_ref().is_some_and(Operation::in_flight);
-        let holding = self.holding(ctx.now.mono);
-        let verified = self.operation.as_ref().is_none_or(|operation| {
-            matches!(operation.phase, Phase::Ended(OperationResult::Verified))
-        });
-        let (stable, fence, set) = (self.stable, self.applied, self.set);
-        let Some(router) = self.routers.iter_mut().find(|own| own.id == id) else { return };
-        router.step = Step::Settled;
-        let reread = ctx.settings.router(id).reread;
-        let pause = if router.read_failures == 0 {
-            reread
-        } else {
-            reread.min(Duration::from_millis(500) * (1 << router.read_failures.min(6)))
-        };
-        ctx.schedule.set(Timer::Router(id), ctx.now.mono + pause);
-        let (Some(set), false, true) = (set, in_flight, router.error.is_empty()) else { return };
-        let service = &ctx.settings.service(self.service).name;
-        let name = &ctx.settings.router(id).name;
-        let key = format!("{}/{service}/{name}", crate::incident::OWN);
-        if router.shows(stable, set, None) {
-            if router.drifted {
-                router.drifted = false;
-                ctx.raised.push((key, None));
-            }
-            return;
-        }
-        let read = router.canary(stable).unwrap_or_default();
-        let late = verified && router.wrote_before(fence, read);
-        let toward_safety = f64::from(set.get()) <= read;
-        let correct = router.corrections < CORRECTIONS_MAX && (late || (holding && toward_safety));
-        if router.drifted && !correct {
-            return;
-        }
-        // A correction that does not hold is raised once no more are allowed.
-        router.drifted |= !correct;
-        let event = Event::Drift {
-            service: service.clone(),
-            router: name.clone(),
-            set,
-            read: Untrusted::new(&format!("{read:.1} %")),
-            corrected: correct,
-        };
-        if correct {
-            router.corrections += 1;
-            ctx.append(Actor::engine(), event, Purpose::Correction(id), toward_safety);
-        } else {
-            let summary = format!("{name} shows {read:.1} % to the canary, set is {set}");
-            let title = format!("{service}: split drifted");
-            ctx.raised.push((key, Some((title, summary))));
-            ctx.append(Actor::engine(), event, Purpose::Note, true);
-        }
-    }
-
     fn holding(&self, now: Time) -> bool {
         self.hold_until.is_some_and(|until| now < until)
     }
@@ -840,68 +830,6 @@ impl Route {
         } else {
             RouteState::Drifted
         }
-    }
-
-    #[must_use]
-    pub fn view(&self, settings: &Settings, traffic: Option<f64>) -> RouteView {
-        let routers = self
-            .routers
-            .iter()
-            .map(|router| {
-                let own = settings.router(router.id);
-                RouterView {
-                    name: own.name.clone(),
-                    kind: own.kind.clone(),
-                    canary: router.canary(self.stable),
-                    read: router.reading.as_ref().map(|(_, at)| *at),
-                    reread: own.reread,
-                    error: router.error.clone(),
-                    note: router
-                        .reading
-                        .as_ref()
-                        .map(|(reading, _)| reading.note.clone())
-                        .unwrap_or_default(),
-                    manual: by_role(&own.manual, self.stable),
-                }
-            })
-            .collect();
-        RouteView { state: self.state(), set: self.set, fence: self.fence, routers, traffic }
-    }
-
-    #[must_use]
-    pub fn operation_view(&self, settings: &Settings) -> Option<OperationView> {
-        let operation = self.operation.as_ref()?;
-        let weights = Weights::for_split(self.stable, operation.to);
-        // Before anything was sent nothing is left to do by hand, and not after a refusal.
-        let nothing_sent = match operation.phase {
-            Phase::Accepted => true,
-            Phase::Ended(OperationResult::Refused) => {
-                self.routers.iter().all(|router| router.sent.is_none())
-            }
-            Phase::Applying | Phase::Recording | Phase::Ended(_) => false,
-        };
-        let manual = self
-            .routers
-            .iter()
-            .filter(|router| router.proven.is_none() && !nothing_sent)
-            .map(|router| by_hand(&settings.router(router.id).manual, weights))
-            .collect();
-        Some(OperationView {
-            fence: operation.fence,
-            submission: operation.submission.clone(),
-            verb: operation.verb.clone(),
-            service: settings.service(self.service).name.clone(),
-            from: operation.from,
-            to: operation.to,
-            user: operation.actor.user.clone(),
-            reason: operation.reason.clone(),
-            requested: operation.requested,
-            phase: operation.phase,
-            changed: operation.changed,
-            routers: self.routers.iter().map(|router| router.progress(settings)).collect(),
-            sentence: operation.sentence.clone(),
-            manual,
-        })
     }
 }
 

@@ -252,6 +252,8 @@ pub struct Router {
     pub kind: String,
     /// How often a settled route is read again (drift check).
     pub reread: Duration,
+    /// The longest that one write takes; a read gets two thirds of it.
+    pub timeout: Duration,
     /// What a person would run by hand; `{a}` and `{b}` stand for the groups' percents.
     pub manual: String,
 }

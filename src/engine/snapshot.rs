@@ -343,9 +343,24 @@ pub struct RouterView {
     /// Why the last read or write failed; empty when it did not.
     pub error: Untrusted,
     pub note: Untrusted,
+    /// Another engine that has something in flight on it.
+    #[serde(default)]
+    pub holder: Option<HolderView>,
+    /// Whether writes of other engines are checked at the same place; `None` before the first read.
+    #[serde(default)]
+    pub fenced: Option<bool>,
     /// What moves it by hand; `{stable}` and `{canary}` stand for the percents.
     #[serde(default)]
     pub manual: String,
+}
+
+/// Another engine that has something in flight.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HolderView {
+    pub who: Untrusted,
+    pub doing: Untrusted,
+    /// Unless it is renewed.
+    pub until: Now,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -380,6 +395,9 @@ pub struct ArmView {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OperationView {
     pub fence: Fence,
+    /// Its fences before it took the routers from another engine.
+    #[serde(default)]
+    pub earlier: Vec<Fence>,
     pub submission: String,
     pub verb: String,
     pub service: String,
@@ -534,6 +552,48 @@ impl ServiceView {
     #[must_use]
     pub fn observed(&self) -> Option<Now> {
         self.probes.iter().filter_map(|probe| probe.observed).max_by_key(|at| at.mono)
+    }
+}
+
+impl RouterView {
+    /// What the last reading is worth as of `now`: one older than three rereads is stale, and one
+    /// behind a failed read is only what was once true.
+    #[must_use]
+    pub fn state_at(&self, now: Now) -> RouterState {
+        match self.read {
+            _ if !self.error.is_empty() => RouterState::Failing,
+            None => RouterState::Waiting,
+            Some(at) => match Freshness::of(at.age(now), self.reread) {
+                Freshness::Live => RouterState::Live,
+                Freshness::Late => RouterState::Late,
+                Freshness::Stale => RouterState::Stale,
+            },
+        }
+    }
+}
+
+/// How much a router's reading says about now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RouterState {
+    Live,
+    Late,
+    /// Asked for the first time, not answered yet.
+    Waiting,
+    Stale,
+    Failing,
+}
+
+impl RouterState {
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            RouterState::Live => "live",
+            RouterState::Late => "late",
+            RouterState::Waiting => "waiting",
+            RouterState::Stale => "stale",
+            RouterState::Failing => "failing",
+        }
     }
 }
 

@@ -3,9 +3,9 @@
 //! Decides when a rule has been true for long enough, and whether a rollback may follow from it.
 //! Never fires on figures that are missing, old or few; a rule on the service as a whole not on
 //! trouble that stable has alone, too.
-//! Contract: a rule fires once for each time that it became true in an exposure, and at most one rollback of a
-//! service starts by itself in [`COOLDOWN`]; where it would fire and may not, it is held, and
-//! people are told once for each obstacle.
+//! Contract: a rule fires once for each time that it became true in an exposure, and at most one
+//! rollback of a service starts by itself in [`COOLDOWN`]; where it would fire and may not, it is
+//! held, and people are told once for each obstacle.
 
 use std::time::Duration;
 
@@ -122,6 +122,17 @@ impl Triggers {
             let until = now.mono + COOLDOWN.saturating_sub(age);
             self.cooldown_until = self.cooldown_until.max(Some(until));
         }
+        if let Event::Intent(intent) = &entry.event
+            && intent.service == self.service
+            && intent.to > Percent::ZERO
+        {
+            // What is exposed anew is another canary: the rule may fire again. Without traffic in
+            // between there were no figures, so that it need not have become false.
+            for trigger in self.each.iter_mut().filter(|trigger| trigger.fired.is_some()) {
+                trigger.fired = None;
+                trigger.since = None;
+            }
+        }
         if let Event::TriggerSet { service, trigger, off_until, reason } = &entry.event
             && *service == self.service
             && let Some(trigger) = self.each.get_mut(*trigger as usize)
@@ -164,11 +175,6 @@ impl Triggers {
         for (place, (trigger, own)) in (0..).zip(self.each.iter_mut().zip(own)) {
             let was = trigger.held;
             let due = trigger.judge(own, every, values, now);
-            if ground.nothing_to_take_back() && trigger.since.is_none() {
-                // What it fired at is gone. Without traffic the canary has no figures, so that the
-                // rule need not become false before the next canary is bad from its first request.
-                trigger.fired = None;
-            }
             let cooling = self.cooldown_until.filter(|until| now.mono < *until);
             let obstacle = due.then(|| obstacle(&own.rule, values, ground, cooling, now)).flatten();
             if let Some((kind, why)) = &obstacle {
@@ -257,7 +263,8 @@ impl Trigger {
             (TriggerState::Off, format!("off until {until} by {}{reason}", off.user))
         } else if let Some(fired) = self.fired {
             let at = words::clock(fired.wall);
-            (TriggerState::Held, format!("fired at {at}; armed again once it is not true"))
+            let until = "it is not true or something is exposed anew";
+            (TriggerState::Held, format!("fired at {at}; armed again once {until}"))
         } else {
             let state = if self.held.is_some() { TriggerState::Held } else { TriggerState::Armed };
             let sentence = match self.looked.filter(|_| !self.sentence.is_empty()) {
@@ -369,6 +376,7 @@ impl Ground<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Intent;
     use crate::rule::TRIGGER_NAMES;
     use crate::types::Actor;
 
@@ -444,7 +452,7 @@ mod tests {
             let entry = Entry {
                 id: "e".to_owned(),
                 at: at(entered).wall,
-                actor: Actor { user: Untrusted::new("ada"), uid: 7, ssh: None },
+                actor: Actor { user: Untrusted::new("ada"), uid: Some(7), ssh: None },
                 event,
             };
             self.triggers.apply(&entry, at(seconds));
@@ -495,17 +503,33 @@ mod tests {
     }
 
     #[test]
-    fn it_is_armed_again_when_what_it_fired_at_is_gone() {
+    fn it_is_armed_again_when_something_is_exposed_anew() {
         let mut bench = Bench::new(&[("canary.error_rate > 15", 0)]);
+        let set = |to: u8| {
+            Event::Intent(Intent {
+                fence: crate::types::Fence(1),
+                submission: "s".to_owned(),
+                service: "shop".to_owned(),
+                verb: "split".to_owned(),
+                stable: crate::types::Group::A,
+                from: None,
+                to: Percent::new(to).expect("a percent"),
+                reason: Untrusted::default(),
+                seen: Untrusted::default(),
+                routers: Vec::new(),
+            })
+        };
         assert_eq!(bench.words(0, &bad()), ["fire"]);
+        bench.apply(1, 1, set(0));
         let away = Ground { set: Some(Percent::ZERO), exposure: Some(0.0), ..Ground::default() };
         assert!(bench.look(10, &bad(), &away).is_empty(), "the window still shows it");
-        assert_eq!(bench.view(10).state, TriggerState::Held);
         assert!(bench.look(20, &Values::new(), &away).is_empty());
-        assert_eq!(bench.view(20).state, TriggerState::Armed);
-        // Exposed again and bad at once: held in the cooldown, and told; then it fires.
+        assert_eq!(bench.view(20).state, TriggerState::Held);
+        // Bad at once: held in the cooldown, and told; then it fires.
+        bench.apply(21, 21, set(10));
         assert_eq!(bench.words(30, &bad()), ["hold"]);
-        let later = 10 + COOLDOWN.as_secs();
+        let later = COOLDOWN.as_secs();
+        assert!(bench.words(later - 10, &bad()).is_empty(), "held as before");
         assert_eq!(bench.words(later, &bad()), ["clear", "fire"]);
     }
 

@@ -273,7 +273,9 @@ impl fmt::Display for Fence {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Actor {
     pub user: Untrusted,
-    pub uid: u32,
+    /// `None` where nobody asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh: Option<Untrusted>,
 }
@@ -282,7 +284,7 @@ impl Actor {
     /// Quarterdeck itself, where nobody asked: recovery, drift correction.
     #[must_use]
     pub fn engine() -> Actor {
-        Actor { user: Untrusted::new("quarterdeck"), uid: 0, ssh: None }
+        Actor { user: Untrusted::new("quarterdeck"), uid: None, ssh: None }
     }
 }
 

@@ -77,14 +77,23 @@ impl Poll {
         }
     }
 
-    fn source(&self, name: String, kind: &str) -> SourceView {
+    /// A name may be used once by each part of the configuration, so it stands with what it names.
+    fn source(&self, name: &str, kind: &str) -> SourceView {
         SourceView {
-            name,
+            name: format!("{name} {}", part(kind)),
             kind: kind.to_owned(),
             interval: self.interval,
             success: self.success,
             error: self.error.clone(),
         }
+    }
+}
+
+/// What a source of this kind is in the configuration; a feed's kind is its format.
+fn part(kind: &str) -> &str {
+    match kind {
+        "probe" | "host" | "signals" => kind,
+        _ => "feed",
     }
 }
 
@@ -137,7 +146,14 @@ impl Probe {
         }
         self.status = status;
         self.observed = Some(now);
-        self.poll.success = Some(now);
+        if observation.answered() {
+            self.poll.success = Some(now);
+            self.poll.error = Untrusted::default();
+        } else if observation.message.is_empty() {
+            self.poll.error = Untrusted::new("no answer");
+        } else {
+            self.poll.error = observation.message.clone();
+        }
         let millis =
             observation.latency.map(|span| u32::try_from(span.as_millis()).unwrap_or(u32::MAX));
         remember(&mut self.latencies_ms, millis, HISTORY_MAX);
@@ -171,8 +187,8 @@ impl Probe {
         }
     }
 
-    /// A probe is its own source: an answer of any kind is a success of the poller.
-    pub fn source(&self, name: String) -> SourceView {
+    /// A probe is its own source: an answer of any kind is a success of the poller, none is not.
+    pub fn source(&self, name: &str) -> SourceView {
         self.poll.source(name, "probe")
     }
 }
@@ -216,7 +232,7 @@ impl Host {
     }
 
     pub fn source(&self, settings: &settings::Host) -> SourceView {
-        self.poll.source(settings.name.clone(), "host")
+        self.poll.source(&settings.name, "host")
     }
 }
 
@@ -236,7 +252,7 @@ impl Feed {
     }
 
     pub fn source(&self, settings: &settings::Feed) -> SourceView {
-        self.poll.source(settings.name.clone(), &settings.kind)
+        self.poll.source(&settings.name, &settings.kind)
     }
 }
 
@@ -288,6 +304,6 @@ impl Signals {
     }
 
     pub fn source(&self, service: &settings::Service) -> SourceView {
-        self.poll.source(format!("{} signals", service.name), "signals")
+        self.poll.source(&service.name, "signals")
     }
 }

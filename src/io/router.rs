@@ -8,9 +8,11 @@ pub mod command;
 pub mod fence;
 pub mod haproxy;
 pub mod http;
+pub mod lease;
 pub mod nginx;
 mod weights;
 
+use std::cell::Cell;
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,22 +22,44 @@ use tokio::time::Instant;
 
 use crate::io::http::Client;
 use crate::io::router::fence::{FenceFile, Kept};
+use crate::io::router::lease::{Identity, Lease};
 use crate::io::settings::RouterTarget;
 
-/// The only writer of one router, for as long as it lives.
+/// After a write its mark is taken off the lease; a mark that stays ends by itself.
+const LEASE_TIME: Duration = Duration::from_millis(500);
+
+/// This engine's only writer of one router, for as long as it lives.
 pub struct Writer {
     target: RouterTarget,
     fence: FenceFile,
+    /// Shared with other engines, where the router has a place for it.
+    lease: Option<Lease>,
+    own: Identity,
     nginx: nginx::Memory,
+    /// Whether an HTTP endpoint keeps the fence; `None` before it was read.
+    http_fenced: Cell<Option<bool>>,
     /// What a person must know about the last write; shown with each reading.
     trouble: String,
 }
 
 impl Writer {
     /// Takes the router's lock in `state_dir` and reads the highest fence it has seen.
-    pub fn open(name: &str, target: RouterTarget, state_dir: &Path) -> Result<Writer, Failure> {
+    pub fn open(
+        name: &str,
+        target: RouterTarget,
+        own: &Identity,
+        state_dir: &Path,
+    ) -> Result<Writer, Failure> {
         let fence = FenceFile::open(name, state_dir)?;
-        Ok(Writer { target, fence, nginx: nginx::Memory::default(), trouble: String::new() })
+        let places = match &target {
+            RouterTarget::Haproxy { socket, backend, .. } => lease::places(socket, backend),
+            RouterTarget::Nginx { file, .. } => lease::places(file, ""),
+            RouterTarget::Command { lease: Some(path), .. } => lease::place(path),
+            RouterTarget::Command { lease: None, .. } | RouterTarget::Http(_) => Vec::new(),
+        };
+        let lease = (!places.is_empty()).then(|| Lease::new(places, own.clone()));
+        let (own, nginx, trouble) = (own.clone(), nginx::Memory::default(), String::new());
+        Ok(Writer { target, fence, lease, own, nginx, http_fenced: Cell::new(None), trouble })
     }
 
     /// The highest fence that was let through.
@@ -57,11 +81,37 @@ impl Writer {
         if weights.a.get() == 0 && weights.b.get() == 0 {
             return rejected("both groups would get nothing: no server would answer");
         }
+        self.trouble.clear();
         match self.fence.raise(fence, claim.emergency, deadline).await {
-            Ok(Kept::Durable) => self.trouble.clear(),
+            Ok(Kept::Durable) => {}
             Ok(Kept::InMemory(why)) => self.trouble = format!("the fence is not durable: {why}"),
             Err(why) => return rejected(why.text.display()),
         }
+        let Some(lease) = &self.lease else {
+            return self.write(client, weights, fence, deadline).await;
+        };
+        match lease.take(fence, claim, deadline).await {
+            Ok(taken) if taken.trouble.is_empty() => {}
+            Ok(taken) => self.trouble = taken.trouble,
+            Err(refusal) => {
+                let (why, newer) = (Untrusted::new(&refusal.why), refusal.newer);
+                return WriteAnswer::Rejected { why, newer };
+            }
+        }
+        let answer = self.write(client, weights, fence, deadline).await;
+        if let Some(lease) = &self.lease {
+            lease.wrote(Deadline::after(LEASE_TIME)).await;
+        }
+        answer
+    }
+
+    async fn write(
+        &mut self,
+        client: &Client,
+        weights: Weights,
+        fence: Fence,
+        deadline: Deadline,
+    ) -> WriteAnswer {
         match &self.target {
             RouterTarget::Haproxy { socket, backend, groups } => {
                 haproxy::set(&haproxy::Place { socket, backend, groups }, weights, deadline).await
@@ -70,14 +120,41 @@ impl Writer {
                 Some(place) => nginx::set(&place, &mut self.nginx, weights, fence, deadline).await,
                 None => rejected("not an nginx router"),
             },
-            RouterTarget::Http(http) => http::set(client, http, weights, deadline.left()).await,
+            RouterTarget::Http(http) => {
+                let own = self.own.text();
+                if self.http_fenced.get().is_none() {
+                    // Not read yet: what it is sent depends on what it keeps.
+                    let look = http::read(client, http, &own, deadline.left() / 3).await;
+                    self.http_fenced.set(look.ok().map(|reading| reading.lease.fenced));
+                }
+                let keeps = self.http_fenced.get() == Some(true);
+                let stamp = keeps.then_some(http::Stamp { fence, holder: &own });
+                http::set(client, http, weights, stamp.as_ref(), deadline.left()).await
+            }
             RouterTarget::Command { set, .. } => command::set(set, weights, deadline).await,
         }
     }
 
-    /// Reads the split back, by another path than the write where there is one.
-    pub async fn read(&self, client: &Client, budget: Duration) -> Result<SplitReading, Failure> {
-        let mut reading = self.show(client, Deadline::after(budget)).await?;
+    /// Reads the split back, by another path than the write where there is one. With `renew` the
+    /// router is kept for this engine, without it it is given up.
+    pub async fn read(
+        &self,
+        client: &Client,
+        renew: Option<&Claim>,
+        budget: Duration,
+    ) -> Result<SplitReading, Failure> {
+        let deadline = Deadline::after(budget);
+        let lease = async {
+            match &self.lease {
+                Some(lease) => Some(lease.look(renew, deadline).await),
+                None => None,
+            }
+        };
+        let (reading, lease) = tokio::join!(self.show(client, deadline), lease);
+        let mut reading = reading?;
+        if let Some(lease) = lease {
+            reading.lease = lease;
+        }
         if !self.trouble.is_empty() {
             let note = [&self.trouble, reading.note.display()].join(", ");
             reading.note = Untrusted::new(note.trim_end_matches(", "));
@@ -94,7 +171,13 @@ impl Writer {
                 Some(place) => nginx::read(&place, &self.nginx, deadline).await,
                 None => Err(Failure::new(FailureKind::Malformed, "not an nginx router")),
             },
-            RouterTarget::Http(http) => http::read(client, http, deadline.left()).await,
+            RouterTarget::Http(http) => {
+                let read = http::read(client, http, &self.own.text(), deadline.left()).await;
+                if let Ok(reading) = &read {
+                    self.http_fenced.set(Some(reading.lease.fenced));
+                }
+                read
+            }
             RouterTarget::Command { read, .. } => command::read(read, deadline).await,
         }
     }
@@ -121,7 +204,7 @@ impl Deadline {
 }
 
 fn rejected(why: impl AsRef<str>) -> WriteAnswer {
-    WriteAnswer::Rejected { why: Untrusted::new(why.as_ref()) }
+    WriteAnswer::Rejected { why: Untrusted::new(why.as_ref()), newer: None }
 }
 
 fn unknown(why: impl AsRef<str>) -> WriteAnswer {

@@ -142,6 +142,8 @@ pub enum RouterTarget {
     Command {
         read: Vec<String>,
         set: Vec<String>,
+        /// Where engines that share it keep their lease.
+        lease: Option<PathBuf>,
     },
 }
 

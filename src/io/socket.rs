@@ -4,7 +4,7 @@
 //! each has a task of its own that sends the newest snapshot and skips those it missed. Contract:
 //! the socket is 0600 inside a 0700 directory, so that only its owner and root get in.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -23,11 +23,17 @@ pub const NAME: &str = "engine.sock";
 /// A client that takes nothing for this long is gone.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 
+/// Messages of all clients that the driver has not taken yet; a client with more waits to be read.
+pub const MESSAGES_MAX: usize = 256;
+
+/// Answers that a client has not been sent yet; who asks on without reading asks again by name.
+const REPLIES_MAX: usize = 64;
+
 /// What the clients tell the driver.
 pub enum FromClient {
     Joined,
     Left,
-    Submitted { submission: Box<Submission>, reply: mpsc::UnboundedSender<Reply> },
+    Submitted { submission: Box<Submission>, reply: mpsc::Sender<Reply> },
     Retire,
 }
 
@@ -47,11 +53,17 @@ pub fn bind(dir: &Path) -> Result<UnixListener, String> {
     Ok(listener)
 }
 
+/// Device and inode of the socket that clients find in the directory; `None` when there is none.
+#[must_use]
+pub fn identity(dir: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(dir.join(NAME)).ok().map(|meta| (meta.dev(), meta.ino()))
+}
+
 /// Accepts clients for ever, and tells each what this engine runs on.
 pub async fn serve(
     listener: UnixListener,
     config_hash: String,
-    driver: mpsc::UnboundedSender<FromClient>,
+    driver: mpsc::Sender<FromClient>,
     snapshots: watch::Receiver<Option<Snapshot>>,
 ) {
     let hello = wire::encode(&ToClient::Hello {
@@ -65,9 +77,9 @@ pub async fn serve(
                 let (driver, snapshots) = (driver.clone(), snapshots.clone());
                 let hello = hello.clone();
                 tokio::task::spawn_local(async move {
-                    if driver.send(FromClient::Joined).is_ok() {
+                    if driver.send(FromClient::Joined).await.is_ok() {
                         client(stream, &hello, &driver, snapshots).await;
-                        let _ = driver.send(FromClient::Left);
+                        let _ = driver.send(FromClient::Left).await;
                     }
                 });
             }
@@ -80,14 +92,14 @@ pub async fn serve(
 async fn client(
     stream: UnixStream,
     hello: &str,
-    driver: &mpsc::UnboundedSender<FromClient>,
+    driver: &mpsc::Sender<FromClient>,
     mut snapshots: watch::Receiver<Option<Snapshot>>,
 ) {
     let Ok(peer) = stream.peer_cred() else { return };
-    let mut actor = Actor { user: user_name(peer.uid()), uid: peer.uid(), ssh: None };
+    let mut actor = Actor { user: user_name(peer.uid()), uid: Some(peer.uid()), ssh: None };
     let (read, mut write) = stream.into_split();
     let mut lines = BufReader::new(read.take(LINE_BYTES_MAX as u64));
-    let (reply, mut replies) = mpsc::unbounded_channel();
+    let (reply, mut replies) = mpsc::channel(REPLIES_MAX);
     if write.write_all(hello.as_bytes()).await.is_err() {
         return;
     }
@@ -111,12 +123,12 @@ async fn client(
                         submission.actor = actor.clone();
                         let reply = reply.clone();
                         let message = FromClient::Submitted { submission, reply };
-                        if driver.send(message).is_err() {
+                        if driver.send(message).await.is_err() {
                             return;
                         }
                     }
                     ToEngine::Retire => {
-                        let _ = driver.send(FromClient::Retire);
+                        let _ = driver.send(FromClient::Retire).await;
                     }
                 }
                 continue;
@@ -143,7 +155,9 @@ async fn client(
 }
 
 /// The name that this machine gives to a user id; the number where it gives none.
-fn user_name(uid: u32) -> Untrusted {
+/// The user's name, or the number where it has none.
+#[must_use]
+pub fn user_name(uid: u32) -> Untrusted {
     let table = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let named = table.lines().find_map(|line| {
         let mut fields = line.split(':');

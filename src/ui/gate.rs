@@ -6,7 +6,7 @@
 
 use engine::reading::AlertState;
 use engine::snapshot::{
-    ArmView, IncidentView, JournalState, ProbeView, RouteState, RouteView, ServiceView,
+    ArmView, FreezeView, IncidentView, JournalState, ProbeView, RouteState, RouteView, ServiceView,
     SignalsView, Snapshot,
 };
 use engine::types::{Freshness, Now, Severity, Status};
@@ -49,6 +49,7 @@ pub fn against(picture: &Snapshot, service: &ServiceView, measured: bool, now: N
             found.push(gate("journal", "the journal cannot be written".to_owned()));
         }
     }
+    found.extend(freezes(picture, service, now));
     if service.probes.is_empty() {
         found.push(gate("probes", "UNKNOWN: nothing watches it".to_owned()));
     }
@@ -59,6 +60,17 @@ pub fn against(picture: &Snapshot, service: &ServiceView, measured: bool, now: N
     found.extend(signals(service.signals.as_ref(), measured, now));
     found.extend(incidents(&picture.incidents.open));
     found
+}
+
+/// A freeze forbids a new release; one that is on its way goes on only over somebody's word.
+fn freezes(picture: &Snapshot, service: &ServiceView, now: Now) -> Option<Gate> {
+    let holds = |freeze: &&FreezeView| {
+        freeze.until > now.wall && freeze.service.as_ref().is_none_or(|name| *name == service.name)
+    };
+    let freeze = picture.head.freezes.iter().find(holds)?;
+    let what = if freeze.service.is_none() { "the line is stopped" } else { "frozen" };
+    let why = words::clip(freeze.reason.display(), WORDS_MAX);
+    Some(gate("freeze", format!("{what} by {}: {why}", freeze.user)))
 }
 
 fn probe(probe: &ProbeView, now: Now) -> Option<Gate> {
@@ -91,6 +103,12 @@ fn route(route: &RouteView, now: Now) -> Vec<Gate> {
             gate(&format!("router/{}", router.name), format!("{} cannot be read", router.name))
         })
         .collect();
+    found.extend(route.routers.iter().filter_map(|router| {
+        let holder = router.holder.as_ref().filter(|holder| holder.until.mono > now.mono)?;
+        let (key, doing) = (format!("holder/{}", router.name), holder.doing.display());
+        let doing = words::clip(doing, WORDS_MAX);
+        Some(gate(&key, format!("{} is held by {}: {doing}", router.name, holder.who)))
+    }));
     let text = match (route.state, route.set) {
         (RouteState::Verified, _) | (RouteState::Unverified, None) => None,
         (RouteState::Drifted, _) => Some("DRIFTED: the routers do not show what was set"),

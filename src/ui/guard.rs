@@ -151,13 +151,13 @@ impl Verb {
             Verb::Promote | Verb::Shift | Verb::Resume | Verb::Yes => {
                 "what the canary answers meanwhile; R moves the traffic back"
             }
-            Verb::Deploy => "what its plan runs and what the canary answers; R moves traffic back",
+            Verb::Deploy => "what its plan runs, what the canary answers; R rolls it back",
             Verb::Pause => "nothing: it is still watched, and resume goes on",
             Verb::No => "the answer: the plan goes its way for a no",
             Verb::StopTheLine => "nothing: rollbacks go on, resume and thaw take it back",
             Verb::Freeze => "nothing: rollbacks go on, thaw takes it back",
             Verb::Thaw => "nothing: releases may start again",
-            Verb::RuleOff => "nothing: until it is on again nobody but you rolls back by this rule",
+            Verb::RuleOff => "nothing: until it is on again, only people roll back for it",
             Verb::RuleOn => "nothing: it may roll back by itself again",
             Verb::MarkBad => "nothing: it is not deployed again until it is marked good",
             Verb::MarkGood => "nothing: it may be deployed and rolled back to again",
@@ -298,7 +298,7 @@ impl Guard {
     pub fn acknowledge(incident: &IncidentView, now: Now) -> Guard {
         let target = Target::Incident(incident.key.clone());
         let mut guard = Guard::new(Verb::Acknowledge, target, incident.name.display(), now);
-        guard.seen = incident.name.display().to_owned();
+        incident.name.display().clone_into(&mut guard.seen);
         guard.arrange();
         guard
     }
@@ -329,10 +329,10 @@ impl Guard {
         let counted = service.signals.as_ref().map(|signals| signals.canary.version.clone());
         let version = release.or(counted).unwrap_or_default();
         for (field, text) in &mut self.fields {
-            match (*field, self.verb) {
-                (Field::Span, _) => USUAL_SPAN.clone_into(text),
-                (Field::Version, Verb::MarkBad | Verb::MarkGood) => text.clone_from(&version),
-                (_, _) => {}
+            if *field == Field::Span {
+                USUAL_SPAN.clone_into(text);
+            } else if *field == Field::Version && self.verb != Verb::Deploy {
+                text.clone_from(&version);
             }
         }
     }
@@ -395,11 +395,10 @@ impl Guard {
             Verb::Promote => vec![Field::Alias, Field::Percent],
             Verb::Shift => vec![Field::Alias, Field::Percent, Field::Reason],
             Verb::Deploy => vec![Field::Version, Field::Reason, Field::Alias],
-            Verb::Pause | Verb::No | Verb::StopTheLine => vec![Field::Reason],
+            Verb::Pause | Verb::No | Verb::StopTheLine | Verb::RuleOn => vec![Field::Reason],
             Verb::Freeze => vec![Field::Span, Field::Reason],
             Verb::Thaw => vec![Field::Alias, Field::Reason],
             Verb::RuleOff => vec![Field::Alias, Field::Span, Field::Reason],
-            Verb::RuleOn => vec![Field::Reason],
             Verb::MarkBad => vec![Field::Version, Field::Reason],
             Verb::MarkGood => vec![Field::Alias, Field::Version, Field::Reason],
             Verb::Acknowledge => vec![Field::Comment],
@@ -474,11 +473,8 @@ impl Guard {
     /// True when Enter does without it.
     #[must_use]
     pub fn is_optional(&self, field: Field) -> bool {
-        match (field, self.verb) {
-            (Field::Comment, _) => true,
-            (Field::Reason, Verb::Pause | Verb::No | Verb::StopTheLine | Verb::RuleOn) => true,
-            (_, _) => false,
-        }
+        let quick = matches!(self.verb, Verb::Pause | Verb::No | Verb::StopTheLine | Verb::RuleOn);
+        field == Field::Comment || (quick && field == Field::Reason)
     }
 
     #[must_use]

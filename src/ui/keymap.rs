@@ -77,6 +77,7 @@ pub enum Act {
     MarkBad,
     MarkGood,
     Verify,
+    Validate,
     Acknowledge,
     Escalate,
     Up,
@@ -210,6 +211,7 @@ pub const BINDINGS: &[Binding] = table![
         "A version is bad: it is not deployed again";
     MarkGood [Key::Char('B')], Service, Exposure, "mark good", "A version is good after all";
     Verify [Key::Char('v')], Service, Light, "verify", "Read the routers of the service again";
+    Validate [Key::Char('V')], Service, Light, "validate", "Run the checks of the service";
     Acknowledge [Key::Char('a')], Incident, Confirmed, "acknowledge",
         "Say that you have the incident, with a comment";
     Escalate [Key::Char('e')], Incident, Confirmed, "escalate",

@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use engine::snapshot::{RouteView, RouterView};
-use engine::types::{Freshness, Now};
+use engine::snapshot::{RouteView, RouterState, RouterView};
+use engine::types::Now;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Seconds below a minute, minutes and seconds below an hour, then hours, then days.
@@ -48,9 +48,11 @@ pub fn left(until: Now, now: Now) -> Duration {
 /// failed, or is long ago, or never was. `None` while it is fresh.
 #[must_use]
 pub fn unread(router: &RouterView, now: Now) -> Option<Duration> {
-    let Some(age) = router.read.map(|at| at.age(now)) else { return Some(Duration::ZERO) };
-    let old = Freshness::of(age, router.reread) == Freshness::Stale;
-    (old || !router.error.is_empty()).then_some(age)
+    let age = router.read.map(|at| at.age(now)).unwrap_or_default();
+    match router.state_at(now) {
+        RouterState::Live | RouterState::Late => None,
+        RouterState::Waiting | RouterState::Stale | RouterState::Failing => Some(age),
+    }
 }
 
 /// What the routers of a service show together.

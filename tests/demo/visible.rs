@@ -127,7 +127,7 @@ impl Watched {
             seen: Untrusted::default(),
             actor: Actor {
                 user: Untrusted::new("test"),
-                uid: rustix::process::getuid().as_raw(),
+                uid: Some(rustix::process::getuid().as_raw()),
                 ssh: None,
             },
             read_only: false,

@@ -14,7 +14,8 @@ fn a_rule_rolls_back_once_and_only_once() {
     site.b.errors(80);
     // Nobody looks: it stays all the same.
     until("the rollback", || (site.weights() == ["100", "0"]).then_some(()));
-    until("its proof", || (service(&deck)["split"]["set"] == 0).then_some(()));
+    until("its proof", || (records(&deck, "outcome").len() == 2).then_some(()));
+    until("its end", || (service(&deck)["split"]["set"] == 0).then_some(()));
     let fired = records(&deck, "trigger_fired");
     assert!(fired.len() == 1, "{fired:?}");
     let sentence = fired[0]["sentence"].to_string();
@@ -24,6 +25,7 @@ fn a_rule_rolls_back_once_and_only_once() {
     deck.run(&expose).ends(0, "VERIFIED");
     let said = until("a page", || {
         let said = deck.run(&["status"]);
+
         said.out.contains("a rollback is wanted and held").then_some(said)
     });
     assert_eq!(site.weights(), ["50", "50"], "{said:#?}");

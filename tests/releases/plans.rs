@@ -50,14 +50,15 @@ impl Slots {
              \"error.log\", \"-c\", \"nginx.conf\"], proof = \
              \"http://127.0.0.1:{port}/__generation\", upstream = \"app\" }}\n\
              [plan.blue-green]\nservice = \"front\"\nsteps = [\n\
-             {{ run = [\"/bin/cp\", \"{dir}/artifact\", \"{dir}/slot-{{group}}\"], timeout = \"10s\", \
-             undo = [\"/bin/rm\", \"{dir}/slot-{{group}}\"], verify = {{ file = \
+             {{ run = [\"/bin/cp\", \"{dir}/artifact\", \"{dir}/slot-{{group}}\"], \
+             timeout = \"10s\", undo = [\"/bin/rm\", \"{dir}/slot-{{group}}\"], verify = {{ file = \
              \"{dir}/slot-{{group}}\" }}, name = \"start\" }},\n\
              {{ check = {{ probe = \"green\" }}, timeout = \"2s\", name = \"health\" }},\n\
              {{ ask = \"Smoke tests are green. Go on?\", timeout = \"1m\" }},\n\
              {{ switch = true }},\n\
              {{ wait = \"2s\", watch = true, name = \"settle\" }},\n\
-             {{ check = {{ probe = \"green\" }}, timeout = \"2s\", name = \"final health\" }},\n]\n",
+             {{ check = {{ probe = \"green\" }}, timeout = \"2s\", \
+             name = \"final health\" }},\n]\n",
             green = green.port,
             blue = blue.port,
             port = nginx.port,

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::reading::{AlertState, Disk, HostReading};
-use engine::record::OperationResult;
+use engine::record::{OperationResult, ReleaseKind, ReleaseResult, ReleaseState};
 use engine::settings::Environment;
 use engine::snapshot::{
-    ArmView, Head, HostView, IncidentView, Incidents, JournalLine, JournalState, OperationView,
-    Phase, ProbeView, Readiness, RouteState, RouteView, RouterProgress, RouterView, ServiceView,
-    SignalsView, Snapshot, SourceView,
+    ArmTotals, ArmView, CanaryView, CheckState, CheckView, Evidence, Head, HostView, IncidentView,
+    Incidents, JournalLine, JournalState, OperationView, PastRelease, Phase, ProbeView, Readiness,
+    ReadinessCheck, ReleaseView, RouteState, RouteView, RouterProgress, RouterView, ServiceView,
+    SignalsView, Snapshot, SourceView, StepState, StepView, TriggerState, TriggerView,
+    ValidationView,
 };
 use engine::types::{Fence, Now, Percent, Severity, Status, Time, Untrusted};
 
@@ -61,6 +63,8 @@ fn router(name: &str, canary: f64) -> RouterView {
         error: Untrusted::default(),
         note: Untrusted::default(),
         manual: format!("echo 'set weight web/v2 {{canary}}' | socat - /run/{name}.sock"),
+        holder: None,
+        fenced: Some(true),
     }
 }
 
@@ -122,6 +126,126 @@ fn payments() -> ServiceView {
     service
 }
 
+/// Seconds from now.
+pub fn ahead(seconds: u64) -> Now {
+    let now = now();
+    let span = i64::try_from(seconds).expect("spans of the sample are short");
+    Now { mono: now.mono + Duration::from_secs(seconds), wall: now.wall + TimeDelta::seconds(span) }
+}
+
+fn step(name: &str, state: StepState, detail: &str) -> StepView {
+    let begun = state != StepState::Waiting;
+    StepView {
+        name: name.to_owned(),
+        state,
+        started: begun.then(|| ago(200)),
+        ended: (begun && state != StepState::Running).then(|| ago(180)),
+        detail: Untrusted::new(detail),
+    }
+}
+
+/// r12 of payments at its third step of five, with too little data.
+pub fn release() -> ReleaseView {
+    let totals = |requests, errors| ArmTotals { requests, errors, slow: Some(errors * 2) };
+    let evidence = |name: &str, fail, pass| Evidence { name: name.to_owned(), fail, pass };
+    let sentence = "the canary had 3 of 9 errors with 24.7 % of the traffic; about 1,240 more \
+                    requests, some 2 min at this rate.";
+    ReleaseView {
+        id: 12,
+        submission: "s-12".to_owned(),
+        plan: "deploy-payments".to_owned(),
+        kind: ReleaseKind::Deploy,
+        version: "v1.9.0".to_owned(),
+        hotfix: false,
+        user: Untrusted::new("ana"),
+        started: ago(250),
+        state: ReleaseState::Running,
+        result: None,
+        ended: None,
+        steps: vec![
+            step("check", StepState::Done, "exit 0: healthy\u{1b}[31m"),
+            step("canary", StepState::Running, ""),
+            step("bake", StepState::Waiting, ""),
+        ],
+        step: 1,
+        question: None,
+        canary: Some(CanaryView {
+            steps: [1, 5, 25, 50, 100].map(percent).to_vec(),
+            place: 2,
+            since: Some(ago(40)),
+            soak_until: Some(ahead(20)),
+            wait_until: Some(ahead(860)),
+            bake_until: None,
+            stable: totals(1_640, 2),
+            canary: totals(544, 3),
+            evidence: vec![evidence("errors", 0.31, 0.12), evidence("slow requests", 0.0, 0.64)],
+            verdict: "NEED MORE DATA".to_owned(),
+            sentence: Untrusted::new(sentence),
+        }),
+        sentence: Untrusted::new(sentence),
+        next: Untrusted::new("then 50 %"),
+    }
+}
+
+/// The sample with this release of payments, a rule, a way back, and what was before.
+pub fn releasing(release: ReleaseView) -> Snapshot {
+    let mut picture = sample();
+    let mut services = (*picture.services).clone();
+    let payments = &mut services[1];
+    payments.release = Some(release);
+    payments.runbook = Some("https://wiki.example.com/payments".to_owned());
+    let passed = |name: &str, state, detail: &str| CheckView {
+        name: name.to_owned(),
+        critical: true,
+        state,
+        tries: 1,
+        took: Some(Duration::from_millis(340)),
+        detail: Untrusted::new(detail),
+    };
+    payments.validation = Some(ValidationView {
+        submissions: vec!["s-11".to_owned()],
+        version: "v1.9.0".to_owned(),
+        user: Untrusted::new("ana"),
+        started: ago(301),
+        ended: Some(ago(300)),
+        can_deploy: Some(true),
+        fresh_for: Duration::from_mins(10),
+        checks: vec![passed("tests green", CheckState::Passed, "exit 0")],
+    });
+    let check = |name: &str, why: &str| ReadinessCheck {
+        name: name.to_owned(),
+        ok: Some(true),
+        why: Untrusted::new(why),
+        at: Some(ago(4)),
+        fresh_for: Duration::from_secs(15),
+    };
+    payments.readiness.checks = vec![
+        check("edge-1 readable", "edge-1 shows 25.0 % to the canary"),
+        check("target", "group a, v1.8.2"),
+    ];
+    payments.triggers = vec![TriggerView {
+        rule: "canary.error_rate > 10.0".to_owned(),
+        span: Duration::from_mins(1),
+        state: TriggerState::Armed,
+        since: None,
+        sentence: Untrusted::new("not true: canary.error_rate 0.6"),
+    }];
+    payments.history = vec![PastRelease {
+        id: 11,
+        version: "v1.8.9".to_owned(),
+        plan: "deploy-payments".to_owned(),
+        kind: ReleaseKind::Deploy,
+        user: Untrusted::new("ben"),
+        started: ago(90_000).wall,
+        ended: ago(89_000).wall,
+        result: ReleaseResult::RolledBack,
+        rollback_took: Some(Duration::from_secs(3)),
+        bad: true,
+    }];
+    picture.services = Arc::new(services);
+    picture
+}
+
 pub fn operation(phase: Phase) -> OperationView {
     let progress = |name: &str, proven| RouterProgress {
         router: name.to_owned(),
@@ -133,6 +257,7 @@ pub fn operation(phase: Phase) -> OperationView {
     let ended = matches!(phase, Phase::Ended(OperationResult::Verified));
     OperationView {
         fence: Fence(41),
+        earlier: Vec::new(),
         submission: "s-41".to_owned(),
         verb: "split".to_owned(),
         service: "payments".to_owned(),

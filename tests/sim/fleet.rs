@@ -56,6 +56,7 @@ pub fn settings(routers: &[usize], polls: bool) -> Settings {
                 name: format!("edge{place}-{edge}"),
                 kind: "http".into(),
                 reread: REREAD,
+                timeout: Duration::from_secs(3),
                 manual: "set {a} {b}".into(),
             });
         }

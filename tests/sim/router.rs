@@ -20,12 +20,24 @@ pub struct Rates {
     pub late: u64,
     pub lie: u64,
     pub unreadable: u64,
+    /// The file of the fence cannot be written.
+    pub unfenced: u64,
+    /// The file of the fence takes all the time there is: it may be written, the router is not.
+    pub slow_fence: u64,
 }
 
 impl Rates {
     pub fn draw(rng: &mut Rng) -> Rates {
         let mut rate = || if rng.chance(400) { rng.pick(&[50, 150, 300, 600]) } else { 0 };
-        Rates { reject: rate(), hang: rate(), late: rate(), lie: rate(), unreadable: rate() }
+        Rates {
+            reject: rate(),
+            hang: rate(),
+            late: rate(),
+            lie: rate(),
+            unreadable: rate(),
+            unfenced: rate() / 3,
+            slow_fence: rate() / 3,
+        }
     }
 }
 
@@ -60,6 +72,8 @@ pub struct Router {
     /// What the engine of this life was last told.
     #[expect(clippy::option_option, reason = "not told yet, or told that it cannot be read")]
     pub told: Option<Option<Weights>>,
+    /// All that it ever was, with the fence it carried.
+    past: Vec<(Weights, Option<u64>)>,
     pub in_flight: bool,
     pub sent_fence: u64,
     /// The last weights sent, for a world that forges readings.
@@ -82,6 +96,7 @@ impl Router {
             rates,
             been: vec![all_stable()],
             told: None,
+            past: vec![(all_stable(), None)],
             in_flight: false,
             sent_fence: 0,
             sent: all_stable(),
@@ -91,9 +106,16 @@ impl Router {
     pub fn becomes(&mut self, weights: Weights, fence: Option<u64>) {
         self.actual = weights;
         self.carried = fence.filter(|_| self.carries);
+        self.past.push((self.actual, self.carried));
         if self.been.last() != Some(&weights) {
             self.been.push(weights);
         }
+    }
+
+    /// As after a reload: it shows an earlier state, with the fence of that time.
+    pub fn reverts(&mut self, rng: &mut Rng) {
+        let (weights, fence) = rng.pick(&self.past);
+        self.becomes(weights, fence);
     }
 
     /// The writer's check and the router's mood.
@@ -102,8 +124,17 @@ impl Router {
         if fenced && fence < self.fence_max {
             return Fate { lands: None, reply: Answer::Rejected, after: soon };
         }
-        self.fence_max = self.fence_max.max(fence);
         let rates = self.rates;
+        if fence > self.fence_max && rng.chance(rates.unfenced) {
+            return Fate { lands: None, reply: Answer::Rejected, after: soon };
+        }
+        if fence > self.fence_max && rng.chance(rates.slow_fence) {
+            if rng.chance(500) {
+                self.fence_max = fence;
+            }
+            return Fate { lands: None, reply: Answer::Rejected, after: budget };
+        }
+        self.fence_max = self.fence_max.max(fence);
         if rng.chance(rates.reject) {
             return Fate { lands: None, reply: Answer::Rejected, after: soon };
         }

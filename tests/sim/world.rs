@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::command::{Command, Expected, Submission};
-use engine::reading::{Claim, SplitReading, WriteAnswer};
+use engine::reading::{Claim, Lease, SplitReading, WriteAnswer};
 use engine::record::{Entry, Event, OperationResult};
 use engine::settings::Settings;
 use engine::snapshot::{Phase, ServiceView};
@@ -96,6 +96,10 @@ enum Happening {
         fence: u64,
     },
     Meddle {
+        router: usize,
+    },
+    /// A router falls back to what it once was.
+    Revert {
         router: usize,
     },
     Operate,
@@ -233,6 +237,10 @@ impl World {
             let (at, router) = (self.rng.millis(400, end), self.any_router());
             self.after(at, Happening::Meddle { router });
         }
+        for _ in 0..self.rng.pick(&[0, 0, 1, 2]) {
+            let (at, router) = (self.rng.millis(400, end), self.any_router());
+            self.after(at, Happening::Revert { router });
+        }
         if self.rng.chance(300) {
             let (at, by) = (self.rng.millis(0, end), self.rng.pick(&[-3600, -5, 5, 3600]));
             self.after(at, Happening::Wall(by));
@@ -348,6 +356,11 @@ impl World {
                 let b = Percent::new(percent).expect("a percent");
                 self.mark(|| format!("someone sets edge {router} to {percent}"), &[2]);
                 self.routers[router].becomes(Weights { a: b.rest(), b }, None);
+                Ok(())
+            }
+            Happening::Revert { router } => {
+                self.mark(|| format!("edge {router} falls back"), &[15]);
+                self.routers[router].reverts(&mut self.rng);
                 Ok(())
             }
             Happening::Operate => self.operate(),
@@ -603,6 +616,7 @@ impl World {
             | Happening::LastDue { .. } => false,
             Happening::Land { .. }
             | Happening::Meddle { .. }
+            | Happening::Revert { .. }
             | Happening::Operate
             | Happening::Retry(_)
             | Happening::Wall(_)
@@ -734,7 +748,7 @@ impl World {
         let why = Untrusted::new("the world said so");
         let answer = match fate.reply {
             Answer::Applied => WriteAnswer::Applied,
-            Answer::Rejected => WriteAnswer::Rejected { why },
+            Answer::Rejected => WriteAnswer::Rejected { why, newer: None },
             Answer::Unknown => WriteAnswer::Unknown { why },
         };
         let input = Input::SplitSet { id, router: router_id, answer };
@@ -766,6 +780,7 @@ impl World {
             b: f64::from(shown.b.get()),
             fence: if echo { Some(own.sent_fence) } else { own.carried }.filter(|_| own.carries),
             note: Untrusted::default(),
+            lease: Lease::default(),
         };
         let after = self.rng.millis(0, 10);
         let input = Input::SplitRead { id, router, result: Ok(reading) };

@@ -265,9 +265,22 @@ impl Engine {
         }
     }
 
+    /// A rule may want to take traffic back, and there is some to take back: nobody may look, but
+    /// the engine stays. One that takes over has the same rules, so it may.
+    #[must_use]
+    pub fn is_guarding(&self) -> bool {
+        self.settings.services.iter().zip(&self.routes).any(|(service, route)| {
+            let exposed = route.set.is_some_and(|set| set > Percent::ZERO)
+                || route.exposure().is_some_and(|exposure| exposure > 0.0);
+            !service.triggers.is_empty() && exposed
+        })
+    }
+
     /// Would a rollback work right now?
     pub(super) fn readiness(&self, service: ServiceId, view: &ServiceView) -> Readiness {
         let target = self.history[service.index()].target(self.routes[service.index()].stable);
+        let held = self.routes[service.index()].held(self.latest);
+        let holder = held.as_ref().map(|held| held.trim_start_matches("held by "));
         readiness(&readiness::Facts {
             service: self.settings.service(service),
             route: view.route.as_ref(),
@@ -276,7 +289,7 @@ impl Engine {
             signals: view.signals.as_ref(),
             target: &target,
             journal: &self.ledger.state,
-            holder: None,
+            holder,
         })
     }
 }

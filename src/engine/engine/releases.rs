@@ -159,6 +159,11 @@ impl Engine {
         let route = &self.routes[service.index()];
         let toward_safety = to == Percent::ZERO
             || route.exposure().is_some_and(|exposure| f64::from(to.get()) <= exposure);
+        if to != Percent::ZERO
+            && let Some(held) = route.held(now)
+        {
+            return Err(held);
+        }
         if !toward_safety {
             let unreadable = route.unreadable(&self.settings);
             if !unreadable.is_empty() {
@@ -481,6 +486,9 @@ impl Engine {
             return Err(format!("#{} {} is in flight", running.fence, running.verb));
         }
         self.check_expected(service, submission.expected.as_ref())?;
+        if let Some(held) = route.held(now) {
+            return Err(held);
+        }
         let unreadable = route.unreadable(&self.settings);
         if !unreadable.is_empty() {
             return Err(format!("{} cannot be read", unreadable.join(", ")));

@@ -1,7 +1,7 @@
 //! The engine by hand: what wins, what is on record, and when it may end.
 
 use super::*;
-use crate::reading::{Observation, SplitReading, WriteAnswer};
+use crate::reading::{Lease, Observation, SplitReading, WriteAnswer};
 use crate::settings;
 use crate::types::Status;
 
@@ -32,6 +32,7 @@ fn settings() -> Settings {
         name: "proxy".into(),
         kind: "http".into(),
         reread: Duration::from_secs(5),
+        timeout: Duration::from_secs(3),
         manual: "set {a} {b}".into(),
     };
     let probe = settings::Probe {
@@ -111,7 +112,13 @@ impl Rig {
                     Effect::ReadSplit { id, router, .. } => {
                         let b = f64::from(self.canary);
                         let note = Untrusted::default();
-                        let reading = SplitReading { a: 100.0 - b, b, fence: None, note };
+                        let reading = SplitReading {
+                            a: 100.0 - b,
+                            b,
+                            fence: None,
+                            note,
+                            lease: Lease::default(),
+                        };
                         Input::SplitRead { id, router, result: Ok(reading) }
                     }
                     Effect::Append { id, entry, .. } => {
@@ -322,4 +329,134 @@ fn a_journal_that_only_spools_is_asked_until_it_takes_records() {
     rig.journal = Appended::Durable;
     rig.play(3);
     assert_eq!(rig.engine.ledger.state, JournalState::Writable);
+}
+
+#[test]
+fn an_engine_stays_while_there_is_something_to_watch_over() {
+    let mut rig = Rig::new();
+    let idle = |rig: &Rig| (rig.engine.is_idle(rig.now), rig.engine.may_retire());
+    assert_eq!(idle(&rig), (true, true), "nothing was ever set");
+    rig.split(25);
+    assert_eq!(idle(&rig), (false, false), "a record is on its way");
+    rig.play(60);
+    assert_eq!(idle(&rig), (false, true), "a canary is watched; another engine can do that, too");
+    rig.rollback();
+    rig.play(60);
+    assert_eq!(idle(&rig), (false, true), "the hold");
+    rig.play(15 * 60);
+    assert_eq!(idle(&rig), (true, true), "all is stable, and was for long");
+    rig.split(100);
+    rig.play(60);
+    assert_eq!(idle(&rig), (true, true), "all traffic is on one version");
+    rig.journal = Rig::fails();
+    rig.submit(Command::Abort { service: "web".into(), reason: why() }, None);
+    rig.play(60);
+    assert_eq!(idle(&rig), (false, false), "what no disk has dies with the engine");
+    rig.journal = Appended::Durable;
+    rig.play(3);
+    assert_eq!(idle(&rig), (true, true));
+    // A restart in the hold goes on with it.
+    rig.rollback();
+    rig.play(60);
+    let mut rig = Rig::recovered(rig.entries);
+    rig.play(1);
+    assert!(!rig.engine.is_idle(rig.now));
+}
+
+#[test]
+fn every_submission_is_on_record_with_its_actor() {
+    let mut rig = Rig::new();
+    rig.split(25);
+    rig.play(1);
+    rig.rollback();
+    rig.rollback();
+    rig.submit(Command::Abort { service: "web".into(), reason: Untrusted::new("too") }, None);
+    rig.submit(Command::Verify { service: "web".into() }, None);
+    rig.play(1);
+    let mut said = Vec::new();
+    for entry in &rig.entries {
+        match &entry.event {
+            Event::Joined { fence, submission, verb, reason, .. } => {
+                let text = format!("{submission} {verb} #{fence} {reason}");
+                said.push((text, entry.actor.user.display().to_owned()));
+            }
+            Event::Reread { submission, service } => {
+                let text = format!("{submission} reads {service}");
+                said.push((text, entry.actor.user.display().to_owned()));
+            }
+            other => assert!(!format!("{other:?}").contains("s3"), "{other:?}"),
+        }
+    }
+    let by_ada = |text: &str| (text.to_owned(), "ada".to_owned());
+    let expected = ["s3 rollback #2 why", "s4 abort #2 too", "s5 reads web"].map(by_ada);
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn a_probe_without_an_answer_is_a_source_that_fails() {
+    let mut rig = Rig::new();
+    let state = |rig: &mut Rig| {
+        let now = rig.now;
+        let picture = rig.engine.snapshot();
+        let source = picture.sources.iter().find(|source| source.kind == "probe");
+        let source = source.expect("a probe").clone();
+        (source.state_at(now).word(), source.error.display().to_owned())
+    };
+    rig.play(6);
+    assert_eq!(state(&mut rig), ("ok", String::new()));
+    rig.observation.latency = None;
+    for status in [Status::Down, Status::Unknown] {
+        rig.observation.status = status;
+        rig.observation.message = Untrusted::new("connection refused");
+        rig.play(6);
+        assert_eq!(state(&mut rig), ("failing", "connection refused".to_owned()), "{status}");
+    }
+    // A bad answer is an answer.
+    rig.observation.latency = Some(Duration::from_millis(5));
+    rig.play(6);
+    assert_eq!(state(&mut rig), ("ok", String::new()));
+}
+
+#[test]
+fn names_of_sources_are_unique() {
+    let mut rig = Rig::new();
+    let picture = rig.engine.snapshot();
+    let names: Vec<&str> = picture.sources.iter().map(|source| source.name.as_str()).collect();
+    assert_eq!(names, ["web/proxy probe", "web/proxy router"]);
+}
+
+#[test]
+fn a_reading_of_a_router_ages() {
+    use crate::snapshot::RouterState::{Failing, Late, Live, Stale, Waiting};
+    let mut rig = Rig::new();
+    let route = rig.engine.snapshot().services[0].route.clone().expect("a route");
+    let mut view = route.routers[0].clone();
+    let at = view.read.expect("it was read");
+    let check = |seconds: u64, state| {
+        let now = Now { mono: at.mono + Duration::from_secs(seconds), wall: at.wall };
+        assert_eq!(view.state_at(now), state, "after {seconds} s");
+    };
+    check(7, Live);
+    check(8, Late);
+    check(15, Late);
+    check(16, Stale);
+    view.error = Untrusted::new("refused");
+    assert_eq!(view.state_at(at), Failing);
+    view.error = Untrusted::default();
+    view.read = None;
+    assert_eq!(view.state_at(at), Waiting);
+}
+
+#[test]
+fn a_disk_that_does_not_answer_collects_a_bounded_queue() {
+    let mut rig = Rig::new();
+    for _ in 0..2_000 {
+        rig.submit(Command::Verify { service: "web".into() }, None);
+        rig.submit(Command::Escalate { key: "none".into() }, None);
+        rig.rollback();
+    }
+    let waiting = rig.engine.ledger.unrecorded();
+    assert!((512..520).contains(&waiting), "{waiting}");
+    rig.play(3);
+    assert_eq!((rig.set(), rig.engine.ledger.unrecorded()), (Some(0), 0), "safety went on");
 }

@@ -1,6 +1,7 @@
 //! The route by hand: one operation, its routers' answers, and the word that comes out.
 
 use super::*;
+use crate::reading::Lease;
 use crate::settings;
 use crate::types::FailureKind;
 
@@ -16,6 +17,7 @@ struct Rig {
     last_id: u64,
     schedule: Schedule,
     ledger: Ledger,
+    fence: Fence,
     raised: Vec<(String, Option<(String, String)>)>,
 }
 
@@ -45,6 +47,7 @@ impl Rig {
             name: format!("edge{place}"),
             kind: "http".into(),
             reread: REREAD,
+            timeout: Duration::from_secs(3),
             manual: "set {a} {b}".into(),
         });
         let service = settings::Service {
@@ -74,6 +77,7 @@ impl Rig {
             last_id: 0,
             schedule: Schedule::default(),
             ledger: Ledger::new(1, &[]),
+            fence: Fence(0),
             raised: Vec::new(),
         }
     }
@@ -86,6 +90,7 @@ impl Rig {
             last_id: &mut self.last_id,
             schedule: &mut self.schedule,
             ledger: &mut self.ledger,
+            fence: &mut self.fence,
             raised: &mut self.raised,
         };
         work(&mut self.route, &mut ctx)
@@ -109,6 +114,33 @@ impl Rig {
         self.with(|route, ctx| route.begin(operation, ctx));
     }
 
+    /// Answers reads with what was never set, until a write comes out.
+    fn next_write(&mut self) -> Option<(EffectId, RouterId, Fence)> {
+        let due = std::iter::from_fn(|| self.schedule.pop_due(self.now.mono)).collect::<Vec<_>>();
+        for timer in due {
+            if let Timer::Router(router) = timer {
+                self.with(|route, ctx| route.act(router, ctx));
+            }
+        }
+        for effect in std::mem::take(&mut self.effects) {
+            match effect {
+                Effect::SetSplit { id, router, fence, .. } => return Some((id, router, fence)),
+                Effect::ReadSplit { id, router, .. } => {
+                    let reading = SplitReading {
+                        a: 50.0,
+                        b: 50.0,
+                        fence: None,
+                        note: Untrusted::default(),
+                        lease: Lease::default(),
+                    };
+                    self.with(|route, ctx| route.split_read(id, router, Ok(reading), ctx));
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
     fn durable(&mut self, fence: u64) {
         self.with(|route, ctx| route.intent_appended(Fence(fence), None, ctx));
     }
@@ -126,7 +158,7 @@ impl Rig {
                         let why = Untrusted::new("why");
                         let answer = match edge {
                             Edge::Obeys | Edge::Shows(_) | Edge::Foreign => WriteAnswer::Applied,
-                            Edge::Refuses(_) => WriteAnswer::Rejected { why },
+                            Edge::Refuses(_) => WriteAnswer::Rejected { why, newer: None },
                             Edge::Silent => WriteAnswer::Unknown { why },
                         };
                         self.with(|route, ctx| route.split_set(id, router, &answer, ctx));
@@ -134,7 +166,13 @@ impl Rig {
                     Effect::ReadSplit { id, router, .. } => {
                         let place = router.index();
                         let shown = |b: f64, fence: Option<u64>| {
-                            Ok(SplitReading { a: 100.0 - b, b, fence, note: Untrusted::default() })
+                            Ok(SplitReading {
+                                a: 100.0 - b,
+                                b,
+                                fence,
+                                note: Untrusted::default(),
+                                lease: Lease::default(),
+                            })
                         };
                         let result = match edges[place] {
                             Edge::Obeys => shown(f64::from(written[place]), None),
@@ -463,4 +501,102 @@ fn the_same_wish_again_joins_the_operation_in_flight() {
     let waits: Vec<bool> =
         (0..=WAITING_MAX).map(|n| rig.route.join(&n.to_string()).is_ok()).collect();
     assert_eq!(waits.iter().filter(|took| **took).count(), WAITING_MAX - 1, "its own is one");
+}
+
+/// The one write that waits, to both routers in turn.
+fn writes(rig: &mut Rig) -> Vec<(EffectId, RouterId, Fence)> {
+    let write = |effect| match effect {
+        Effect::SetSplit { id, router, fence, .. } => Some((id, router, fence)),
+        _ => None,
+    };
+    std::mem::take(&mut rig.effects).into_iter().filter_map(write).collect()
+}
+
+fn newer(fence: u64) -> WriteAnswer {
+    WriteAnswer::Rejected { why: Untrusted::new("superseded"), newer: Some(Fence(fence)) }
+}
+
+#[test]
+fn an_emergency_takes_the_routers_under_a_higher_fence() {
+    let mut rig = Rig::new();
+    rig.fence = Fence(3);
+    rig.begin(3, "rollback", 50, 0);
+    rig.durable(3);
+    let first = writes(&mut rig);
+    assert!(first.iter().all(|(_, _, fence)| *fence == Fence(3)) && first.len() == 2);
+    let (id, router, _) = first[0];
+    rig.with(|route, ctx| route.split_set(id, router, &newer(40), ctx));
+    assert!(writes(&mut rig).is_empty(), "the new intent is not durable yet");
+    assert_eq!(rig.fence, Fence(41));
+    rig.durable(41);
+    let second = writes(&mut rig);
+    assert_eq!(second.len(), 1, "the other router still answers");
+    assert_eq!((second[0].1, second[0].2), (router, Fence(41)));
+    let (id, router, _) = first[1];
+    rig.with(|route, ctx| route.split_set(id, router, &WriteAnswer::Applied, ctx));
+    let (id, router, _) = second[0];
+    rig.with(|route, ctx| route.split_set(id, router, &WriteAnswer::Applied, ctx));
+    assert_eq!(rig.route.result_of(Fence(3)), None, "it is the same operation");
+    let operation = rig.route.operation().expect("in flight");
+    assert_eq!((operation.fence, operation.phase), (Fence(41), Phase::Applying));
+    // Three times, then it is a war.
+    for (fence, expected) in [(60, 61), (80, 81), (90, 90)] {
+        let write = loop {
+            rig.now.mono = rig.now.mono + Duration::from_millis(500);
+            if let Some(found) = rig.next_write() {
+                break found;
+            }
+        };
+        rig.with(|route, ctx| route.split_set(write.0, write.1, &newer(fence), ctx));
+        assert_eq!(rig.fence, Fence(expected));
+        rig.durable(expected);
+    }
+    let result = rig.route.operation().map(|operation| operation.phase);
+    assert_eq!(result, Some(Phase::Recording));
+    assert_eq!(rig.route.set, None, "what is wanted is another engine's to say");
+}
+
+#[test]
+fn anything_else_gives_way_to_a_newer_fence() {
+    let mut rig = Rig::new();
+    rig.begin(3, "split", 0, 50);
+    rig.durable(3);
+    let (id, router, _) = writes(&mut rig)[0];
+    rig.with(|route, ctx| route.split_set(id, router, &newer(40), ctx));
+    rig.effects.clear();
+    rig.with(|route, ctx| route.outcome_appended(Fence(3), ctx));
+    assert_eq!(rig.route.result_of(Fence(3)), Some(OperationResult::Superseded));
+    assert_eq!((rig.route.set, rig.fence), (None, Fence(40)));
+    assert!(rig.route.take_news().is_some() && rig.route.take_news().is_none());
+    assert!(writes(&mut rig).is_empty());
+}
+
+#[test]
+fn a_reading_tells_of_other_engines() {
+    let mut rig = Rig::new();
+    rig.begin(3, "split", 0, 50);
+    rig.durable(3);
+    let mut edges = [Edge::Obeys; 2];
+    rig.answer(&mut edges, &mut [0; 2]);
+    assert_eq!(rig.route.result_of(Fence(3)), Some(OperationResult::Verified));
+    assert_eq!(rig.route.held(rig.now), None);
+    rig.with(|route, ctx| route.act(EDGES[0], ctx));
+    let holder = crate::reading::Holder {
+        who: Untrusted::new("eve@web2"),
+        doing: Untrusted::new("#40 split of web"),
+        left: Duration::from_secs(8),
+    };
+    let other = Some((Fence(40), Untrusted::new("eve@web2")));
+    let lease = Lease { fenced: true, other, holder: Some(holder), ..Lease::default() };
+    let reading = SplitReading { a: 80.0, b: 20.0, fence: None, note: Untrusted::default(), lease };
+    let Some(Effect::ReadSplit { id, renew: None, .. }) = rig.effects.pop() else {
+        panic!("nothing is in flight: {:?}", rig.effects)
+    };
+    rig.with(|route, ctx| route.split_read(id, EDGES[0], Ok(reading), ctx));
+    let held = rig.route.held(rig.now).expect("held");
+    assert!(held.starts_with("held by eve@web2 (#40 split of web) until "), "{held}");
+    assert_eq!((rig.route.set, rig.fence), (None, Fence(40)));
+    assert!(rig.raised.is_empty(), "no drift: it is what somebody wants");
+    rig.now.mono = rig.now.mono + Duration::from_secs(8);
+    assert_eq!(rig.route.held(rig.now), None);
 }

@@ -86,7 +86,7 @@ fn hostile_alerts_are_cleaned_or_named() {
 #[test]
 fn a_silence_matches_every_label_as_it_was() {
     let labels = BTreeMap::from([("a\u{1b}".to_owned(), "x\ny".to_owned())]);
-    let actor = Actor { user: Untrusted::new("ann"), uid: 7, ssh: None };
+    let actor = Actor { user: Untrusted::new("ann"), uid: Some(7), ssh: None };
     let body = alertmanager::silence(&labels, &actor, &Untrusted::new("mine"), now());
     let body: Value = serde_json::from_str(&body).expect("valid JSON");
     assert_eq!(body["matchers"][0]["name"], "a\u{1b}");

@@ -5,7 +5,7 @@
 //! group b's; the read command prints group b's percent, or JSON `{"a":..,"b":..}`
 //! (`stable` and `canary` are other names for the same).
 
-use engine::reading::{SplitReading, WriteAnswer};
+use engine::reading::{Lease, SplitReading, WriteAnswer};
 use engine::types::{Failure, FailureKind, Untrusted, Weights};
 use serde::Deserialize;
 
@@ -72,7 +72,13 @@ fn parse(text: &str) -> Result<SplitReading, Failure> {
             && (split.a + split.b - 100.0).abs() < 1.0
     };
     if let Some(Split { a, b }) = split.filter(sane) {
-        return Ok(SplitReading { a, b, fence: None, note: Untrusted::default() });
+        return Ok(SplitReading {
+            a,
+            b,
+            fence: None,
+            note: Untrusted::default(),
+            lease: Lease::default(),
+        });
     }
     let start: String = text.chars().take(80).collect();
     let why = format!("the command printed {start:?}, not a percent from 0 to 100");

@@ -26,6 +26,9 @@ const NAME_BYTES_MAX: usize = 63;
 /// A healthy disk syncs within milliseconds; the rest of a budget belongs to the router.
 const DISK_PATIENCE: Duration = Duration::from_millis(500);
 
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
 /// What became of a fence that passed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kept {
@@ -68,7 +71,7 @@ impl FenceFile {
                 let text = format!("cannot open {shown}: {error}; is the state directory yours?");
                 Failure::new(FailureKind::Denied, text)
             })?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
+        lock(&file).map_err(|error| {
             let text = format!("{shown} is locked: another engine writes this router ({error})");
             Failure::new(FailureKind::Denied, text)
         })?;
@@ -136,6 +139,18 @@ fn raise(disk: &Mutex<Disk>, fence: Fence) -> std::io::Result<()> {
         disk.stored = fence;
     }
     Ok(())
+}
+
+/// A program that the last engine was just starting holds its lock for a moment longer.
+fn lock(file: &File) -> rustix::io::Result<()> {
+    let mut left = LOCK_TRIES;
+    loop {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(_) if left > 0 => left -= 1,
+            result => return result,
+        }
+        std::thread::sleep(LOCK_PAUSE);
+    }
 }
 
 fn read_or_prepare(file: &File, shown: &str) -> Result<Fence, Failure> {

@@ -8,7 +8,7 @@ pub mod drain;
 
 use std::path::Path;
 
-use engine::reading::{SplitReading, WriteAnswer};
+use engine::reading::{Lease, SplitReading, WriteAnswer};
 use engine::types::{Failure, FailureKind, Untrusted, Weights};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -166,6 +166,7 @@ fn split(place: &Place<'_>, servers: &[Server]) -> Result<SplitReading, Failure>
         b: 100.0 * sums[1] / total,
         fence: None,
         note: Untrusted::new(&notes.join(", ")),
+        lease: Lease::default(),
     })
 }
 
@@ -243,6 +244,11 @@ fn parse(reply: &str) -> Result<Vec<Server>, String> {
 /// One command on one connection, its reply read to the end.
 async fn ask(socket: &Path, line: &str, deadline: Deadline) -> Result<String, Failure> {
     let shown = socket.display();
+    if deadline.left().is_zero() {
+        // A process that was stopped must not send what it wanted long ago.
+        let text = format!("no time left for `{line}`: not sent");
+        return Err(Failure::new(FailureKind::Timeout, text));
+    }
     let work = async {
         let mut stream = UnixStream::connect(socket).await?;
         stream.write_all(format!("{line}\n").as_bytes()).await?;

@@ -2,12 +2,13 @@
 //!
 //! Decides what an answer means: applied, rejected or unknown. Never takes the answer to a `PUT`
 //! for the truth; only a `GET` is. Contract: the body is `{"stable":90,"canary":10}` both ways,
-//! where `stable` is group a and `canary` group b; both calls return within their budget.
+//! where `stable` is group a and `canary` group b, and more where the endpoint keeps the fence;
+//! both calls return within their budget.
 
 use std::time::Duration;
 
-use engine::reading::{SplitReading, WriteAnswer};
-use engine::types::{Failure, FailureKind, Untrusted, Weights};
+use engine::reading::{Lease, SplitReading, WriteAnswer};
+use engine::types::{Failure, FailureKind, Fence, Untrusted, Weights};
 use serde_json::Value;
 
 use crate::io::http::{Answer, Client, Method};
@@ -19,20 +20,35 @@ const TEXT_CHARS_MAX: usize = 200;
 /// `408 Request Timeout`: the one client error that does not say that nothing happened.
 const REQUEST_TIMEOUT: u16 = 408;
 
-/// Sets absolute shares. Idempotent.
+/// `409 Conflict`: the endpoint has seen a newer fence.
+const CONFLICT: u16 = 409;
+
+/// Whose write it is, for an endpoint that keeps the fence.
+pub struct Stamp<'a> {
+    pub fence: Fence,
+    pub holder: &'a str,
+}
+
+/// Sets absolute shares. Idempotent. A `stamp` only where the endpoint keeps one: another may be
+/// strict about what it is sent.
 pub async fn set(
     client: &Client,
     target: &HttpTarget,
     weights: Weights,
+    stamp: Option<&Stamp<'_>>,
     budget: Duration,
 ) -> WriteAnswer {
-    let body = serde_json::json!({ "stable": weights.a.get(), "canary": weights.b.get() });
+    let mut body = serde_json::json!({ "stable": weights.a.get(), "canary": weights.b.get() });
+    if let Some(stamp) = stamp {
+        body["fence"] = stamp.fence.0.into();
+        body["holder"] = stamp.holder.into();
+    }
     let put = client.send(target, Method::Put, &target.url, &[], Some(body.to_string()));
     match tokio::time::timeout(budget, put).await {
         Ok(Ok(answer)) => judge(&answer),
         Ok(Err(failure)) => match failure.kind {
             // A missing secret is found before anything is sent.
-            FailureKind::Denied => WriteAnswer::Rejected { why: failure.text },
+            FailureKind::Denied => WriteAnswer::Rejected { why: failure.text, newer: None },
             FailureKind::Timeout
             | FailureKind::Unreachable
             | FailureKind::Refused
@@ -46,6 +62,7 @@ pub async fn set(
 pub async fn read(
     client: &Client,
     target: &HttpTarget,
+    own: &str,
     budget: Duration,
 ) -> Result<SplitReading, Failure> {
     let get = client.send(target, Method::Get, &target.url, &[], None);
@@ -55,7 +72,7 @@ pub async fn read(
     if !is_success(answer.status) {
         return Err(Failure::new(FailureKind::Refused, said(&answer)));
     }
-    parse(&answer.body)
+    parse(&answer.body, own)
         .map_err(|why| Failure::new(FailureKind::Malformed, format!("the split is unclear: {why}")))
 }
 
@@ -72,7 +89,12 @@ fn judge(answer: &Answer) -> WriteAnswer {
     match answer.status {
         status if is_success(status) => WriteAnswer::Applied,
         REQUEST_TIMEOUT => WriteAnswer::Unknown { why: why() },
-        400..500 => WriteAnswer::Rejected { why: why() },
+        CONFLICT => {
+            let body = serde_json::from_slice::<Value>(&answer.body).ok();
+            let newer = body.and_then(|body| body.get("fence")?.as_u64()).map(Fence);
+            WriteAnswer::Rejected { why: why(), newer }
+        }
+        400..500 => WriteAnswer::Rejected { why: why(), newer: None },
         _ => WriteAnswer::Unknown { why: why() },
     }
 }
@@ -93,18 +115,26 @@ fn said(answer: &Answer) -> String {
 }
 
 /// Shares of any total up to 100 each, as percents of their sum.
-fn parse(body: &[u8]) -> Result<SplitReading, String> {
+fn parse(body: &[u8], own: &str) -> Result<SplitReading, String> {
     let body: Value = serde_json::from_slice(body).map_err(|why| format!("no JSON: {why}"))?;
     let (stable, canary) = (share(&body, "stable")?, share(&body, "canary")?);
     let sum = stable + canary;
     if sum <= 0.0 {
         return Err("neither stable nor canary has a share".to_owned());
     }
+    let fence = body.get("fence").and_then(Value::as_u64);
+    let holder = body.get("holder").and_then(Value::as_str).unwrap_or_default();
+    let other = fence.filter(|_| !holder.is_empty() && holder != own);
     Ok(SplitReading {
         a: stable * 100.0 / sum,
         b: canary * 100.0 / sum,
-        fence: None,
+        fence,
         note: Untrusted::default(),
+        lease: Lease {
+            fenced: fence.is_some(),
+            other: other.map(|fence| (Fence(fence), Untrusted::new(holder))),
+            ..Lease::default()
+        },
     })
 }
 
@@ -124,7 +154,7 @@ mod tests {
     use super::*;
 
     fn check(body: &str, expected: Result<(f64, f64), &str>) {
-        let found = parse(body.as_bytes()).map(|split| (split.a, split.b));
+        let found = parse(body.as_bytes(), "").map(|split| (split.a, split.b));
         match expected {
             Ok(split) => assert_eq!(found, Ok(split), "{body}"),
             Err(part) => {
@@ -155,6 +185,17 @@ mod tests {
         check(r#"{"stable":90,"#, Err("no JSON"));
     }
 
+    #[test]
+    fn an_endpoint_that_keeps_the_fence_tells_whose_it_is() {
+        let read = |body: &str| parse(body.as_bytes(), "bob@web1 07").expect("a split");
+        let other = read(r#"{"stable":90,"canary":10,"fence":12,"holder":"eve@web2 12"}"#);
+        assert_eq!(other.fence, Some(12));
+        assert_eq!(other.lease.other, Some((Fence(12), Untrusted::new("eve@web2 12"))));
+        let own = read(r#"{"stable":90,"canary":10,"fence":12,"holder":"bob@web1 07"}"#);
+        assert!(own.lease.fenced && own.lease.other.is_none());
+        assert!(!read(r#"{"stable":90,"canary":10}"#).lease.fenced);
+    }
+
     fn check_write(status: u16, body: &str, expected: &str) {
         let answer = Answer {
             status,
@@ -165,7 +206,8 @@ mod tests {
         };
         let found = match judge(&answer) {
             WriteAnswer::Applied => "applied".to_owned(),
-            WriteAnswer::Rejected { why } => format!("rejected: {why}"),
+            WriteAnswer::Rejected { why, newer: None } => format!("rejected: {why}"),
+            WriteAnswer::Rejected { newer: Some(newer), .. } => format!("superseded by {newer}"),
             WriteAnswer::Unknown { why } => format!("unknown: {why}"),
         };
         assert_eq!(found, expected);
@@ -177,6 +219,8 @@ mod tests {
         check_write(204, "", "applied");
         check_write(401, r#"{"error":"no token"}"#, "rejected: answered 401: no token");
         check_write(422, "bad\u{1b}[31m", "rejected: answered 422: bad␛[31m");
+        check_write(409, r#"{"error":"old","fence":12,"holder":"x"}"#, "superseded by 12");
+        check_write(409, r#"{"error":"busy"}"#, "rejected: answered 409: busy");
         check_write(408, "", "unknown: answered 408");
         check_write(302, "", "unknown: answered 302");
         check_write(503, "", "unknown: answered 503");

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use engine::reading::{SplitReading, WriteAnswer};
+use engine::reading::{Lease, SplitReading, WriteAnswer};
 use engine::types::{Failure, FailureKind, Fence, Untrusted, Weights};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -146,7 +146,14 @@ pub async fn set(
     memory.previous = previous.as_deref().and_then(|text| Conf::parse(text).ok());
     let limit = deadline.earlier(RESTORE_TIME);
     let (file, before, text) = (place.file.to_owned(), previous.clone(), wanted.print());
-    let work = move || store(&file, before.as_deref(), &text);
+    let work = move || {
+        if limit.left().is_zero() {
+            // A process that was stopped must not write what it wanted long ago.
+            let text = "no time left: not written";
+            return Err(Failure::new(FailureKind::Refused, text));
+        }
+        store(&file, before.as_deref(), &text)
+    };
     match Arc::clone(&memory.disk).change(fence, limit, work).await {
         Ok(()) => {}
         Err(failure) if failure.kind == FailureKind::Timeout => {
@@ -225,7 +232,13 @@ pub async fn read(
     }
     let (a, b) = conf.shares(place.groups).map_err(malformed)?;
     let fence = Some(conf.fence.0);
-    Ok(SplitReading { a, b, fence, note: Untrusted::new(&notes.join(", ")) })
+    Ok(SplitReading {
+        a,
+        b,
+        fence,
+        note: Untrusted::new(&notes.join(", ")),
+        lease: Lease::default(),
+    })
 }
 
 /// Puts the file back that was there before.

@@ -11,7 +11,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::rollout::state_word;
+use super::rollout::{state_word, validation};
 use super::{Scene, overlay, put, time_of_day};
 use crate::ui::guard::{DEAD_TIME, Field, Guard, IDLE_MAX, STOP_SECONDS, Target, Verb, in_flight};
 use crate::ui::keymap::Danger;
@@ -47,7 +47,8 @@ pub fn draw(buffer: &mut Buffer, area: Rect, scene: Scene<'_>, guard: &Guard) {
     let wanted = u16::try_from(facts.len() + whole.len() + 3).unwrap_or(u16::MAX);
     let inside = overlay(buffer, area, theme, (WIDTH, wanted), title);
     let rows = usize::from(inside.height);
-    let fields = if whole.len() + FACTS_MIN > rows { field(guard, scene) } else { whole };
+    let kept = FACTS_MIN.min(facts.len());
+    let fields = if whole.len() + kept > rows { field(guard, scene) } else { whole };
     let below = u16::try_from(fields.len()).unwrap_or(u16::MAX).min(inside.height);
     let above = inside.height - below;
     for (row, line) in (0..above).zip(facts) {
@@ -68,7 +69,7 @@ fn facts(guard: &Guard, scene: Scene<'_>, width: usize) -> Vec<Line<'static>> {
     }
     lines.extend(match (&guard.target, service) {
         (Target::Incident(key), _) => incident(live, key, scene, width),
-        (Target::Everything, _) => everything(live, scene),
+        (Target::Everything, _) => everything(live, guard.verb, scene),
         (Target::Service, None) => Vec::new(),
         (Target::Service, Some(service)) if guard.verb.moves() => {
             moving(service, guard, scene, width)
@@ -204,6 +205,7 @@ fn standing(
         Verb::Deploy => {
             let (_, ready) = service.readiness.summary(scene.clock);
             lines.push(fact("way back", ready, scene));
+            lines.extend(service.validation.as_ref().map(|view| validation(view, scene)));
             lines.push(fact("data", data(service, scene), scene));
             lines.extend(versions(service, scene));
         }
@@ -253,7 +255,7 @@ fn versions(service: &ServiceView, scene: Scene<'_>) -> Vec<Line<'static>> {
     now.into_iter().chain(past).collect()
 }
 
-fn everything(live: &Snapshot, scene: Scene<'_>) -> Vec<Line<'static>> {
+fn everything(live: &Snapshot, verb: Verb, scene: Scene<'_>) -> Vec<Line<'static>> {
     let running = live.services.iter().filter_map(|service| Some((service, in_flight(service)?)));
     let mut lines: Vec<Line<'static>> = running
         .map(|(service, release)| {
@@ -263,8 +265,11 @@ fn everything(live: &Snapshot, scene: Scene<'_>) -> Vec<Line<'static>> {
     if lines.is_empty() {
         lines.push(fact("release", "none is in flight".to_owned(), scene));
     }
-    let minutes = STOP_SECONDS / 60;
-    lines.push(fact("then", format!("no release for {minutes} min; rollbacks go on"), scene));
+    if verb == Verb::StopTheLine {
+        let minutes = STOP_SECONDS / 60;
+        let text = format!("all are paused; no release for {minutes} min; rollbacks go on");
+        lines.push(fact("then", text, scene));
+    }
     let gutter = scene.theme.pick("│", "|");
     let own = live.head.freezes.iter().filter(|freeze| freeze.service.is_none());
     lines.extend(own.map(|freeze| {

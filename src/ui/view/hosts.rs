@@ -72,11 +72,15 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot)
         put(buffer, inside, row, line(host, columns, scene));
         row += 1;
         let more = host.reading.as_ref().filter(|_| scene.ui.zoomed);
-        let stale = is_stale(host, scene.now);
-        let style = scene.theme.style(if stale { Role::Stale } else { Role::Dim });
+        let role = if is_stale(host, scene.now) { Role::Stale } else { Role::Dim };
         for text in more.into_iter().flat_map(details) {
             for part in words::wrap(&text, usize::from(inside.width).saturating_sub(4), 3) {
-                put(buffer, inside, row, Line::styled(format!("    {part}"), style));
+                put(
+                    buffer,
+                    inside,
+                    row,
+                    Line::styled(format!("    {part}"), scene.theme.style(role)),
+                );
                 row += 1;
             }
         }

@@ -24,10 +24,8 @@ const VERSION: usize = 9;
 const FIGURE: usize = 8;
 /// Longest history of errors; with less room its newest part shows.
 const HISTORY_MAX: usize = 16;
-/// With less room the arms stand in one line.
-const TABLE_HEIGHT_MIN: u16 = 8;
-/// Without a release in flight a table needs only the route, a heading, and both arms.
-const QUIET_HEIGHT_MIN: u16 = 4;
+/// The rank of the arms' table.
+const TABLE: u8 = 4;
 /// From here on a share of errors is drawn as trouble.
 const BAD_PERCENT: f64 = 1.0;
 /// A shorter history says nothing.
@@ -118,6 +116,14 @@ impl Columns {
     }
 }
 
+/// How the arms are drawn.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Table {
+    Whole,
+    /// The canary alone, in one line.
+    Line,
+}
+
 /// A line and its rank: the greater, the sooner it is left out.
 pub type Ranked = (u8, Line<'static>);
 
@@ -129,7 +135,13 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot)
         let text = " no service is selected";
         return put(buffer, inside, 0, Line::styled(text, scene.theme.style(Role::Dim)));
     };
-    let lines = fitting(lines(service, inside, scene), usize::from(inside.height));
+    let rows = usize::from(inside.height);
+    let mut all = lines(service, inside, scene, Table::Whole);
+    // Half a table says less than one line.
+    if all.iter().filter(|(rank, _)| *rank <= TABLE).count() > rows {
+        all = lines(service, inside, scene, Table::Line);
+    }
+    let lines = fitting(all, rows);
     for (row, line) in (0..inside.height).zip(lines) {
         put(buffer, inside, row, line);
     }
@@ -150,7 +162,7 @@ fn ranked(rank: u8, lines: Vec<Line<'static>>) -> impl Iterator<Item = Ranked> {
 }
 
 /// Everything there is to say, in the order in which it is read.
-fn lines(service: &ServiceView, inside: Rect, scene: Scene<'_>) -> Vec<Ranked> {
+fn lines(service: &ServiceView, inside: Rect, scene: Scene<'_>, table: Table) -> Vec<Ranked> {
     let width = inside.width;
     let running = in_flight(service).is_some();
     // An operation that moves, or that ended badly, is what people look for first.
@@ -169,7 +181,6 @@ fn lines(service: &ServiceView, inside: Rect, scene: Scene<'_>) -> Vec<Ranked> {
         Some(route) => lines.push((place, route_line(route, width, scene))),
     }
     let progress = operation::progress(service, width, scene);
-    let short = inside.height < if running { TABLE_HEIGHT_MIN } else { QUIET_HEIGHT_MIN };
     if urgent {
         // Steps and result before what each router said.
         let ranks = (0..).map(|at: u8| if at < 2 { 1 } else { 3 });
@@ -179,15 +190,20 @@ fn lines(service: &ServiceView, inside: Rect, scene: Scene<'_>) -> Vec<Ranked> {
     } else if !running {
         lines.extend(ranked(8, progress));
     }
-    if short {
-        lines.push((0, short_canary(service, scene)));
-    } else {
-        lines.extend(ranked(if running { 4 } else { 2 }, arms(service, width, scene)));
+    match table {
+        Table::Line => lines.push((0, short_canary(service, scene))),
+        Table::Whole => {
+            let mut arms = arms(service, width, scene);
+            let age = arms.split_off(arms.len().min(3));
+            lines.extend(ranked(TABLE, arms));
+            lines.extend(ranked(TABLE + 1, age));
+        }
     }
     lines.extend(rollout::standing(service, width, scene));
     if let Some(route) = &service.route {
         let routers = route.routers.iter();
-        lines.extend(routers.map(|router| (7, router_line(router, route, scene))));
+        let rank = |router: &RouterView| if router.holder.is_some() { 2 } else { 7 };
+        lines.extend(routers.map(|one| (rank(one), router_line(one, route, scene))));
     }
     if scene.ui.zoomed {
         lines.extend(ranked(9, rollout::zoomed(service, width, scene)));
@@ -375,6 +391,11 @@ fn router_line(router: &RouterView, route: &RouteView, scene: Scene<'_>) -> Line
             theme.style(Role::Dim),
         ),
     ];
+    let holder = router.holder.as_ref().filter(|it| it.until.mono > scene.now.mono);
+    if let Some(holder) = holder {
+        let text = format!("held by {}: {} ", holder.who, holder.doing);
+        spans.insert(3, Span::styled(text, theme.style(Role::Degraded)));
+    }
     if !router.error.is_empty() {
         spans.push(Span::styled(router.error.display().to_owned(), theme.style(Role::Down)));
     } else if old {

@@ -6,8 +6,8 @@
 
 use engine::record::{ReleaseResult, ReleaseState};
 use engine::snapshot::{
-    CanaryView, Evidence, Question, ReleaseView, ServiceView, StepState, StepView, TriggerState,
-    TriggerView,
+    CanaryView, CheckState, Evidence, Question, ReleaseView, ServiceView, StepState, StepView,
+    TriggerState, TriggerView, ValidationView,
 };
 use engine::types::Status;
 use ratatui::text::{Line, Span};
@@ -55,8 +55,11 @@ pub fn lines(service: &ServiceView, width: u16, scene: Scene<'_>) -> Vec<Ranked>
         (ReleaseState::Held | ReleaseState::Paused, _) | (_, "HOLD" | "NO DATA") => Role::Degraded,
         (ReleaseState::Running | ReleaseState::Asking | ReleaseState::Ended, _) => Role::Text,
     };
-    let told = told("verdict", &verdict(release, word), width, role, scene);
-    lines.extend((0_u8..).zip(told).map(|(at, line)| (1 + 2 * at.min(2), line)));
+    let judged = release.state == ReleaseState::Running && !word.is_empty();
+    let name = if judged { "verdict" } else { "because" };
+    let told = told(name, &verdict(release, word, judged), width, role, scene);
+    lines.extend((0_u8..).zip(told).map(|(at, line)| (1 + 2 * at.min(1), line)));
+    lines.extend(looks_on(release, judged, width, scene));
     if let Some(canary) = &release.canary {
         lines.extend(canary.evidence.iter().map(|one| (3, evidence(one, width, scene))));
         lines.extend(counts(canary, width, scene).into_iter().map(|line| (5, line)));
@@ -65,13 +68,23 @@ pub fn lines(service: &ServiceView, width: u16, scene: Scene<'_>) -> Vec<Ranked>
 }
 
 /// Why it is where it is, behind the verdict's own word where the sentence does not begin with it.
-fn verdict(release: &ReleaseView, word: &str) -> String {
-    let sentence = release.sentence.display();
-    let judged = release.state == ReleaseState::Running && !word.is_empty();
+fn verdict(release: &ReleaseView, word: &str, judged: bool) -> String {
+    // Without a reason of a person's own, nothing follows the colon.
+    let sentence = release.sentence.display().trim_end_matches([':', ' ']);
     if judged && !sentence.starts_with(word) {
         return format!("{word}: {sentence}");
     }
     sentence.to_owned()
+}
+
+/// It is still watched while nothing moves, and what is seen may be why a person says resume.
+fn looks_on(release: &ReleaseView, judged: bool, width: u16, scene: Scene<'_>) -> Vec<Ranked> {
+    let Some(canary) = release.canary.as_ref().filter(|_| !judged) else { return Vec::new() };
+    if release.sentence.display().contains(canary.sentence.display()) {
+        return Vec::new();
+    }
+    let lines = told("verdict", canary.sentence.display(), width, Role::Text, scene);
+    lines.into_iter().map(|line| (3, line)).collect()
 }
 
 fn headline(release: &ReleaseView, width: u16, scene: Scene<'_>) -> Line<'static> {
@@ -82,21 +95,18 @@ fn headline(release: &ReleaseView, width: u16, scene: Scene<'_>) -> Line<'static
         theme.style(Role::Strong),
     )];
     let dot = Span::styled(" · ", theme.style(Role::Dim));
-    match release.result {
-        Some(result) => {
-            let role = match result {
-                ReleaseResult::Good => Role::Up,
-                ReleaseResult::RolledBack | ReleaseResult::Aborted => Role::Degraded,
-                ReleaseResult::Failed => Role::Down,
-            };
-            spans.push(dot.clone());
-            spans.push(Span::styled(result_word(result), theme.style(role)));
-        }
-        None => {
-            spans.push(Span::styled(format!("  {}", place(release)), theme.style(Role::Strong)));
-            spans.push(dot.clone());
-            spans.push(Span::styled(release.state.word(), theme.style(state_role(release.state))));
-        }
+    if let Some(result) = release.result {
+        let role = match result {
+            ReleaseResult::Good => Role::Up,
+            ReleaseResult::RolledBack | ReleaseResult::Aborted => Role::Degraded,
+            ReleaseResult::Failed => Role::Down,
+        };
+        spans.push(dot.clone());
+        spans.push(Span::styled(result_word(result), theme.style(role)));
+    } else {
+        spans.push(Span::styled(format!("  {}", place(release)), theme.style(Role::Strong)));
+        spans.push(dot.clone());
+        spans.push(Span::styled(release.state.word(), theme.style(state_role(release.state))));
     }
     let age = match release.ended {
         Some(ended) => format!("{} ago", words::age(ended.age(scene.now))),
@@ -181,11 +191,11 @@ fn next(release: &ReleaseView, width: u16, scene: Scene<'_>) -> Vec<Line<'static
             parts.push("its split is being set".to_owned());
         } else {
             parts.extend(canary.soak_until.map(|until| match left(until) {
-                std::time::Duration::ZERO => "soaked".to_owned(),
+                left if left.as_secs() == 0 => "soaked".to_owned(),
                 left => format!("soaks {} more", words::age(left)),
             }));
             parts.extend(canary.wait_until.map(|until| match left(until) {
-                std::time::Duration::ZERO => "its time is up".to_owned(),
+                left if left.as_secs() == 0 => "its time is up".to_owned(),
                 left => format!("holds in {}", words::age(left)),
             }));
         }
@@ -295,13 +305,64 @@ pub fn standing(service: &ServiceView, width: u16, scene: Scene<'_>) -> Vec<Rank
         let rows = (0_u8..).zip(rows);
         lines.extend(rows.map(|(at, row)| (rank(at), Line::styled(row, scene.theme.style(role)))));
     }
+    lines.extend(service.validation.as_ref().map(|checks| (5, validation(checks, scene))));
     let max = if scene.ui.zoomed { usize::MAX } else { RULES_MAX };
     let rules = (1..).zip(&service.triggers).take(max);
-    lines.extend(rules.map(|(number, rule)| {
+    for (number, rule) in rules {
         let rank = if rule.state == TriggerState::Armed && rule.since.is_none() { 6 } else { 3 };
-        (rank, rule_line(number, rule, scene))
-    }));
+        lines.push((rank, rule_line(number, rule, scene)));
+        if scene.ui.zoomed || rule.state != TriggerState::Armed {
+            let told = told("", rule.sentence.display(), width, Role::Dim, scene);
+            lines.extend(told.into_iter().map(|line| (7, line)));
+        }
+    }
     lines
+}
+
+/// The service's checks in one line: under way, or what they said and how long that counts.
+pub fn validation(view: &ValidationView, scene: Scene<'_>) -> Line<'static> {
+    let theme = scene.theme;
+    let passed = view.checks.iter().filter(|check| check.state == CheckState::Passed).count();
+    let version = if view.version.is_empty() { "" } else { " for " };
+    let counted = format!("{passed} of {} passed{version}{}", view.checks.len(), view.version);
+    let old = view.ended.is_some_and(|at| at.age(scene.now) > view.fresh_for);
+    let age = words::age_of(view.ended, scene.now);
+    let (text, role) = match (view.can_deploy, old) {
+        (None, _) => (format!("{counted}, under way"), Role::Strong),
+        (Some(_), true) => (format!("{counted} {age} ago: too old to release on"), Role::Stale),
+        (Some(true), false) => (format!("may deploy: yes, {counted} {age} ago"), Role::Up),
+        (Some(false), false) => {
+            let failed = view.checks.iter().find(|check| check.state == CheckState::Failed);
+            let failed = failed.map_or(String::new(), |it| format!(": {} {}", it.name, it.detail));
+            (format!("may deploy: NO, {counted} {age} ago{failed}"), Role::Down)
+        }
+    };
+    Line::from(vec![
+        cell("checks", NAME - 1, theme.style(Role::Dim)),
+        Span::styled(text, theme.style(role)),
+    ])
+}
+
+/// Every check with its state, for a zoomed panel.
+fn checks(view: &ValidationView, scene: Scene<'_>) -> Vec<Line<'static>> {
+    let theme = scene.theme;
+    let lines = view.checks.iter().map(|check| {
+        let (word, role) = match check.state {
+            CheckState::Waiting => ("waits", Role::Dim),
+            CheckState::Running => ("runs", Role::Strong),
+            CheckState::Retrying => ("again", Role::Degraded),
+            CheckState::Passed => ("passed", Role::Up),
+            CheckState::Failed if check.critical => ("FAILED", Role::Down),
+            CheckState::Failed => ("failed", Role::Degraded),
+        };
+        Line::from(vec![
+            cell(&format!("  {word}"), 8, theme.style(role)),
+            cell(&check.name, 23, theme.style(Role::Text)),
+            cell(&words::latency(check.took), 8, theme.style(Role::Dim)),
+            Span::styled(check.detail.display().to_owned(), theme.style(Role::Dim)),
+        ])
+    });
+    lines.collect()
 }
 
 /// The lamp, in symbol and words.
@@ -326,7 +387,7 @@ pub fn state_word(state: TriggerState) -> &'static str {
 
 fn rule_line(number: usize, rule: &TriggerView, scene: Scene<'_>) -> Line<'static> {
     let theme = scene.theme;
-    let role = match (rule.state, rule.since) {
+    let tone = match (rule.state, rule.since) {
         (TriggerState::Armed, None) => Role::Dim,
         (TriggerState::Armed, Some(_)) | (TriggerState::Off, _) => Role::Degraded,
         (TriggerState::Held, _) => Role::Down,
@@ -335,13 +396,16 @@ fn rule_line(number: usize, rule: &TriggerView, scene: Scene<'_>) -> Line<'stati
     let since = rule
         .since
         .map(|since| format!("  true for {} of {span}", words::age(since.age(scene.now))));
-    let told = since.unwrap_or_else(|| format!("  {}", rule.sentence));
+    let told = since.unwrap_or_else(|| match rule.state {
+        TriggerState::Armed if !scene.ui.zoomed => format!("  {}", rule.sentence),
+        TriggerState::Armed | TriggerState::Held | TriggerState::Off => String::new(),
+    });
     let name = format!("rule {number}");
     Line::from(vec![
         cell(&name, NAME - 1, theme.style(Role::Dim)),
-        Span::styled(state_word(rule.state), theme.style(role)),
+        Span::styled(state_word(rule.state), theme.style(tone)),
         Span::styled(format!("  {} for {span}", rule.rule), theme.style(Role::Text)),
-        Span::styled(told, theme.style(role)),
+        Span::styled(told, theme.style(tone)),
     ])
 }
 
@@ -355,6 +419,10 @@ pub fn zoomed(service: &ServiceView, width: u16, scene: Scene<'_>) -> Vec<Line<'
         for (number, step) in (1..).zip(&release.steps) {
             lines.extend(step_lines(number, step, width, scene));
         }
+    }
+    if let Some(view) = &service.validation {
+        lines.push(heading("checks".to_owned()));
+        lines.extend(checks(view, scene));
     }
     if !service.readiness.checks.is_empty() {
         lines.push(heading("the way back".to_owned()));

@@ -9,7 +9,7 @@ use engine::reading::{Observation, SplitReading, TaskAnswer, WriteAnswer};
 use engine::record::{Entry, Event};
 use engine::types::{
     EffectId, Failure, FailureKind, Fence, Percent, RouterId, ServiceId, Status, TaskId, Untrusted,
-   , Weights,
+    Weights,
 };
 use engine::{Appended, Effect, Input};
 
@@ -53,6 +53,9 @@ impl World {
             Effect::ReadFeed { id, feed } => Input::FeedRead { id, feed, result: Err(nothing()) },
             Effect::Acknowledge { id, key, .. } | Effect::Escalate { id, key, .. } => {
                 Input::Responded { id, key, result: Err(nothing()) }
+            }
+            Effect::Notify { id, .. } => {
+                Input::Notified { id, answer: engine::reading::NotifyAnswer::Sent }
             }
             Effect::Measure { id, service } => {
                 let service = service.index();
@@ -160,7 +163,7 @@ impl World {
         let why = Untrusted::new("the world said so");
         let answer = match fate.reply {
             Answer::Applied => WriteAnswer::Applied,
-            Answer::Rejected => WriteAnswer::Rejected { why },
+            Answer::Rejected => WriteAnswer::Rejected { why, newer: None },
             Answer::Unknown => WriteAnswer::Unknown { why },
         };
         let input = Input::SplitSet { id, router: router_id, answer };
@@ -189,6 +192,7 @@ impl World {
             a: f64::from(shown.a.get()),
             b: f64::from(shown.b.get()),
             fence: fence.filter(|_| own.carries),
+            lease: engine::reading::Lease::default(),
             note: Untrusted::default(),
         };
         let after = self.rng.millis(0, 10);

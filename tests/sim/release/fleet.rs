@@ -78,6 +78,7 @@ impl Fleet {
                 name: format!("edge{place}-{edge}"),
                 kind: "http".into(),
                 reread: REREAD,
+                timeout: Duration::from_secs(3),
                 manual: "set {a} {b}".into(),
             });
         }
@@ -169,8 +170,8 @@ impl Fleet {
             Action::Wait { .. } => "wait",
             Action::Ask { .. } => "ask",
             Action::Maintenance(_) => "page",
-            Action::Note(_) => "note",
             Action::Validate => "validate",
+            Action::Note(_) => "note",
         };
         Step {
             name: format!("{word} {place}"),

@@ -13,10 +13,7 @@ use engine::command::{Command, Submission};
 use engine::reading::SplitReading;
 use engine::record::{Entry, Event, ReleaseState};
 use engine::snapshot::{RouteState, ServiceView, Snapshot};
-use engine::types::{
-    EffectId, Fence, Now, Percent, RouterId, Time,
-    Untrusted, Weights,
-};
+use engine::types::{EffectId, Fence, Now, Percent, RouterId, Time, Untrusted, Weights};
 use engine::{Effect, Engine, Input};
 
 use super::fleet::Fleet;
@@ -803,7 +800,7 @@ impl World {
             command,
             expected: seen.filter(|_| expected),
             seen: Untrusted::new("a screen"),
-            actor: engine::types::Actor { user: Untrusted::new(user), uid: 1000, ssh: None },
+            actor: engine::types::Actor { user: Untrusted::new(user), uid: Some(1000), ssh: None },
             read_only: !self.healed && self.rng.chance(10),
         }
     }

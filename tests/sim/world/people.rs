@@ -59,7 +59,7 @@ impl World {
         expected: Option<Expected>,
     ) -> Submission {
         self.submissions += 1;
-        let actor = Actor { user: Untrusted::new("operator"), uid: 1000, ssh: None };
+        let actor = Actor { user: Untrusted::new("operator"), uid: Some(1000), ssh: None };
         Submission {
             id: format!("s{}", self.submissions),
             command,
