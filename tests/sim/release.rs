@@ -3,6 +3,7 @@
 //! Decides nothing about the engine; it only drives it. Contract: as in the crate's head; a
 //! failing seed prints the one command that replays it.
 
+mod effects;
 mod fleet;
 mod model;
 mod mutant;
