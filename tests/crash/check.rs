@@ -348,3 +348,12 @@ pub fn ended(id: &str, percent: u8) -> impl Fn(&ServiceView) -> Option<()> {
         is_at(percent)(service)
     }
 }
+
+/// A change to `percent` is under way.
+pub fn is_being_set(percent: u8) -> impl Fn(&ServiceView) -> Option<()> {
+    move |service| {
+        let operation = service.operation.as_ref()?;
+        let flies = !matches!(operation.phase, Phase::Ended(_));
+        (flies && operation.to.get() == percent).then_some(())
+    }
+}
