@@ -1,10 +1,11 @@
 //! Validation, incidents of our own and notifications, through the binary.
 
+#[path = "response/incidents.rs"]
+mod incidents;
 #[path = "support/product.rs"]
 #[expect(dead_code, reason = "shared with tests that need more of it")]
 mod product;
 #[path = "support/stub.rs"]
-#[expect(dead_code, reason = "shared with tests that need more of it")]
 mod stub;
 #[path = "response/validation.rs"]
 mod validation;

@@ -32,7 +32,7 @@ pub struct Args {
 fn look(args: &Args, global: &Global) -> Result<Vec<ServiceView>, Exit> {
     let mut link = global.link()?;
     let whole = wait_for(&mut link, ANSWERS_PATIENCE, |snapshot: &Snapshot| {
-        let answered = |source: &SourceView| source.success.is_some() || !source.error.is_empty();
+        let answered = |source: &SourceView| !source.is_awaited();
         snapshot.sources.iter().all(answered).then(|| snapshot.clone())
     });
     let Some(snapshot) = whole.or_else(|| link.snapshot()) else {

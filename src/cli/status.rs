@@ -32,7 +32,7 @@ pub fn run(args: &Args, global: &Global) -> Result<u8, Exit> {
     let mut link = global.link()?;
     let patience = Duration::from_secs(args.timeout);
     let whole = wait_for(&mut link, patience, |snapshot| {
-        let answered = |source: &SourceView| source.success.is_some() || !source.error.is_empty();
+        let answered = |source: &SourceView| !source.is_awaited();
         snapshot.sources.iter().all(answered).then(|| snapshot.clone())
     });
     let Some(snapshot) = whole.or_else(|| link.snapshot()) else {

@@ -540,10 +540,10 @@ impl Engine {
                     route.correction_appended(router, failure.is_some(), ctx);
                 });
             }
+            Purpose::Validation(service) => self.validation_recorded(service),
             Purpose::Release(service) => {
                 self.release_recorded(service, id, failure, now, effects);
             }
-            Purpose::Validation(service) => self.validation_recorded(service),
             Purpose::Note | Purpose::Knock => {}
         }
         if let Some(event) = self.ledger.over(purpose) {

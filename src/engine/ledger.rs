@@ -283,14 +283,10 @@ fn describe(event: &Event) -> (&'static str, String) {
             ("joined", format!("{verb} {service} joins #{fence}: {reason}"))
         }
         Event::Reread { service, .. } => ("verify", format!("{service}: every router is read")),
-        Event::Sent { fence, service, router, weights, answer } => (
-            "sent",
-            format!(
-                "#{fence} {service}/{router} {}/{}: {answer}",
-                weights.a.get(),
-                weights.b.get()
-            ),
-        ),
+        Event::Sent { fence, service, router, weights, answer } => {
+            let (a, b) = (weights.a.get(), weights.b.get());
+            ("sent", format!("#{fence} {service}/{router} {a}/{b}: {answer}"))
+        }
         Event::Outcome(outcome) => ("outcome", describe_outcome(outcome)),
         Event::Interrupted { fence, service, sentence } => {
             ("interrupted", format!("#{fence} {service}: {sentence}"))
@@ -308,9 +304,8 @@ fn describe(event: &Event) -> (&'static str, String) {
         Event::IncidentsChanged { source, opened, resolved } => {
             ("incidents", format!("{source}: {opened} opened, {resolved} resolved"))
         }
-        Event::NoticeQueued(_) | Event::NoticeEnded { .. } | Event::ActionTaken { .. } => {
-            ("notice", describe_response(event))
-        }
+        Event::NoticeQueued(it) => ("notice", crate::notice::line(it)),
+        Event::NoticeEnded { .. } | Event::ActionTaken { .. } => describe_response(event),
         Event::Validated(it) => ("validated", crate::validation::line(it)),
         Event::ReleaseStarted(_)
         | Event::StepStarted { .. }
@@ -358,20 +353,16 @@ fn describe_intent(intent: &Intent) -> String {
     format!("#{fence} {verb} {service} {from} → {}{reason}", intent.to)
 }
 
-fn describe_response(event: &Event) -> String {
-    if let Event::NoticeQueued(it) = event {
-        let (number, stage) = (it.number, it.stage.word());
-        return format!("n{number} for {}: {} {stage}", it.channel, it.name);
-    }
-    if let Event::NoticeEnded { number, channel, sent, detail } = event {
-        let word = if *sent { "sent" } else { "given up" };
-        return format!("n{number} for {channel} {word}: {detail}");
-    }
+fn describe_response(event: &Event) -> (&'static str, String) {
     if let Event::ActionTaken { key, plan, armed, result } = event {
         let word = if *armed { "armed" } else { "dry run" };
-        return format!("{key}: plan {plan} ({word}): {result}");
+        return ("action", format!("{key}: plan {plan} ({word}): {result}"));
     }
-    String::new()
+    let Event::NoticeEnded { number, channel, sent, detail } = event else {
+        return ("notice", String::new());
+    };
+    let word = if *sent { "sent" } else { "given up" };
+    ("notice", format!("n{number} for {channel} {word}: {detail}"))
 }
 
 fn describe_release(event: &Event) -> (&'static str, String) {

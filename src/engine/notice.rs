@@ -236,6 +236,13 @@ impl Queue {
     }
 }
 
+/// As the journal's panel has it.
+#[must_use]
+pub fn line(notice: &Notice) -> String {
+    let (number, stage) = (notice.number, notice.stage.word());
+    format!("n{number} for {}: {} {stage}", notice.channel, notice.name)
+}
+
 fn given_up(notice: &Notice, why: &str) -> Step {
     let (number, channel) = (notice.number, notice.channel.clone());
     Step::GiveUp { number, channel, why: why.to_owned() }

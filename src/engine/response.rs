@@ -172,9 +172,9 @@ mod tests {
             rule: Rule::compile("host.cpu > 90", HOST_NAMES).expect("a rule"),
             scope: Scope::Hosts,
             span: Duration::from_secs(span),
-            clear_after: Duration::from_secs(60),
+            clear_after: Duration::from_mins(1),
             notify: Vec::new(),
-            escalate_after: Some(Duration::from_secs(900)),
+            escalate_after: Some(Duration::from_mins(15)),
             escalate_to: Vec::new(),
             actions: Vec::new(),
             armed: false,
@@ -244,7 +244,7 @@ mod tests {
         let mut own = Response::default();
         record(&mut own, opened(), at(0));
         assert_eq!(own.overdue(&definitions, at(899)), (vec![], Some(at(900).mono)));
-        assert_eq!(own.overdue(&definitions, at(900)).0, [key.clone()]);
+        assert_eq!(own.overdue(&definitions, at(900)).0, std::slice::from_ref(&key));
         let result = Untrusted::default();
         record(&mut own, Event::Escalated { key: key.clone(), result: result.clone() }, at(900));
         assert_eq!(own.overdue(&definitions, at(901)), (vec![], None));

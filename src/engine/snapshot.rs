@@ -597,7 +597,16 @@ impl RouterState {
     }
 }
 
+/// What is asked by itself is asked at least this often; the rest speaks when there is a cause.
+const INTERVAL_MAX: Duration = Duration::from_hours(24);
+
 impl SourceView {
+    /// Its first answer is still to come.
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        self.success.is_none() && self.error.is_empty() && self.interval <= INTERVAL_MAX
+    }
+
     #[must_use]
     pub fn state_at(&self, now: Now) -> SourceState {
         match self.success {

@@ -10,7 +10,7 @@ use crate::command::{Command, Submission};
 use crate::ledger::Purpose;
 use crate::readiness::{self, readiness};
 use crate::record::{Entry, Event, OperationResult};
-use crate::settings;
+use crate::settings::Definition;
 use crate::snapshot::{Phase, Readiness, ServiceView};
 use crate::trigger::{Call, Ground};
 use crate::types::{Actor, EffectId, Now, Percent, ServiceId, Severity, Untrusted};
@@ -272,7 +272,7 @@ impl Engine {
     /// the engine stays. One that takes over has the same rules, so it may.
     #[must_use]
     pub fn is_guarding(&self) -> bool {
-        let answers = |own: &settings::Definition| own.armed || !own.notify.is_empty();
+        let answers = |own: &Definition| own.armed || !own.notify.is_empty();
         if self.settings.incidents.iter().any(answers) {
             return true;
         }

@@ -31,7 +31,7 @@ impl Engine {
         };
         let releasing = self.releases.iter().flatten().any(Release::in_flight);
         let validating = self.validations.iter().any(Validation::is_running);
-        let going = releasing || validating || !self.notices.is_empty();
+        let going = releasing || validating;
         !self.responses.is_empty() || going || self.routes.iter().any(busy)
     }
 
@@ -48,6 +48,7 @@ impl Engine {
     pub fn is_idle(&self, now: Now) -> bool {
         self.may_retire()
             && !self.is_guarding()
+            && self.notices.is_empty()
             && !self.routes.iter().any(|route| route.wants_watching(now.mono))
     }
 

@@ -162,7 +162,7 @@ fn missing(what: &str, absent: Vec<&str>) -> Result<(), String> {
 /// Line and column, both from 1; columns in characters.
 fn place(text: &str, at: usize) -> (usize, usize) {
     let before = &text.as_bytes()[..at.min(text.len())];
-    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let line = before.split(|byte| *byte == b'\n').count();
     let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     (line, String::from_utf8_lossy(&before[start..]).chars().count() + 1)
 }
@@ -218,7 +218,7 @@ fn version_in(text: &str) -> Option<[u32; 3]> {
 }
 
 /// `18`, `18.2` or `18.2.1`; what is not there is 0, what follows is not looked at.
-pub fn version(text: &str) -> Option<[u32; 3]> {
+fn version(text: &str) -> Option<[u32; 3]> {
     let mut found = [0; 3];
     for (place, part) in found.iter_mut().zip(text.trim_end_matches('.').split('.')) {
         *place = part.parse().ok()?;
@@ -238,6 +238,7 @@ impl Bound {
     }
 
     /// `>=18.2`, `<21`, `=3.1.4`.
+    #[must_use]
     pub fn parse(text: &str) -> Option<Bound> {
         const ORDERS: [(&str, Order); 5] = [
             (">=", Order::AtLeast),

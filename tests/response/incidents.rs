@@ -1,0 +1,196 @@
+//! Incidents of our own and their notices, against receivers that misbehave.
+
+use std::time::Duration;
+
+use engine::command::{Command, Submission};
+use engine::types::{Actor, Untrusted};
+use quarterdeck::link::{Link, Options};
+
+use super::*;
+
+const CHANNEL: &str = "[notify.ops]\nwebhook = { url = \"URL\", template = '{\"t\": \
+                       \"{stage} {name}\", \"k\": \"{key}\", \"n\": {number}}' }\n";
+
+/// A service with a probe that looks often, and what is said about it.
+fn deck(probe: &Fake, tables: &str) -> Deck {
+    Deck::new(&format!(
+        "{HEAD}[[service]]\nname = \"web\"\nalias = \"web\"\n[service.probe]\n\
+         http = \"http://127.0.0.1:{}/\"\ninterval = \"100ms\"\nrise = 1\nfall = 1\n{tables}",
+        probe.port
+    ))
+}
+
+fn incident(more: &str) -> String {
+    format!(
+        "[[incident]]\nname = \"gone\"\nseverity = \"critical\"\nwhen = \"service.down > 0\"\n\
+         clear_after = \"300ms\"\nnotify = [\"ops\"]\n{more}"
+    )
+}
+
+const KEY: &str = "quarterdeck/incident/gone/web";
+
+fn texts(stub: &Stub) -> Vec<String> {
+    let asked = stub.asked();
+    asked.iter().map(|one| one.json()["t"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+fn acknowledge(deck: &Deck) {
+    let options = Options {
+        state_dir: deck.state(),
+        config: deck.config(),
+        config_hash: None,
+        read_only: false,
+    };
+    let mut link = Link::connect(&options).expect("the engine runs");
+    let submission = Submission {
+        id: "ack-1".to_owned(),
+        command: Command::Acknowledge { key: KEY.to_owned(), comment: Untrusted::new("mine") },
+        expected: None,
+        seen: Untrusted::default(),
+        actor: Actor::engine(),
+        read_only: false,
+    };
+    link.submit(&submission).expect("it is taken");
+}
+
+#[test]
+fn an_incident_is_told_acknowledged_and_over_once() {
+    let (probe, pager) = (Fake::serve("web"), Stub::serve(&[Answer::status(202)]));
+    let late = "retry-after: 2\r\n";
+    let answers =
+        [Answer::status(500), Answer::Status(429, late, String::new()), Answer::status(200)];
+    let slack = Stub::serve(&answers);
+    let channels = format!(
+        "[notify.ops]\nslack = {{ url = {{ file = \"hook\" }} }}\n[notify.pager]\n\
+         pagerduty = {{ routing_key = {{ file = \"key\" }}, url = \"{}\" }}\n",
+        pager.url("/v2/enqueue")
+    );
+    let tables = incident("").replace("[\"ops\"]", "[\"ops\", \"pager\"]") + &channels;
+    let deck = deck(&probe, &tables);
+    let put = |name: &str, text: &str| {
+        std::fs::write(deck.dir.path().join(name), text).expect("a file is written");
+    };
+    put("hook", &slack.url("/services/T0K3N"));
+    put("key", "r0uting-s3cret");
+    let _engine = deck.start_engine();
+    probe.down(true);
+    let opened = std::time::Instant::now();
+    until("the page", || (!pager.asked().is_empty()).then_some(()));
+    assert!(opened.elapsed() < Duration::from_secs(5), "within two looks: {:?}", opened.elapsed());
+    until("the third try", || (slack.asked().len() == 3).then_some(()));
+    let asked = slack.asked();
+    let waited = asked[2].at - asked[1].at;
+    assert!(waited >= Duration::from_secs(2), "Retry-After is kept: {waited:?}");
+    assert_eq!(asked[0].body, asked[2].body);
+    let text = asked[0].json()["text"].to_string();
+    assert!(text.contains("*OPENED* [test] critical: gone on web"), "{text}");
+    acknowledge(&deck);
+    until("the acknowledgement", || (pager.asked().len() == 2).then_some(()));
+    probe.down(false);
+    until("the end", || (pager.asked().len() == 3 && slack.asked().len() == 5).then_some(()));
+    let events: Vec<Value> = pager.asked().iter().map(stub::Asked::json).collect();
+    let actions: Vec<&Value> = events.iter().map(|event| &event["event_action"]).collect();
+    assert_eq!(actions, ["trigger", "acknowledge", "resolve"]);
+    assert!(events.iter().all(|event| event["dedup_key"] == KEY), "{events:?}");
+    assert!(events.iter().all(|event| event["routing_key"] == "r0uting-s3cret"));
+    until("the records", || (records(&deck, "notice_ended").len() == 6).then_some(()));
+    assert_eq!(records(&deck, "incident_opened").len(), 1);
+    assert_eq!(records(&deck, "incident_resolved").len(), 1);
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!((pager.asked().len(), slack.asked().len()), (3, 5), "nothing is sent twice");
+    let journal = deck.run(&["journal", "export", "--json"]).out;
+    assert!(!journal.contains("T0K3N") && !journal.contains("r0uting"), "{journal}");
+}
+
+#[test]
+fn what_was_not_taken_survives_a_restart() {
+    let (probe, stub) = (Fake::serve("web"), Stub::serve(&[Answer::Nothing]));
+    let tables = incident("") + &CHANNEL.replace("URL", &stub.url("/hook"));
+    let deck = deck(&probe, &tables);
+    let engine = deck.start_engine();
+    probe.down(true);
+    until("a first try", || (stub.asked().len() == 1).then_some(()));
+    drop(engine);
+    stub.answers(&[Answer::status(200)]);
+    let _engine = deck.start_engine();
+    until("a second try", || (stub.asked().len() == 2).then_some(()));
+    let number = |place: usize| {
+        let asked = stub.asked();
+        let line = asked[place].head.lines().find(|line| line.starts_with("idempotency-key"));
+        line.map(str::to_owned).expect("a notice has a number")
+    };
+    assert_eq!(number(0), number(1));
+    until("its record", || (records(&deck, "notice_ended").len() == 1).then_some(()));
+    probe.down(false);
+    until("the end", || (stub.asked().len() == 3).then_some(()));
+    assert_eq!(texts(&stub), ["opened gone on web", "opened gone on web", "resolved gone on web"]);
+    assert_eq!(records(&deck, "incident_opened").len(), 1, "it was open already");
+}
+
+#[test]
+fn a_receiver_that_refuses_is_given_up_and_shown() {
+    let (probe, stub) = (Fake::serve("web"), Stub::serve(&[Answer::status(404)]));
+    let tables = incident("") + &CHANNEL.replace("URL", &stub.url("/hook"));
+    let deck = deck(&probe, &tables);
+    let _engine = deck.start_engine();
+    probe.down(true);
+    let ended = until("the end", || records(&deck, "notice_ended").pop());
+    assert_eq!((&ended["sent"], &ended["channel"]), (&Value::Bool(false), &Value::from("ops")));
+    assert!(ended["detail"].as_str().is_some_and(|text| text.contains("answered 404")), "{ended}");
+    assert_eq!(stub.asked().len(), 1);
+}
+
+#[test]
+fn nobody_takes_it_and_it_is_escalated() {
+    let (probe, stub) = (Fake::serve("web"), Stub::serve(&[Answer::status(200)]));
+    let more = "escalate_after = \"500ms\"\nescalate_to = [\"boss\"]\n";
+    let boss = "[notify.boss]\ncommand = [\"/bin/sh\", \"-c\", \"cat >> told\"]\n";
+    let tables = incident(more) + &CHANNEL.replace("URL", &stub.url("/hook")) + boss;
+    let deck = deck(&probe, &tables.replace("told", "TOLD"));
+    let told = deck.dir.path().join("told");
+    let text = std::fs::read_to_string(deck.config()).expect("the configuration");
+    std::fs::write(deck.config(), text.replace("TOLD", &told.to_string_lossy())).expect("written");
+    let _engine = deck.start_engine();
+    probe.down(true);
+    let said =
+        until("the boss", || std::fs::read_to_string(&told).ok().filter(|t| t.ends_with('\n')));
+    assert!(said.contains("\"stage\":\"escalated\""), "{said}");
+    probe.down(false);
+    until("the end", || {
+        let said = std::fs::read_to_string(&told).ok()?;
+        (said.lines().count() == 2 && said.contains("\"stage\":\"resolved\"")).then_some(())
+    });
+    assert_eq!(records(&deck, "escalated").len(), 1);
+    until("the last one", || (texts(&stub).len() == 2).then_some(()));
+    assert_eq!(texts(&stub), ["opened gone on web", "resolved gone on web"]);
+}
+
+#[test]
+fn an_action_runs_once_and_only_when_armed() {
+    for armed in [false, true] {
+        let (probe, stub) = (Fake::serve("web"), Stub::serve(&[Answer::status(200)]));
+        let plan = "[plan.scale]\nservice = \"web\"\nsteps = [{ run = [\"/bin/sh\", \"-c\", \
+                    \"echo done >> MARK\"], timeout = \"10s\" }]\n";
+        let more = format!("actions = [\"scale\"]\narmed = {armed}\n");
+        let tables = incident(&more) + &CHANNEL.replace("URL", &stub.url("/hook")) + plan;
+        let deck = deck(&probe, &tables);
+        let mark = deck.dir.path().join("mark");
+        let text = std::fs::read_to_string(deck.config()).expect("the configuration");
+        std::fs::write(deck.config(), text.replace("MARK", &mark.to_string_lossy()))
+            .expect("written");
+        let engine = deck.start_engine();
+        probe.down(true);
+        let taken = until("the action", || records(&deck, "action_taken").pop());
+        assert_eq!(taken["armed"], Value::Bool(armed), "{taken}");
+        if armed {
+            until("the plan's end", || records(&deck, "release_ended").pop());
+        }
+        // A restart takes it up where it stands: nothing runs again.
+        drop(engine);
+        let _engine = deck.start_engine();
+        std::thread::sleep(Duration::from_millis(800));
+        assert_eq!(records(&deck, "action_taken").len(), 1);
+        let ran = std::fs::read_to_string(&mark).unwrap_or_default();
+        assert_eq!(ran, if armed { "done\n" } else { "" });
+    }
+}
