@@ -137,6 +137,7 @@ impl Bench {
                 | Effect::SetSplit { .. }
                 | Effect::ReadSplit { .. }
                 | Effect::Acknowledge { .. }
+                | Effect::Notify { .. }
                 | Effect::Escalate { .. }
                 | Effect::Task { .. }
                 | Effect::Answer(_) => panic!("nobody asks for this here: {effect:?}"),

@@ -12,6 +12,7 @@ mod operate;
 mod release;
 mod status;
 mod steer;
+mod validate;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -105,6 +106,8 @@ enum Command {
     Status(status::Args),
     /// Release a version: deploy plan, canary or switch, bake; followed to its end
     Deploy(release::Deploy),
+    /// Run the checks that a release must pass; 0 when it may begin
+    Validate(validate::Validate),
     /// Run a plan of the configuration for a service
     Run(release::Run),
     /// Let the release in flight go no further; it is still watched
@@ -189,6 +192,7 @@ fn dispatch(cli: Cli) -> Result<u8, Exit> {
         Some(Command::Demo(args)) => demo::run(&args, &global),
         Some(Command::Status(args)) => status::run(&args, &global),
         Some(Command::Deploy(args)) => release::deploy(&args, &global),
+        Some(Command::Validate(args)) => validate::run(&args, &global),
         Some(Command::Run(args)) => release::run(&args, &global),
         Some(Command::Pause(args)) => steer::pause(&args, &global),
         Some(Command::Resume(args)) => steer::resume(&args, &global),

@@ -5,6 +5,8 @@
 //! order, so that an id finds both halves; the same text gives the same hash.
 
 mod canary;
+mod check;
+mod incident;
 mod later;
 mod plan;
 mod reader;
@@ -199,7 +201,7 @@ fn root(mut table: Table<'_>, text: &str) -> (engine::settings::Settings, IoSett
     derive_aliases(&mut engine.services);
     let mut references = later::Named::default();
     read_plans(&mut table, &sources, seen, &mut references, &mut engine, &mut io);
-    read_later(&mut table, references);
+    read_response(&mut table, references, &mut engine, &mut io);
     if ["service", "host", "feed"].iter().all(|key| !table.has(key)) {
         table.warn("", "nothing is watched: there is no [[service]], [[host]] or [[feed]]");
     }
@@ -227,14 +229,21 @@ fn read_plans(
     io.tasks = tasks.io;
 }
 
-fn read_later(table: &mut Table<'_>, mut named: later::Named) {
+fn read_response(
+    table: &mut Table<'_>,
+    mut named: later::Named,
+    engine: &mut engine::settings::Settings,
+    io: &mut IoSettings,
+) {
     let reader = table.reader;
-    let mut seen = BTreeSet::new();
-    for incident in table.tables("incident", "incident") {
-        later::incident(incident, &mut seen, &mut named);
-    }
     if let Some(channels) = table.table("notify", "notify") {
-        later::channels(&channels, &mut named);
+        (engine.channels, io.channels) = incident::channels(&channels, &mut named);
+    }
+    let mut seen = BTreeSet::new();
+    for inner in table.tables("incident", "incident") {
+        let (channels, plans) = (&engine.channels, &engine.plans);
+        let found = incident::incident(inner, &mut seen, &mut named, channels, plans);
+        engine.incidents.extend(found);
     }
     named.finish(reader);
 }
@@ -310,6 +319,8 @@ fn read_service(
         }
     }
     read_judgement(&mut table, &mut service, sources, io, first_router);
+    let probes = check::Probes { engine: &engine.probes, io: &io.probes };
+    service.checks = check::checks(&mut table, &service, probes, sources, &mut seen.tasks);
     seen.uses.extend(plan::uses(&mut table, id));
     service.maintenance = plan::maintenance(&mut table, &mut seen.tasks);
     table.finish();

@@ -268,6 +268,7 @@ impl Driver {
                 | Effect::Task { .. }
                 | Effect::Append { .. }
                 | Effect::Acknowledge { .. }
+                | Effect::Notify { .. }
                 | Effect::Escalate { .. } => self.world.perform(effect),
             }
         }
@@ -299,7 +300,7 @@ fn rank(input: &Input) -> u8 {
     match input {
         Input::Submitted(_) => 0,
         Input::SplitSet { .. } | Input::SplitRead { .. } | Input::TaskEnded { .. } => 1,
-        Input::Appended { .. } | Input::Responded { .. } => 2,
+        Input::Appended { .. } | Input::Responded { .. } | Input::Notified { .. } => 2,
         Input::Probed { .. } | Input::HostRead { .. } | Input::Measured { .. } => 3,
         Input::FeedRead { .. } => 4,
     }

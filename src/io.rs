@@ -11,6 +11,7 @@ pub mod host;
 pub mod http;
 pub mod journal;
 pub mod metrics;
+pub mod notify;
 pub mod probe;
 pub mod router;
 pub mod settings;
@@ -200,6 +201,11 @@ impl World {
                     Input::Responded { id, key, result }
                 });
             }
+            Effect::Notify { id, channel, notice } => self.spawn(async move {
+                let target = &settings.channels[channel.index()];
+                let answer = notify::send(&client, target, &notice).await;
+                Input::Notified { id, answer }
+            }),
             Effect::Answer(_) => {}
         }
     }

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use engine::reading::{TaskAnswer, TaskContext};
 use engine::types::Untrusted;
 use quarterdeck::io::http::{Client, Method};
-use quarterdeck::io::settings::{Given, HttpTarget, ProbeTarget, Program, Secret, TaskTarget};
+use quarterdeck::io::settings::{
+    Format, Given, HttpTarget, ProbeTarget, Program, Secret, TaskTarget,
+};
 use quarterdeck::io::task;
 
 /// Longer than anything here takes, shorter than a person waits.
@@ -223,10 +225,12 @@ fn a_file_is_checked() {
     let pipe = dir.path().join("pipe");
     let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs");
     assert!(made.success());
-    let file = |path: &str, json| TaskTarget::File {
+    let file = |path: &str, json: bool| TaskTarget::File {
         dir: dir.path().to_owned(),
         path: path.to_owned(),
-        json,
+        format: json.then_some(Format::Json),
+        keys: Vec::new(),
+        names: Vec::new(),
     };
     check(&file("dump-{version}.sql", false), "passed", "6 bytes");
     check(&file("good.json", true), "passed", "13 bytes");
@@ -375,8 +379,13 @@ fn a_query_is_judged_by_its_values() {
     ];
     let server = server(cases.iter().map(|(answer, ..)| answer.clone()).collect());
     let query = "errors{version=\"{version}\"}".to_owned();
-    let target =
-        TaskTarget::Query { http: http(&server.url), query, above: Some(0.0), below: Some(1.0) };
+    let target = TaskTarget::Query {
+        http: http(&server.url),
+        query,
+        baseline: None,
+        above: Some(0.0),
+        below: Some(1.0),
+    };
     for (_, kind, text) in &cases {
         check(&target, kind, text);
     }

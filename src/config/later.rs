@@ -1,21 +1,20 @@
-//! What the file may already say and nothing acts on yet: incidents and notifications.
+//! Names that are used in one part of the file and given in another.
 //!
-//! Decides only whether it is well formed. Never builds a setting. Contract: a file that passes
-//! here means the same when these parts come to life; [`Named`] checks that what is named exists.
+//! Decides whether each that is used is there. Never builds a setting. Contract: every name is told
+//! once, where it is used.
 
 use std::collections::BTreeSet;
 
-use super::reader::{Reader, Table};
-use super::watch::{SPANS, unique};
-use super::{secret, value};
+use super::reader::Reader;
+use super::value;
 
 /// Names given and names used, checked against each other at the end.
 #[derive(Default)]
 pub struct Named {
     pub plans: BTreeSet<String>,
     pub channels: BTreeSet<String>,
-    used_plans: Vec<(usize, String)>,
-    used_channels: Vec<(usize, String)>,
+    pub used_plans: Vec<(usize, String)>,
+    pub used_channels: Vec<(usize, String)>,
 }
 
 impl Named {
@@ -39,53 +38,5 @@ impl Named {
                 reader.problem(at, format!("there is no [{what}.{name}]{hint}"));
             }
         }
-    }
-}
-
-fn expression(table: &mut Table<'_>, key: &'static str) {
-    if let Some(text) = table.string(key)
-        && let Err(why) = value::expression(&text)
-    {
-        table.problem(key, format!("`{key}` {why}"));
-    }
-}
-
-pub fn incident(mut table: Table<'_>, seen: &mut BTreeSet<String>, named: &mut Named) {
-    let name = table.need("name").name("name");
-    unique(&table, seen, name.as_ref(), "incident");
-    table.need("severity").word("severity", &["critical", "high", "medium", "low"]);
-    expression(table.need("when"), "when");
-    table.duration("for", SPANS);
-    table.duration("escalate_after", SPANS);
-    let plans = table.strings("actions").unwrap_or_default();
-    let at = table.place_of("actions");
-    named.used_plans.extend(plans.into_iter().map(|plan| (at, plan)));
-    let channels = table.strings("notify").unwrap_or_default();
-    let at = table.place_of("notify");
-    named.used_channels.extend(channels.into_iter().map(|channel| (at, channel)));
-    table.finish();
-}
-
-/// `[notify.NAME]`: one way to reach people.
-pub fn channels(table: &Table<'_>, named: &mut Named) {
-    let reader = table.reader;
-    for (name, at, node) in table.entries() {
-        if let Err(why) = value::name(&name) {
-            reader.problem(at, format!("the key under `notify` {why}"));
-        }
-        named.channels.insert(name);
-        let Some(mut channel) = reader.table("notify", "channel", "a table", node) else {
-            continue;
-        };
-        channel.one_of(&["slack", "pagerduty"]);
-        if let Some(mut slack) = channel.table("slack", "slack") {
-            secret::secret(slack.need("url"), "url");
-            slack.finish();
-        }
-        if let Some(mut pagerduty) = channel.table("pagerduty", "events") {
-            secret::secret(pagerduty.need("routing_key"), "routing_key");
-            pagerduty.finish();
-        }
-        channel.finish();
     }
 }

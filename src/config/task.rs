@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use engine::settings::Task;
 use engine::types::{ProbeId, TaskId};
@@ -15,7 +16,7 @@ use super::reader::{Node, Reader, Table};
 use super::watch::{self, Source, Sources};
 use super::{secret, value};
 use crate::io::http::Method;
-use crate::io::settings::{Given, HttpTarget, Program, TaskTarget};
+use crate::io::settings::{Bound, Format, Given, HttpTarget, ProbeTarget, Program, TaskTarget};
 use crate::io::task::fill;
 
 /// An answer that says what became of a call; more is a download.
@@ -23,6 +24,9 @@ const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 /// Of a query, as much as one line of a panel shows.
 const LABEL_CHARS_MAX: usize = 80;
+
+/// Renewed by hand or by a program, there is time for it.
+const VALID_FOR: Duration = Duration::from_hours(14 * 24);
 
 /// A pattern that a person still reads.
 const PATTERN_BYTES_MAX: usize = 500;
@@ -179,7 +183,7 @@ pub fn call(table: &mut Table<'_>) -> Option<Made> {
         }
     }
     let status = status(&mut inner);
-    let url = url(&mut inner);
+    let url = url(&mut inner, "url");
     let http = HttpTarget {
         url: String::new(),
         headers: watch::headers(&mut inner),
@@ -200,13 +204,14 @@ pub fn call(table: &mut Table<'_>) -> Option<Made> {
 }
 
 /// An address whose origin is fixed.
-fn url(table: &mut Table<'_>) -> Option<String> {
-    let url = table.need("url").url("url")?;
-    check_text(table, "url", &url);
+fn url(table: &mut Table<'_>, key: &'static str) -> Option<String> {
+    let url = table.need(key).url(key)?;
+    check_text(table, key, &url);
     let behind = url.split_once("://").map_or("", |(_, behind)| behind);
     let origin = behind.split(['/', '?', '#']).next().unwrap_or("");
     if origin.contains(['{', '}']) {
-        table.problem("url", "`url`: a placeholder stands behind the host, never in its place");
+        let why = format!("`{key}`: a placeholder stands behind the host, never in its place");
+        table.problem(key, why);
         return None;
     }
     Some(url)
@@ -261,40 +266,147 @@ pub fn check(
     sources: &Sources,
     probe: impl FnOnce(&str) -> Result<ProbeId, Option<String>>,
 ) -> Option<Check> {
-    const BESIDE: [(&str, &[&str]); 4] = [
-        ("probe", &[]),
-        ("command", &["exit", "output", "env", "stdin"]),
-        ("query", &["metrics", "above", "below"]),
-        ("file", &["format"]),
-    ];
     let mut inner = table.table(key, "check")?;
-    let kind = inner.one_of(&["probe", "command", "query", "file"]);
-    for (other, keys) in
-        BESIDE.into_iter().filter(|(other, _)| kind.is_some_and(|kind| kind != *other))
-    {
+    let check = look(&mut inner, sources, probe);
+    inner.finish();
+    check
+}
+
+/// Every kind of look.
+const KINDS: [&str; 9] =
+    ["probe", "tcp", "http", "command", "query", "file", "runtime", "certificate", "disk"];
+
+/// What stands beside some kinds only.
+const BESIDE: [(&[&str], &[&str]); 9] = [
+    (&["exit", "output"], &["command"]),
+    (&["env", "stdin"], &["command", "runtime"]),
+    (&["version"], &["runtime"]),
+    (&["metrics", "above", "below", "baseline"], &["query"]),
+    (&["format", "keys", "names"], &["file"]),
+    (&["expect", "headers", "token"], &["http"]),
+    (&["ca"], &["http", "certificate"]),
+    (&["valid_for"], &["certificate"]),
+    (&["free_percent", "free_gib"], &["disk"]),
+];
+
+/// The one look that the table names, and what belongs to it.
+pub fn look(
+    inner: &mut Table<'_>,
+    sources: &Sources,
+    probe: impl FnOnce(&str) -> Result<ProbeId, Option<String>>,
+) -> Option<Check> {
+    let kind = inner.one_of(&KINDS);
+    for (keys, kinds) in BESIDE {
+        let foreign = kind.is_some_and(|kind| !kinds.contains(&kind));
+        let kinds: Vec<String> = kinds.iter().map(|kind| format!("`{kind}`")).collect();
         for key in keys {
-            if inner.get(key).is_some() {
-                inner.problem(key, format!("`{key}` belongs to `{other}`"));
+            if inner.get(key).is_some() && foreign {
+                inner.problem(key, format!("`{key}` belongs to {}", kinds.join(" and ")));
             }
         }
     }
-    let check = match kind {
-        Some("probe") => inner.string("probe").and_then(|name| match probe(&name) {
-            Ok(id) => Some(Check::Probe(name, id)),
-            Err(why) => {
-                if let Some(why) = why {
-                    inner.problem("probe", why);
+    let made = match kind? {
+        "probe" => {
+            let name = inner.string("probe")?;
+            return match probe(&name) {
+                Ok(id) => Some(Check::Probe(name, id)),
+                Err(why) => {
+                    if let Some(why) = why {
+                        inner.problem("probe", why);
+                    }
+                    None
                 }
-                None
-            }
-        }),
-        Some("command") => command(&mut inner).map(|made| Check::Task(Box::new(made))),
-        Some("query") => query(&mut inner, sources).map(|made| Check::Task(Box::new(made))),
-        Some(_) => file(&mut inner).map(|made| Check::Task(Box::new(made))),
-        None => None,
+            };
+        }
+        "command" => command(inner),
+        "query" => query(inner, sources),
+        "file" => file(inner),
+        "tcp" => tcp(inner),
+        "http" => http(inner),
+        "runtime" => runtime(inner),
+        "certificate" => certificate(inner),
+        _ => disk(inner),
     };
-    inner.finish();
-    check
+    made.map(|made| Check::Task(Box::new(made)))
+}
+
+fn tcp(table: &mut Table<'_>) -> Option<Made> {
+    let address = table.string("tcp")?;
+    if let Err(why) = value::address(&address) {
+        table.problem("tcp", format!("`tcp` {why}"));
+        return None;
+    }
+    let label = address.clone();
+    let target = ProbeTarget::Tcp { address, timeout: *watch::TIMEOUTS.end() };
+    Some(Made { kind: "check tcp", label, target: TaskTarget::Look(target) })
+}
+
+/// An address, asked by GET within the check's own time.
+fn asked(table: &mut Table<'_>, key: &'static str) -> Option<(HttpTarget, String)> {
+    let http = HttpTarget {
+        url: String::new(),
+        headers: if key == "http" { watch::headers(table) } else { BTreeMap::new() },
+        token: if key == "http" { secret::secret(table, "token") } else { None },
+        timeout: *watch::TIMEOUTS.end(),
+        body_bytes_max: ANSWER_BYTES_MAX,
+        follow_redirects: false,
+        compressed: false,
+        ca_file: watch::ca_file(table),
+    };
+    let url = url(table, key)?;
+    let shown = url.split(['?', '#']).next().unwrap_or("").to_owned();
+    Some((HttpTarget { url, ..http }, shown))
+}
+
+fn http(table: &mut Table<'_>) -> Option<Made> {
+    let expect = watch::expect(table);
+    let (http, label) = asked(table, "http")?;
+    let target = TaskTarget::Look(ProbeTarget::Http { http, expect });
+    Some(Made { kind: "check http", label, target })
+}
+
+fn certificate(table: &mut Table<'_>) -> Option<Made> {
+    let valid_for = table.duration("valid_for", watch::SPANS).unwrap_or(VALID_FOR);
+    let (http, label) = asked(table, "certificate")?;
+    if !http.url.starts_with("https:") {
+        table.problem("certificate", "`certificate` is an address that begins with https://");
+        return None;
+    }
+    let target = TaskTarget::Certificate { http, valid_for };
+    Some(Made { kind: "check certificate", label, target })
+}
+
+fn runtime(table: &mut Table<'_>) -> Option<Made> {
+    let text = table.need("version").string("version");
+    let bounds = text.and_then(|text| {
+        let bounds: Option<Vec<Bound>> =
+            text.split(',').map(|part| Bound::parse(part.trim())).collect();
+        if bounds.is_none() {
+            let why = "`version` is a list of bounds such as \">=18.2, <21\"";
+            table.problem("version", why);
+        }
+        bounds
+    });
+    let program = program(table, "runtime")?;
+    let label = label(&program.argv);
+    Some(Made {
+        kind: "check runtime",
+        label,
+        target: TaskTarget::Runtime { program, bounds: bounds? },
+    })
+}
+
+fn disk(table: &mut Table<'_>) -> Option<Made> {
+    let free_percent = table.number("free_percent", 0.0..=100.0);
+    let free_gib = table.number("free_gib", 0.0..=1e6);
+    if !table.has("free_percent") && !table.has("free_gib") {
+        table.problem("disk", "`disk` needs `free_percent` or `free_gib`: how much room is enough");
+    }
+    let path = table.path("disk")?;
+    let label = path.to_string_lossy().into_owned();
+    let free_bytes = free_gib.map(|gib| gib * 1024.0 * 1024.0 * 1024.0);
+    let target = TaskTarget::Disk { path, free_percent, free_bytes };
+    Some(Made { kind: "check disk", label, target })
 }
 
 fn command(table: &mut Table<'_>) -> Option<Made> {
@@ -326,6 +438,13 @@ fn query(table: &mut Table<'_>, sources: &Sources) -> Option<Made> {
         table.problem("query", format!("`query` {why}"));
     }
     check_text(table, "query", &query);
+    let baseline = table.string("baseline");
+    if let Some(baseline) = &baseline {
+        if let Err(why) = value::expression(baseline) {
+            table.problem("baseline", format!("`baseline` {why}"));
+        }
+        check_text(table, "baseline", baseline);
+    }
     let (above, below) = (table.number("above", LEVELS), table.number("below", LEVELS));
     if !table.has("above") && !table.has("below") {
         table.problem("query", "`query` needs `above` or `below`: where its values must lie");
@@ -335,7 +454,7 @@ fn query(table: &mut Table<'_>, sources: &Sources) -> Option<Made> {
     }
     let http = metrics(table, sources)?;
     let label = query.chars().take(LABEL_CHARS_MAX).collect();
-    let target = TaskTarget::Query { http, query, above, below };
+    let target = TaskTarget::Query { http, query, baseline, above, below };
     Some(Made { kind: "check query", label, target })
 }
 
@@ -368,7 +487,18 @@ fn metrics(table: &mut Table<'_>, sources: &Sources) -> Option<HttpTarget> {
 }
 
 fn file(table: &mut Table<'_>) -> Option<Made> {
-    let json = table.word("format", &["json"]).is_some();
+    let format = table.word("format", &["json", "toml"]).map(|word| match word {
+        "json" => Format::Json,
+        _ => Format::Toml,
+    });
+    let keys = table.strings("keys").unwrap_or_default();
+    if !keys.is_empty() && !table.has("format") {
+        table.problem("keys", "`keys` needs `format`: what kind of document it is");
+    }
+    let names = table.strings("names").unwrap_or_default();
+    if names.iter().any(String::is_empty) {
+        table.problem("names", "`names` holds an empty name");
+    }
     let path = table.string("file")?;
     check_text(table, "file", &path);
     if path.is_empty() {
@@ -376,6 +506,6 @@ fn file(table: &mut Table<'_>) -> Option<Made> {
         return None;
     }
     let label = path.clone();
-    let target = TaskTarget::File { dir: table.reader.dir.to_owned(), path, json };
+    let target = TaskTarget::File { dir: table.reader.dir.to_owned(), path, format, keys, names };
     Some(Made { kind: "check file", label, target })
 }

@@ -123,7 +123,7 @@ fn http_target(
 }
 
 /// A compiled `expect`.
-fn expect(table: &mut Table<'_>) -> Option<Expect> {
+pub fn expect(table: &mut Table<'_>) -> Option<Expect> {
     let source = table.string("expect")?;
     match Expect::compile(&source) {
         Ok(expect) => Some(expect),

@@ -7,6 +7,7 @@
 mod guards;
 mod picture;
 mod releases;
+mod responses;
 mod validations;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,10 +18,12 @@ use crate::freeze::Freezes;
 use crate::history::History;
 use crate::incident::Board;
 use crate::ledger::{KNOCK_EVERY, Ledger, Purpose};
+use crate::notice::Queue;
 use crate::reading::AlertState;
 use crate::record::{Entry, Event, Intent, OperationResult};
 use crate::recovery::{ServiceFold, fold};
 use crate::release::Release;
+use crate::response;
 use crate::rng::Rng;
 use crate::route::{Context, HOLD, Operation, Route};
 use crate::schedule::{Schedule, Timer};
@@ -84,6 +87,8 @@ pub struct Engine {
     triggers: Vec<Triggers>,
     history: Vec<History>,
     validations: Vec<Validation>,
+    response: response::Response,
+    notices: Queue,
     freezes: Freezes,
     /// By service: the last rollback after which its recovery plan was offered.
     offered: Vec<Fence>,
@@ -168,6 +173,8 @@ impl Engine {
             triggers: settings.services.iter().map(Triggers::new).collect(),
             history: settings.services.iter().map(|own| History::new(&own.name)).collect(),
             validations: settings.services.iter().map(|own| Validation::new(&own.name)).collect(),
+            response: response::Response::default(),
+            notices: Queue::new(&settings.channels),
             freezes: Freezes::default(),
             offered: settings
                 .services
@@ -211,6 +218,7 @@ impl Engine {
                 engine.reopen_release(service, open, now);
             }
         }
+        engine.reopen_incidents(now, effects);
         engine.settle(now, effects);
         engine
     }
@@ -328,15 +336,18 @@ impl Engine {
                     }
                     self.dirty.services = true;
                     self.dirty.sources = true;
+                    self.look_at_service(service, now, effects);
                 }
             }
             Input::HostRead { id, host, result } => {
                 let state = &mut self.hosts[host.index()];
                 if let Some(next) = state.poll.answered(id, now, &mut self.rng) {
+                    let fresh = result.is_ok();
                     state.read(result, now);
                     self.schedule.set(Timer::Host(host), next);
                     self.dirty.hosts = true;
                     self.dirty.sources = true;
+                    self.look_at_host(host, fresh, now, effects);
                 }
             }
             Input::FeedRead { id, feed, result } => self.feed_read(id, feed, result, now, effects),
@@ -350,6 +361,7 @@ impl Engine {
                     if let Some((delta, from)) = delta {
                         self.counted(service, delta, from, now, effects);
                     }
+                    self.look_at_service(service, now, effects);
                 }
             }
             Input::SplitSet { id, router, answer } => {
@@ -366,6 +378,7 @@ impl Engine {
                 self.dirty.sources = true;
             }
             Input::TaskEnded { id, answer } => self.task_ended(id, answer, now, effects),
+            Input::Notified { id, answer } => self.notified(id, answer, now, effects),
             Input::Appended { id, result } => self.appended(id, &result, now, effects),
             Input::Responded { id, key, result } => {
                 self.responded(id, &key, result, now, effects);
@@ -398,6 +411,8 @@ impl Engine {
                 self.dirty.head = true;
             }
             Timer::Knock => self.knock(now, effects),
+            Timer::Notice => self.carry_notices(now, effects),
+            Timer::Escalate => self.escalate_due(now, effects),
             Timer::Validate(service) => self.carry_validation(service, now, effects),
             Timer::Release(service) => {
                 self.touched.insert(service);
@@ -528,6 +543,7 @@ impl Engine {
             Purpose::Release(service) => {
                 self.release_recorded(service, id, failure, now, effects);
             }
+            Purpose::Validation(service) => self.validation_recorded(service),
             Purpose::Note | Purpose::Knock => {}
         }
         if let Some(event) = self.ledger.over(purpose) {
@@ -859,14 +875,15 @@ impl Engine {
         let key = key.to_owned();
         self.dirty.incidents = true;
         let Some(feed) = feed else {
-            self.board.set_state(&key, AlertState::Acknowledged);
-            let event = Event::Acknowledged {
-                key,
-                comment: comment.cloned().unwrap_or_default(),
-                result: Untrusted::new("done"),
+            let Some(comment) = comment.cloned() else {
+                self.escalate(&key, actor, "done", now, effects);
+                return Ok(());
             };
-            let id = self.id();
-            effects.push(self.ledger.append(id, now, actor, event, Purpose::Note, false));
+            self.board.set_state(&key, AlertState::Acknowledged);
+            let (own, result) = (key.clone(), Untrusted::new("done"));
+            let event = Event::Acknowledged { key: own, comment, result };
+            self.jot(actor, event, false, now, effects);
+            self.acknowledged(&key, now, effects);
             return Ok(());
         };
         let id = self.id();

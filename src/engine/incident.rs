@@ -141,6 +141,13 @@ impl Board {
         self.open.get(key).map(|incident| &incident.view)
     }
 
+    /// An incident of the engine's own that has somebody to be handed to.
+    pub fn let_escalate(&mut self, key: &str) {
+        if let Some(incident) = self.open.get_mut(key) {
+            incident.view.can_escalate = true;
+        }
+    }
+
     pub fn set_pending(&mut self, key: &str, text: &str) {
         if let Some(incident) = self.open.get_mut(key) {
             incident.view.pending = Untrusted::new(text);

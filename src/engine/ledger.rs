@@ -36,6 +36,8 @@ pub enum Purpose {
     Correction(RouterId),
     /// What a release does next waits for it.
     Release(ServiceId),
+    /// The result of its checks is told then.
+    Validation(ServiceId),
     /// Nobody: it is only a note.
     Note,
     /// Nobody: it shows whether the journal can be written again.
@@ -64,7 +66,7 @@ impl Waiting {
             Purpose::Intent(..) | Purpose::Outcome(..) | Purpose::Release(_) | Purpose::Note => {
                 self.safety
             }
-            Purpose::Correction(_) | Purpose::Knock => false,
+            Purpose::Correction(_) | Purpose::Validation(_) | Purpose::Knock => false,
         }
     }
 }
@@ -306,6 +308,9 @@ fn describe(event: &Event) -> (&'static str, String) {
         Event::IncidentsChanged { source, opened, resolved } => {
             ("incidents", format!("{source}: {opened} opened, {resolved} resolved"))
         }
+        Event::NoticeQueued(_) | Event::NoticeEnded { .. } | Event::ActionTaken { .. } => {
+            ("notice", describe_response(event))
+        }
         Event::Validated(it) => ("validated", crate::validation::line(it)),
         Event::ReleaseStarted(_)
         | Event::StepStarted { .. }
@@ -351,6 +356,22 @@ fn describe_intent(intent: &Intent) -> String {
         if intent.reason.is_empty() { String::new() } else { format!(": {}", intent.reason) };
     let (fence, verb, service) = (intent.fence, &intent.verb, &intent.service);
     format!("#{fence} {verb} {service} {from} → {}{reason}", intent.to)
+}
+
+fn describe_response(event: &Event) -> String {
+    if let Event::NoticeQueued(it) = event {
+        let (number, stage) = (it.number, it.stage.word());
+        return format!("n{number} for {}: {} {stage}", it.channel, it.name);
+    }
+    if let Event::NoticeEnded { number, channel, sent, detail } = event {
+        let word = if *sent { "sent" } else { "given up" };
+        return format!("n{number} for {channel} {word}: {detail}");
+    }
+    if let Event::ActionTaken { key, plan, armed, result } = event {
+        let word = if *armed { "armed" } else { "dry run" };
+        return format!("{key}: plan {plan} ({word}): {result}");
+    }
+    String::new()
 }
 
 fn describe_release(event: &Event) -> (&'static str, String) {
@@ -410,6 +431,9 @@ fn describe_release(event: &Event) -> (&'static str, String) {
         | Event::Frozen { .. }
         | Event::Thawed { .. }
         | Event::Validated(_)
+        | Event::NoticeQueued(_)
+        | Event::NoticeEnded { .. }
+        | Event::ActionTaken { .. }
         | Event::Marked { .. } => ("release", String::new()),
     }
 }

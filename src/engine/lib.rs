@@ -15,11 +15,13 @@ pub mod health;
 pub mod history;
 pub mod incident;
 mod ledger;
+pub mod notice;
 pub mod readiness;
 pub mod reading;
 pub mod record;
 mod recovery;
 pub mod release;
+pub mod response;
 mod rng;
 pub mod rollout;
 pub mod route;
@@ -42,14 +44,15 @@ pub use crate::schedule::Timer;
 use std::time::Duration;
 
 use crate::command::{Reply, Submission};
+use crate::notice::Notice;
 use crate::reading::{
-    Claim, FeedReading, HostReading, Measurement, Observation, SplitReading, TaskAnswer,
-    TaskContext, WriteAnswer,
+    Claim, FeedReading, HostReading, Measurement, NotifyAnswer, Observation, SplitReading,
+    TaskAnswer, TaskContext, WriteAnswer,
 };
 use crate::record::Entry;
 use crate::types::{
-    Actor, EffectId, Failure, FeedId, Fence, HostId, ProbeId, RouterId, ServiceId, TaskId,
-    Untrusted, Weights,
+    Actor, ChannelId, EffectId, Failure, FeedId, Fence, HostId, ProbeId, RouterId, ServiceId,
+    TaskId, Untrusted, Weights,
 };
 
 /// Everything that can happen to the engine.
@@ -95,6 +98,11 @@ pub enum Input {
     TaskEnded {
         id: EffectId,
         answer: TaskAnswer,
+    },
+    /// What a channel said to [`Effect::Notify`].
+    Notified {
+        id: EffectId,
+        answer: NotifyAnswer,
     },
     /// The feed's answer to [`Effect::Acknowledge`] or [`Effect::Escalate`].
     Responded {
@@ -181,6 +189,12 @@ pub enum Effect {
         fingerprint: String,
         key: String,
         actor: Actor,
+    },
+    /// Tell people through a channel.
+    Notify {
+        id: EffectId,
+        channel: ChannelId,
+        notice: Box<Notice>,
     },
     /// To the client that submitted.
     Answer(Reply),

@@ -191,6 +191,21 @@ pub struct TaskContext {
     pub reason: Untrusted,
 }
 
+/// What a channel said to a notice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotifyAnswer {
+    Sent,
+    /// The same again would be refused again.
+    Refused {
+        why: Untrusted,
+    },
+    /// Nobody answered, or not now; `after` is the receiver's own wish.
+    Later {
+        why: Untrusted,
+        after: Option<Duration>,
+    },
+}
+
 /// What became of a task, with the last lines of what it said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TaskAnswer {

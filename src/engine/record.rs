@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::notice::Notice;
 use crate::types::{Actor, Fence, Group, Percent, Untrusted, Weights};
 
 /// One thing worth remembering. `id` names it, so that an append of unknown outcome can be looked
@@ -184,6 +185,22 @@ pub enum Event {
         version: String,
         bad: bool,
         reason: Untrusted,
+    },
+    /// People are to be told.
+    NoticeQueued(Box<Notice>),
+    /// A channel took it, or it was given up.
+    NoticeEnded {
+        number: u64,
+        channel: String,
+        sent: bool,
+        detail: Untrusted,
+    },
+    /// An incident called for this plan.
+    ActionTaken {
+        key: String,
+        plan: String,
+        armed: bool,
+        result: Untrusted,
     },
     /// The checks before a release are over.
     Validated(Box<Validated>),

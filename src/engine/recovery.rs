@@ -277,6 +277,9 @@ impl Fold {
             | Event::Frozen { .. }
             | Event::Thawed { .. }
             | Event::Validated(_)
+            | Event::NoticeQueued(_)
+            | Event::NoticeEnded { .. }
+            | Event::ActionTaken { .. }
             | Event::Marked { .. } => {}
         }
     }

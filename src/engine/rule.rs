@@ -16,7 +16,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use self::compile::Truth;
-pub use self::figures::{CANARY_NAMES, HOST_NAMES, TRIGGER_NAMES, baseline, fresh, read, written};
+pub use self::figures::{
+    CANARY_NAMES, HOST_NAMES, INCIDENT_NAMES, TRIGGER_NAMES, baseline, fresh, read, written,
+};
 pub use self::tally::{Tally, Weighed, weigh};
 
 /// Figures by what a rule calls them: `canary.error_rate`. What has no data is not in it.

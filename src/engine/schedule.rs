@@ -20,6 +20,10 @@ pub enum Timer {
     Router(RouterId),
     /// A release waits for a time: a soak, a deadline, an answer.
     Release(ServiceId),
+    /// A notice is tried again.
+    Notice,
+    /// An incident that nobody took is escalated.
+    Escalate,
     /// A validation tries a check again, or is over.
     Validate(ServiceId),
     Probe(ProbeId),

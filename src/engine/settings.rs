@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::analysis::Policy;
 use crate::rule::Rule;
-use crate::types::{FeedId, HostId, Percent, PlanId, ProbeId, RouterId, ServiceId, TaskId};
+use crate::types::{
+    ChannelId, FeedId, HostId, Percent, PlanId, ProbeId, RouterId, ServiceId, Severity, TaskId,
+};
 
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -21,6 +23,10 @@ pub struct Settings {
     pub hosts: Vec<Host>,
     pub feeds: Vec<Feed>,
     pub plans: Vec<Plan>,
+    /// Ways to reach people.
+    pub channels: Vec<Channel>,
+    /// Incidents of our own.
+    pub incidents: Vec<Definition>,
     /// What plans run and call; the adapters know the program or the address.
     pub tasks: Vec<Task>,
     /// SHA-256 of the file, in hex: journaled, so that a change of configuration is on record.
@@ -74,6 +80,41 @@ pub struct Check {
     pub pause: Duration,
     /// A release begins only when it passed; else it is a warning.
     pub critical: bool,
+}
+
+/// One way to reach people; the adapters know the address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Channel {
+    pub name: String,
+    /// "slack", "pagerduty", "webhook", "command".
+    pub kind: String,
+}
+
+/// An incident of our own: when it opens, who is told, what is done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Definition {
+    pub name: String,
+    pub severity: Severity,
+    pub rule: Rule,
+    pub scope: Scope,
+    /// The rule is true for that long before it opens.
+    pub span: Duration,
+    /// The rule is not true for that long before it is over.
+    pub clear_after: Duration,
+    pub notify: Vec<ChannelId>,
+    /// Nobody acknowledged it for that long.
+    pub escalate_after: Option<Duration>,
+    pub escalate_to: Vec<ChannelId>,
+    pub actions: Vec<PlanId>,
+    /// Actions run; without it they are only written down.
+    pub armed: bool,
+}
+
+/// What a definition is looked at for, one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    Hosts,
+    Services,
 }
 
 /// A canary release: steps of exposure, and what each must show.

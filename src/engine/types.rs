@@ -247,6 +247,8 @@ index! {
     FeedId;
     /// Place of a plan in [`crate::settings::Settings::plans`].
     PlanId;
+    /// Place of a channel in [`crate::settings::Settings::channels`].
+    ChannelId;
     /// Place of a task in [`crate::settings::Settings::tasks`].
     TaskId;
 }

@@ -90,12 +90,14 @@ pub struct Validation {
     service: String,
     run: Option<Run>,
     last: Option<(Validated, Actor, Now)>,
+    /// The last result is on its way to the journal: nobody is told before it is there.
+    recording: bool,
 }
 
 impl Validation {
     #[must_use]
     pub fn new(service: &str) -> Validation {
-        Validation { service: service.to_owned(), run: None, last: None }
+        Validation { service: service.to_owned(), run: None, last: None, recording: false }
     }
 
     /// Takes a result from the journal.
@@ -139,9 +141,14 @@ impl Validation {
         Ok(())
     }
 
+    /// The result is in the journal, or cannot be.
+    pub fn recorded(&mut self) {
+        self.recording = false;
+    }
+
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.run.is_some()
+        self.run.is_some() || self.recording
     }
 
     #[must_use]
@@ -199,6 +206,7 @@ impl Validation {
             let result = run.result(&self.service, settings, now);
             let actor = self.run.take()?.ask.actor;
             self.last = Some((result.clone(), actor.clone(), now));
+            self.recording = true;
             return Some(Step::Over { result: Box::new(result), actor });
         }
         let busy = run.checks.iter().filter(|check| check.running.is_some()).count();
@@ -223,7 +231,7 @@ impl Validation {
     /// What the last result says about a release of `version`.
     #[must_use]
     pub fn validity(&self, version: &str, now: Now) -> Validity {
-        if self.run.is_some() {
+        if self.is_running() {
             return Validity::Running;
         }
         let fresh = self
@@ -292,8 +300,8 @@ impl Validation {
             version: result.version.clone(),
             user: actor.user.clone(),
             started: Now { mono: at.mono - took, wall: at.wall - wall },
-            ended: Some(*at),
-            can_deploy: Some(result.can_deploy),
+            ended: (!self.recording).then_some(*at),
+            can_deploy: (!self.recording).then_some(result.can_deploy),
             fresh_for: FRESH_FOR,
             checks: checks.collect(),
         })
@@ -483,9 +491,10 @@ mod tests {
         let mut ids = 0;
         start(&mut own, &checks, &mut ids, at(0));
         own.answered(EffectId(1), failed(), &checks, at(0));
-        assert!(
-            matches!(own.next(&checks, at(0)), Some(Step::Over { result, .. }) if result.can_deploy)
-        );
+        let over = own.next(&checks, at(0));
+        assert!(matches!(over, Some(Step::Over { result, .. }) if result.can_deploy));
+        assert_eq!(own.validity("1", at(0)), Validity::Running, "it is not on record yet");
+        own.recorded();
         assert!(matches!(own.validity("1", at(900)), Validity::Passed(_)));
         assert_eq!(own.validity("1", at(901)), Validity::None);
         assert_eq!(own.validity("2", at(1)), Validity::None);
@@ -509,6 +518,7 @@ mod tests {
         let late = result.checks.iter().filter(|check| !check.passed).count();
         assert_eq!((late, result.can_deploy), (4, false));
         own.answered(EffectId(2), passed(), &checks, at(304));
+        own.recorded();
         assert!(!own.is_running());
     }
 

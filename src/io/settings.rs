@@ -19,6 +19,7 @@ pub struct Settings {
     /// By service; `None` where stable and canary are not counted.
     pub signals: Vec<Option<SignalsTarget>>,
     pub tasks: Vec<TaskTarget>,
+    pub channels: Vec<ChannelTarget>,
 }
 
 /// A secret, or why it is missing: that is an error of the part that needs it, not of the rest.
@@ -38,7 +39,7 @@ impl fmt::Debug for Secret {
 }
 
 /// How an HTTP endpoint is asked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct HttpTarget {
     pub url: String,
     /// Sent as given; values are secrets and never logged.
@@ -147,6 +148,23 @@ pub enum RouterTarget {
     },
 }
 
+/// Where people are reached.
+#[derive(Clone, Debug)]
+pub enum ChannelTarget {
+    /// An incoming webhook: who knows the address may write.
+    Slack { url: Secret },
+    /// Events API v2.
+    PagerDuty { url: String, routing_key: Secret },
+    Webhook {
+        /// Headers, token and authority; the address stands beside it.
+        http: HttpTarget,
+        url: Secret,
+        template: Option<String>,
+    },
+    /// Gets the notice as JSON on its input.
+    Command { argv: Vec<String> },
+}
+
 /// What a plan's step runs, calls or checks. Its texts may hold placeholders; they are filled when
 /// it is performed.
 #[derive(Clone, Debug)]
@@ -162,6 +180,8 @@ pub enum TaskTarget {
     },
     /// Looks until it is UP.
     Probe(ProbeTarget),
+    /// Looks once: only UP will do.
+    Look(ProbeTarget),
     Command {
         program: Program,
         exit: i32,
@@ -179,6 +199,8 @@ pub enum TaskTarget {
     Query {
         http: HttpTarget,
         query: String,
+        /// Its one value is what the limits are multiples of.
+        baseline: Option<String>,
         above: Option<f64>,
         below: Option<f64>,
     },
@@ -187,8 +209,51 @@ pub enum TaskTarget {
         /// Where a relative path begins.
         dir: PathBuf,
         path: String,
-        json: bool,
+        format: Option<Format>,
+        /// Dotted paths that the document has.
+        keys: Vec<String>,
+        /// Words that the text has.
+        names: Vec<String>,
     },
+    /// The version that a program prints lies in these bounds.
+    Runtime {
+        program: Program,
+        bounds: Vec<Bound>,
+    },
+    /// The certificate of an address is valid for longer than this.
+    Certificate {
+        http: HttpTarget,
+        valid_for: Duration,
+    },
+    /// The file system of a path has more room than this.
+    Disk {
+        path: PathBuf,
+        free_percent: Option<f64>,
+        free_bytes: Option<f64>,
+    },
+}
+
+/// A document that can be read whole, and so said to be valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Json,
+    Toml,
+}
+
+/// One bound of a version: major, minor, patch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    pub order: Order,
+    pub version: [u32; 3],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    AtLeast,
+    Above,
+    AtMost,
+    Below,
+    Exactly,
 }
 
 /// A program of a plan, and what it gets besides its arguments.

@@ -5,12 +5,9 @@
 //! values or secrets are missing, never repeats one. Contract: returns within its budget and a
 //! second, with the last [`LINES_MAX`] lines of output, without the secrets that it was given.
 
+pub mod check;
 pub mod fill;
 
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use engine::reading::{TaskAnswer, TaskContext};
@@ -36,10 +33,6 @@ const BODY_CHARS_MAX: usize = 500;
 const SECRET_CHARS_MIN: usize = 5;
 /// Between two looks at a probe that is not UP yet.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// A document that a release depends on; more is a dump.
-const JSON_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// A pipe in the place of a file must not hold the check.
-const OPEN_AT_ONCE: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
 /// How many values that are wrong are shown.
 const VALUES_SHOWN: usize = 3;
 
@@ -62,14 +55,25 @@ pub async fn perform(
             }
         }
         TaskTarget::Probe(target) => look(client, target, budget).await,
+        TaskTarget::Look(target) => check::look_once(client, target, context, budget).await,
         TaskTarget::Command { program, exit, output } => {
             check_command(program, *exit, output.as_ref(), context, budget).await
         }
-        TaskTarget::Query { http, query, above, below } => {
-            match fill(query, context, Spot::Query) {
-                Ok(query) => {
-                    let http = HttpTarget { timeout: http.timeout.min(budget), ..http.clone() };
-                    judge_values(metrics::values(client, &http, &query).await, *above, *below)
+        TaskTarget::Query { http, query, baseline, above, below } => {
+            let http = HttpTarget { timeout: http.timeout.min(budget), ..http.clone() };
+            let limits = (*above, *below);
+            ask(client, &http, (query, baseline.as_deref()), limits, context).await
+        }
+        TaskTarget::File { dir, path, format, keys, names } => {
+            match fill(path, context, Spot::Path) {
+                Ok(path) => {
+                    let wanted = check::Document {
+                        path: dir.join(path),
+                        format: *format,
+                        keys: keys.clone(),
+                        names: names.clone(),
+                    };
+                    check::file(wanted, budget).await
                 }
                 Err(why) => failed(&why),
             }
@@ -81,10 +85,41 @@ pub async fn perform(
                 Err(failure) => failed(failure.text.display()),
             }
         }
-        TaskTarget::File { dir, path, json } => match fill(path, context, Spot::Path) {
-            Ok(path) => check_file(dir.join(path), *json, budget).await,
-            Err(why) => failed(&why),
-        },
+        TaskTarget::Runtime { program, bounds } => {
+            check::runtime(program, bounds, context, budget).await
+        }
+        TaskTarget::Certificate { http, valid_for } => {
+            check::certificate(client, http, *valid_for, budget).await
+        }
+        TaskTarget::Disk { path, free_percent, free_bytes } => {
+            check::disk(path.clone(), *free_percent, *free_bytes, budget).await
+        }
+    }
+}
+
+/// The values of a query, or how many times its baseline they are, against the limits.
+async fn ask(
+    client: &Client,
+    http: &HttpTarget,
+    (query, baseline): (&str, Option<&str>),
+    (above, below): (Option<f64>, Option<f64>),
+    context: &TaskContext,
+) -> TaskAnswer {
+    let fill = |query: &str| fill(query, context, Spot::Query);
+    let (query, baseline) = match (fill(query), baseline.map(fill).transpose()) {
+        (Ok(query), Ok(baseline)) => (query, baseline),
+        (Err(why), _) | (_, Err(why)) => return failed(&why),
+    };
+    let found = metrics::values(client, http, &query).await;
+    let Some(baseline) = baseline else { return judge_values(found, above, below) };
+    match metrics::values(client, http, &baseline).await {
+        Err(failure) => TaskAnswer::Failed { output: failure.text },
+        Ok((base, 0)) if base.len() == 1 && base[0] > 0.0 => {
+            let ratios = found
+                .map(|(values, gaps)| (values.iter().map(|value| value / base[0]).collect(), gaps));
+            judge_values(ratios, above, below)
+        }
+        Ok(_) => failed("the baseline is not one number above 0"),
     }
 }
 
@@ -354,40 +389,6 @@ fn judge_values(
     let above = above.map_or(String::new(), |above| format!(" above {above}"));
     let below = below.map_or(String::new(), |below| format!(" below {below}"));
     failed(&format!("{bad} is not{above}{below}"))
-}
-
-async fn check_file(path: PathBuf, json: bool, budget: Duration) -> TaskAnswer {
-    let looked = tokio::task::spawn_blocking(move || look_at(&path, json));
-    match tokio::time::timeout(budget, looked).await {
-        Ok(Ok(Ok(bytes))) => passed(&format!("{bytes} bytes")),
-        Ok(Ok(Err(why))) => failed(&why),
-        Ok(Err(_)) => failed("the check broke off"),
-        Err(_) => failed(&format!("the file was not read within {budget:?}")),
-    }
-}
-
-/// The size of a file that is as it should be.
-fn look_at(path: &Path, json: bool) -> Result<u64, String> {
-    let shown = path.display();
-    let wrong = |error: std::io::Error| format!("{shown}: {error}");
-    let file = File::options().read(true).custom_flags(OPEN_AT_ONCE).open(path).map_err(wrong)?;
-    let facts = file.metadata().map_err(wrong)?;
-    if !facts.is_file() {
-        return Err(format!("{shown}: is not a file"));
-    }
-    if facts.len() == 0 {
-        return Err(format!("{shown}: is empty"));
-    }
-    if json {
-        if facts.len() > JSON_BYTES_MAX {
-            return Err(format!("{shown}: larger than {JSON_BYTES_MAX} bytes"));
-        }
-        let mut bytes = Vec::new();
-        file.take(JSON_BYTES_MAX).read_to_end(&mut bytes).map_err(wrong)?;
-        serde_json::from_slice::<serde::de::IgnoredAny>(&bytes)
-            .map_err(|why| format!("{shown}: no JSON: {why}"))?;
-    }
-    Ok(facts.len())
 }
 
 #[cfg(test)]

@@ -333,6 +333,7 @@ pub fn id_of(effect: &Effect) -> Option<EffectId> {
         | Effect::Append { id, .. }
         | Effect::Task { id, .. }
         | Effect::Acknowledge { id, .. }
+        | Effect::Notify { id, .. }
         | Effect::Escalate { id, .. } => Some(*id),
         Effect::Answer(_) => None,
     }

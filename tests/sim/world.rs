@@ -511,6 +511,7 @@ impl World {
             | Input::SplitRead { .. }
             | Input::Appended { .. }
             | Input::TaskEnded { .. }
+            | Input::Notified { .. }
             | Input::Responded { .. } => None,
         };
         let mut effects = Vec::new();
@@ -559,6 +560,7 @@ impl World {
             | Input::HostRead { id, .. }
             | Input::FeedRead { id, .. }
             | Input::Measured { id, .. }
+            | Input::Notified { id, .. }
             | Input::Responded { id, .. } => {
                 self.mark(|| format!("poll {id:?}"), &[10, id.0]);
                 *id
@@ -703,6 +705,9 @@ impl World {
             Effect::Task { id, .. } => {
                 let answer = fleet::task(&mut self.rng);
                 Input::TaskEnded { id, answer }
+            }
+            Effect::Notify { id, .. } => {
+                Input::Notified { id, answer: engine::reading::NotifyAnswer::Sent }
             }
             Effect::Acknowledge { id, key, .. } | Effect::Escalate { id, key, .. } => {
                 let failed = self.rng.chance(300);

@@ -10,6 +10,7 @@ use crate::command::{Command, Submission};
 use crate::ledger::Purpose;
 use crate::readiness::{self, readiness};
 use crate::record::{Entry, Event, OperationResult};
+use crate::settings;
 use crate::snapshot::{Phase, Readiness, ServiceView};
 use crate::trigger::{Call, Ground};
 use crate::types::{Actor, EffectId, Now, Percent, ServiceId, Severity, Untrusted};
@@ -27,6 +28,8 @@ impl Engine {
         for history in &mut self.history {
             history.apply(entry);
         }
+        self.response.apply(entry, now);
+        self.notices.apply(entry, now);
         for validation in &mut self.validations {
             validation.apply(entry, now);
         }
@@ -269,6 +272,10 @@ impl Engine {
     /// the engine stays. One that takes over has the same rules, so it may.
     #[must_use]
     pub fn is_guarding(&self) -> bool {
+        let answers = |own: &settings::Definition| own.armed || !own.notify.is_empty();
+        if self.settings.incidents.iter().any(answers) {
+            return true;
+        }
         self.settings.services.iter().zip(&self.routes).any(|(service, route)| {
             let exposed = route.set.is_some_and(|set| set > Percent::ZERO)
                 || route.exposure().is_some_and(|exposure| exposure > 0.0);

@@ -31,7 +31,7 @@ impl Engine {
         };
         let releasing = self.releases.iter().flatten().any(Release::in_flight);
         let validating = self.validations.iter().any(Validation::is_running);
-        let going = releasing || validating;
+        let going = releasing || validating || !self.notices.is_empty();
         !self.responses.is_empty() || going || self.routes.iter().any(busy)
     }
 
@@ -142,6 +142,7 @@ impl Engine {
         for (feed, settings) in self.feeds.iter().zip(&self.settings.feeds) {
             sources.push(feed.source(settings));
         }
+        sources.extend(self.notices.sources());
         for (signals, service) in self.signals.iter().zip(&self.settings.services) {
             if let Some(signals) = signals {
                 sources.push(signals.source(service));

@@ -39,7 +39,7 @@ impl Engine {
     pub(super) fn carry(&mut self, service: ServiceId, now: Now, effects: &mut Vec<Effect>) {
         for _ in 0..MOVES_MAX {
             let Some(mut release) = self.releases[service.index()].take() else { return };
-            let next = release.next(&self.facts(service, now));
+            let next = release.next(&self.facts(service, &release.facts.version, now));
             self.releases[service.index()] = Some(release);
             self.dirty.services = true;
             let Some(next) = next else { return };
@@ -48,7 +48,7 @@ impl Engine {
         self.schedule.set(Timer::Release(service), now.mono);
     }
 
-    fn facts(&self, service: ServiceId, now: Now) -> Facts<'_> {
+    fn facts(&self, service: ServiceId, version: &str, now: Now) -> Facts<'_> {
         let settings = self.settings.service(service);
         let own = settings.probes.iter().map(|&id| {
             let probe = self.probes[id.index()].view(self.settings.probe(id));
@@ -60,7 +60,7 @@ impl Engine {
             route: &self.routes[service.index()],
             probes: own.collect(),
             maintenance: settings.maintenance,
-            validity: self.validity(service, now),
+            validity: self.validations[service.index()].validity(version, now),
         }
     }
 

@@ -139,6 +139,7 @@ impl Rig {
                     | Effect::Measure { .. }
                     | Effect::Task { .. }
                     | Effect::Acknowledge { .. }
+                    | Effect::Notify { .. }
                     | Effect::Escalate { .. } => panic!("nobody asks for this here: {effect:?}"),
                 };
                 self.engine.handle(self.now, input, &mut self.effects);

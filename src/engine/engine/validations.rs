@@ -6,19 +6,14 @@
 use super::{Engine, Taken};
 use crate::Effect;
 use crate::command::Submission;
+use crate::ledger::Purpose;
 use crate::reading::{TaskAnswer, TaskContext};
 use crate::record::Event;
 use crate::schedule::Timer;
 use crate::types::{EffectId, Now, ServiceId, Untrusted};
-use crate::validation::{Ask, Step, Validity};
+use crate::validation::{Ask, Step};
 
 impl Engine {
-    /// What the checks say about the version of the release in flight.
-    pub(super) fn validity(&self, service: ServiceId, now: Now) -> Validity {
-        let Some(release) = &self.releases[service.index()] else { return Validity::None };
-        self.validations[service.index()].validity(&release.facts.version, now)
-    }
-
     pub(super) fn validate(
         &mut self,
         submission: &Submission,
@@ -95,12 +90,19 @@ impl Engine {
                     effects.push(Effect::Task { id, task, context, budget });
                 }
                 Some(Step::Over { result, actor }) => {
-                    self.jot(actor, Event::Validated(result), false, now, effects);
+                    let (event, purpose) = (Event::Validated(result), Purpose::Validation(service));
+                    self.append(actor, event, purpose, false, now, effects);
                     self.schedule.clear(Timer::Validate(service));
-                    self.touched.insert(service);
                 }
             }
         }
+    }
+
+    /// The result may be told, and a release that waits for it goes on.
+    pub(super) fn validation_recorded(&mut self, service: ServiceId) {
+        self.validations[service.index()].recorded();
+        self.dirty.services = true;
+        self.touched.insert(service);
     }
 
     /// Takes the answer of a check; gives back one that belongs to something else.

@@ -189,6 +189,7 @@ impl Rig {
                     | Effect::ReadFeed { .. }
                     | Effect::Measure { .. }
                     | Effect::Acknowledge { .. }
+                    | Effect::Notify { .. }
                     | Effect::Escalate { .. }
                     | Effect::Task { .. } => panic!("no route asks for {effect:?}"),
                 }
@@ -205,7 +206,8 @@ impl Rig {
             Some(Purpose::Correction(router)) => {
                 self.with(|route, ctx| route.correction_appended(router, false, ctx));
             }
-            Some(Purpose::Release(_) | Purpose::Note | Purpose::Knock) | None => {}
+            Some(Purpose::Release(_) | Purpose::Validation(_) | Purpose::Note | Purpose::Knock)
+            | None => {}
         }
     }
 
@@ -223,6 +225,8 @@ impl Rig {
                 Timer::Knock
                 | Timer::Release(_)
                 | Timer::Validate(_)
+                | Timer::Notice
+                | Timer::Escalate
                 | Timer::Probe(_)
                 | Timer::Measure(_)
                 | Timer::Host(_)
@@ -490,6 +494,7 @@ fn the_same_wish_again_joins_the_operation_in_flight() {
             | Effect::ReadSplit { .. }
             | Effect::Append { .. }
             | Effect::Acknowledge { .. }
+            | Effect::Notify { .. }
             | Effect::Escalate { .. }
             | Effect::Task { .. } => None,
         });

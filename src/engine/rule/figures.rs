@@ -45,6 +45,36 @@ pub const HOST_NAMES: &[&str] = &[
     "host.disk",
 ];
 
+/// What an incident of our own may name: a host's figures, or a service's, with how many of its
+/// probes are down and degraded.
+pub const INCIDENT_NAMES: &[&str] = &[
+    "host.cpu",
+    "host.memory",
+    "host.swap",
+    "host.load1",
+    "host.load5",
+    "host.load15",
+    "host.disk",
+    "service.down",
+    "service.degraded",
+    "service.requests",
+    "service.errors",
+    "service.error_rate",
+    "service.availability",
+    "service.throughput",
+    "service.latency_avg",
+    "service.latency_p50",
+    "service.latency_p95",
+    "service.latency_p99",
+    "stable.error_rate",
+    "stable.availability",
+    "stable.latency_p95",
+    "canary.error_rate",
+    "canary.availability",
+    "canary.latency_p95",
+    "canary.share",
+];
+
 const BASELINE: &str = "baseline.";
 const STABLE: &str = "stable.";
 

@@ -518,6 +518,7 @@ impl World {
             | Input::SplitRead { .. }
             | Input::Appended { .. }
             | Input::TaskEnded { .. }
+            | Input::Notified { .. }
             | Input::Responded { .. } => None,
         };
         let mut effects = Vec::new();
@@ -579,6 +580,7 @@ impl World {
             Input::Probed { id, .. }
             | Input::HostRead { id, .. }
             | Input::FeedRead { id, .. }
+            | Input::Notified { id, .. }
             | Input::Responded { id, .. } => {
                 self.mark(|| format!("poll {id:?}"), &[10, id.0]);
                 *id

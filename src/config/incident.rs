@@ -1,0 +1,191 @@
+//! Incidents of our own, and the ways to reach people.
+//!
+//! Decides that each can be judged: a rule on hosts or on services, plans and channels that are
+//! there. Never opens one. Contract: channels stand in the order of their names, in both halves.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use engine::response::CLEAR_AFTER;
+use engine::rule::{INCIDENT_NAMES, Rule};
+use engine::settings::{Channel, Definition, Plan, Scope};
+use engine::types::{ChannelId, PlanId, Severity, Untrusted};
+use toml::de::DeValue;
+
+use super::reader::Table;
+use super::watch::{SPANS, unique};
+use super::{later, secret, value, watch};
+use crate::io::notify;
+use crate::io::settings::{ChannelTarget, HttpTarget, Secret};
+use crate::io::task::fill;
+
+const PAGERDUTY: &str = "https://events.pagerduty.com/v2/enqueue";
+
+const KINDS: [&str; 4] = ["slack", "pagerduty", "webhook", "command"];
+
+/// `[notify.NAME]`: one way to reach people.
+pub fn channels(table: &Table<'_>, named: &mut later::Named) -> (Vec<Channel>, Vec<ChannelTarget>) {
+    let reader = table.reader;
+    let mut found = BTreeMap::new();
+    for (name, at, node) in table.entries() {
+        if let Err(why) = value::name(&name) {
+            reader.problem(at, format!("the key under `notify` {why}"));
+        }
+        named.channels.insert(name.clone());
+        let Some(mut channel) = reader.table("notify", "channel", "a table", node) else {
+            continue;
+        };
+        let kind = channel.one_of(&KINDS);
+        let target = kind.and_then(|kind| target(&mut channel, kind));
+        channel.finish();
+        if let (Some(kind), Some(target)) = (kind, target) {
+            found.insert(name.clone(), (Channel { name, kind: kind.to_owned() }, target));
+        }
+    }
+    found.into_values().unzip()
+}
+
+fn target(table: &mut Table<'_>, kind: &str) -> Option<ChannelTarget> {
+    match kind {
+        "slack" => {
+            let mut inner = table.table("slack", "slack")?;
+            let url = secret::secret(inner.need("url"), "url");
+            inner.finish();
+            Some(ChannelTarget::Slack { url: url? })
+        }
+        "pagerduty" => {
+            let mut inner = table.table("pagerduty", "events")?;
+            let routing_key = secret::secret(inner.need("routing_key"), "routing_key");
+            let url = if inner.has("url") { inner.url("url") } else { Some(PAGERDUTY.to_owned()) };
+            inner.get("url");
+            inner.finish();
+            Some(ChannelTarget::PagerDuty { url: url?, routing_key: routing_key? })
+        }
+        "webhook" => webhook(table),
+        _ => Some(ChannelTarget::Command { argv: table.argv("command")? }),
+    }
+}
+
+fn webhook(table: &mut Table<'_>) -> Option<ChannelTarget> {
+    let mut inner = table.table("webhook", "webhook")?;
+    let node = inner.need("url").get("url");
+    let url = match node.map(toml::Spanned::get_ref) {
+        Some(DeValue::String(_)) => inner.url("url").map(Secret::Known),
+        Some(_) => secret::secret(&mut inner, "url"),
+        None => None,
+    };
+    let template = inner.string("template");
+    if let Some(template) = &template {
+        for name in fill::placeholders(template) {
+            if !notify::PLACEHOLDERS.contains(&name) {
+                let name: String = name.chars().take(64).collect();
+                let known = notify::PLACEHOLDERS.map(|name| format!("{{{name}}}")).join(", ");
+                inner.problem(
+                    "template",
+                    format!("`template` has an unknown placeholder `{{{name}}}`; known: {known}"),
+                );
+            }
+        }
+    }
+    let http = HttpTarget {
+        headers: watch::headers(&mut inner),
+        token: secret::secret(&mut inner, "token"),
+        ca_file: watch::ca_file(&mut inner),
+        ..HttpTarget::default()
+    };
+    inner.finish();
+    Some(ChannelTarget::Webhook { http, url: url?, template })
+}
+
+/// `[[incident]]`.
+pub fn incident(
+    mut table: Table<'_>,
+    seen: &mut BTreeSet<String>,
+    named: &mut later::Named,
+    channels: &[Channel],
+    plans: &[Plan],
+) -> Option<Definition> {
+    let name = table.need("name").name("name");
+    unique(&table, seen, name.as_ref(), "incident");
+    let severity = table.need("severity").word("severity", &["critical", "high", "medium", "low"]);
+    let rule = rule(&mut table);
+    let span = table.duration("for", SPANS).unwrap_or(Duration::ZERO);
+    let clear_after = table.duration("clear_after", SPANS).unwrap_or(CLEAR_AFTER);
+    let escalate_after = table.duration("escalate_after", SPANS);
+    if table.has("escalate_to") && !table.has("escalate_after") {
+        table.problem("escalate_to", "`escalate_to` needs `escalate_after`: when that is");
+    }
+    let notify = named_channels(&mut table, "notify", channels, named);
+    let escalate_to = named_channels(&mut table, "escalate_to", channels, named);
+    let armed = table.boolean("armed").unwrap_or(false);
+    let at = table.place_of("actions");
+    let mut actions = Vec::new();
+    for plan in table.strings("actions").unwrap_or_default() {
+        named.uses_plan(at, &plan);
+        let Some(place) = plans.iter().position(|own| own.name == plan) else { continue };
+        let hosts = rule.as_ref().is_some_and(|(_, scope)| *scope == Scope::Hosts);
+        if armed && hosts && plans[place].service.is_none() {
+            let text = format!("`actions`: the plan `{plan}` needs `service`: a host has none");
+            table.problem("actions", text);
+        }
+        actions.push(PlanId(super::place(place)));
+    }
+    table.finish();
+    let severity = match severity? {
+        "critical" => Severity::Critical,
+        "high" => Severity::High,
+        "medium" => Severity::Medium,
+        _ => Severity::Low,
+    };
+    let (rule, scope) = rule?;
+    Some(Definition {
+        name: name?,
+        severity,
+        rule,
+        scope,
+        span,
+        clear_after,
+        notify,
+        escalate_after,
+        escalate_to,
+        actions,
+        armed,
+    })
+}
+
+/// The condition, and what it is looked at for.
+fn rule(table: &mut Table<'_>) -> Option<(Rule, Scope)> {
+    let source = table.need("when").string("when")?;
+    let rule = match Rule::compile(&source, INCIDENT_NAMES) {
+        Ok(rule) => rule,
+        Err(why) => {
+            let why = Untrusted::new(&why);
+            table.problem("when", format!("`when` is no rule: {why}"));
+            return None;
+        }
+    };
+    let hosts = rule.operands().iter().filter(|name| name.starts_with("host.")).count();
+    if hosts > 0 && hosts < rule.operands().len() {
+        let why = "`when` names hosts and services: it is looked at for each of one kind";
+        table.problem("when", why);
+        return None;
+    }
+    Some((rule, if hosts > 0 { Scope::Hosts } else { Scope::Services }))
+}
+
+fn named_channels(
+    table: &mut Table<'_>,
+    key: &'static str,
+    channels: &[Channel],
+    named: &mut later::Named,
+) -> Vec<ChannelId> {
+    let at = table.place_of(key);
+    let mut found = Vec::new();
+    for name in table.strings(key).unwrap_or_default() {
+        let place = channels.iter().position(|own| own.name == name);
+        named.used_channels.push((at, name));
+        let id = place.map(|place| ChannelId(super::place(place)));
+        found.extend(id.filter(|id| !found.contains(id)));
+    }
+    found
+}

@@ -1,0 +1,322 @@
+//! The engine's part in incidents of our own: what a look at their conditions becomes.
+//!
+//! Decides who is told what, and starts the plans that an armed incident calls for. Never decides
+//! when one opens: [`crate::response`] does. Contract: an opening is on record before its notices
+//! and actions; each action is taken once for each incident, and only written down unless armed.
+
+use super::Engine;
+use crate::Effect;
+use crate::command::{Command, Submission};
+use crate::notice::{Notice, Stage, Step};
+use crate::reading::{AlertState, NotifyAnswer};
+use crate::record::Event;
+use crate::response::{Call, key_of};
+use crate::rule::Values;
+use crate::rule::figures::host_values;
+use crate::schedule::Timer;
+use crate::settings::{Definition, Scope};
+use crate::types::{Actor, ChannelId, EffectId, HostId, Now, PlanId, ServiceId, Status, Untrusted};
+
+impl Engine {
+    /// Incidents that the journal shows as open stand on the board again; nobody is told twice.
+    pub(super) fn reopen_incidents(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        for (key, open) in self.response.open.clone() {
+            let definitions = &self.settings.incidents;
+            let place = definitions.iter().position(|own| own.name == open.definition);
+            let Some(place) = place.filter(|place| self.watches(*place, &open.subject)) else {
+                let name = Untrusted::new(&open.definition);
+                self.note(Event::IncidentResolved { key, name }, now, effects);
+                continue;
+            };
+            let own = self.settings.incidents[place].clone();
+            let title = title(&own, &open.subject);
+            let summary = "open since before a restart";
+            // Its opening is on record already.
+            let _ = self.board.raise(&key, own.severity, &title, summary, open.opened);
+            self.board.let_escalate(&key);
+            if open.acknowledged {
+                self.board.set_state(&key, AlertState::Acknowledged);
+            }
+            if !open.told {
+                self.tell(&own.notify, &key, Stage::Opened, now, effects);
+            }
+        }
+        self.escalate_due(now, effects);
+        self.carry_notices(now, effects);
+    }
+
+    /// Is there still such a host or service?
+    fn watches(&self, definition: usize, subject: &str) -> bool {
+        match self.settings.incidents[definition].scope {
+            Scope::Hosts => self.settings.hosts.iter().any(|host| host.name == subject),
+            Scope::Services => self.settings.service_named(subject).is_some(),
+        }
+    }
+
+    pub(super) fn look_at_host(
+        &mut self,
+        host: HostId,
+        fresh: bool,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.settings.incidents.is_empty() {
+            return;
+        }
+        let settings = self.settings.host(host).clone();
+        let view = self.hosts[host.index()].view(&settings);
+        let reading = view.reading.as_ref().filter(|_| fresh);
+        let values = reading.map(host_values).unwrap_or_default();
+        self.look(Scope::Hosts, &settings.name, &values, now, effects);
+    }
+
+    pub(super) fn look_at_service(
+        &mut self,
+        service: ServiceId,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.settings.incidents.is_empty() {
+            return;
+        }
+        let mut values = self.values(service, now);
+        let probes = &self.settings.service(service).probes;
+        let statuses = probes.iter().map(|&id| {
+            let probe = self.probes[id.index()].view(self.settings.probe(id));
+            probe.status_at(now)
+        });
+        let statuses: Vec<Status> = statuses.collect();
+        let known = !statuses.iter().any(|it| matches!(it, Status::Unknown | Status::Stale));
+        for (name, status) in
+            [("service.down", Status::Down), ("service.degraded", Status::Degraded)]
+        {
+            let count = statuses.iter().filter(|own| **own == status).count();
+            // What is not known is not healthy: only a count that is there is a figure then.
+            if known && !statuses.is_empty() || count > 0 {
+                let count = u32::try_from(count).unwrap_or(u32::MAX);
+                values.insert(name.to_owned(), f64::from(count));
+            }
+        }
+        let name = self.settings.service(service).name.clone();
+        self.look(Scope::Services, &name, &values, now, effects);
+    }
+
+    fn look(
+        &mut self,
+        scope: Scope,
+        subject: &str,
+        values: &Values,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        for call in self.response.look(&self.settings.incidents, scope, subject, values, now) {
+            match call {
+                Call::Open { definition, subject, summary } => {
+                    self.open(definition, &subject, &summary, now, effects);
+                }
+                Call::Resolve { key } => self.over(&key, now, effects),
+            }
+        }
+    }
+
+    fn open(
+        &mut self,
+        place: usize,
+        subject: &str,
+        summary: &str,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let own = self.settings.incidents[place].clone();
+        let key = key_of(&own.name, subject);
+        let event = self.board.raise(&key, own.severity, &title(&own, subject), summary, now);
+        self.board.let_escalate(&key);
+        self.dirty.incidents = true;
+        if let Some(event) = event {
+            self.note(event, now, effects);
+        }
+        self.tell(&own.notify, &key, Stage::Opened, now, effects);
+        for plan in &own.actions {
+            self.act_on(&own, subject, &key, *plan, now, effects);
+        }
+        self.escalate_due(now, effects);
+    }
+
+    /// One action: a release of its plan when armed, else a line in the journal.
+    fn act_on(
+        &mut self,
+        own: &Definition,
+        subject: &str,
+        key: &str,
+        plan: PlanId,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let settings = self.settings.plan(plan);
+        let (plan, owner) = (settings.name.clone(), settings.service);
+        let service = match (owner, own.scope) {
+            (Some(service), _) => Some(self.settings.service(service).name.clone()),
+            (None, Scope::Services) => Some(subject.to_owned()),
+            (None, Scope::Hosts) => None,
+        };
+        let result = match service {
+            _ if !own.armed => "not armed: nothing was done".to_owned(),
+            None => "the plan names no service".to_owned(),
+            Some(service) => {
+                let submission = Submission {
+                    id: format!("{key}/{plan}/{}", now.wall.timestamp_millis()),
+                    command: Command::Run {
+                        plan: plan.clone(),
+                        service,
+                        version: String::new(),
+                        reason: Untrusted::new(&format!("incident {} on {subject}", own.name)),
+                    },
+                    expected: None,
+                    seen: Untrusted::default(),
+                    actor: Actor::engine(),
+                    read_only: false,
+                };
+                match self.deploy(&submission, now, effects) {
+                    Ok(_) => "started".to_owned(),
+                    Err(why) => format!("not started: {why}"),
+                }
+            }
+        };
+        let word = if own.armed { result.clone() } else { "dry run".to_owned() };
+        self.board.set_pending(key, &format!("{plan}: {word}"));
+        let (key, result) = (key.to_owned(), Untrusted::new(&result));
+        self.note(Event::ActionTaken { key, plan, armed: own.armed, result }, now, effects);
+    }
+
+    fn over(&mut self, key: &str, now: Now, effects: &mut Vec<Effect>) {
+        let Some(open) = self.response.open.get(key).cloned() else { return };
+        let definition = self.settings.incidents.iter().find(|own| own.name == open.definition);
+        let mut channels = definition.map(|own| own.notify.clone()).unwrap_or_default();
+        if open.escalated {
+            let more = definition.map(|own| own.escalate_to.clone()).unwrap_or_default();
+            let more = more.into_iter().filter(|one| !channels.contains(one));
+            let more: Vec<ChannelId> = more.collect();
+            channels.extend(more);
+        }
+        self.tell(&channels, key, Stage::Resolved, now, effects);
+        self.clear(key, now, effects);
+    }
+
+    /// A person has it: the channels that were told of it hear that, too.
+    pub(super) fn acknowledged(&mut self, key: &str, now: Now, effects: &mut Vec<Effect>) {
+        let channels = self.channels_of(key, false);
+        self.tell(&channels, key, Stage::Acknowledged, now, effects);
+    }
+
+    fn channels_of(&self, key: &str, escalated: bool) -> Vec<ChannelId> {
+        let open = self.response.open.get(key);
+        let own = open.and_then(|open| {
+            self.settings.incidents.iter().find(|own| own.name == open.definition)
+        });
+        own.map_or_else(Vec::new, |own| {
+            let next = escalated && !own.escalate_to.is_empty();
+            if next { own.escalate_to.clone() } else { own.notify.clone() }
+        })
+    }
+
+    /// Hands an incident of our own to the next level.
+    pub(super) fn escalate(
+        &mut self,
+        key: &str,
+        actor: Actor,
+        why: &str,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let (own, result) = (key.to_owned(), Untrusted::new(why));
+        self.jot(actor, Event::Escalated { key: own, result }, true, now, effects);
+        self.board.set_pending(key, "escalated");
+        self.dirty.incidents = true;
+        let channels = self.channels_of(key, true);
+        self.tell(&channels, key, Stage::Escalated, now, effects);
+    }
+
+    /// Escalates what nobody took in time, and looks again when the next is due.
+    pub(super) fn escalate_due(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let (due, next) = self.response.overdue(&self.settings.incidents, now);
+        for key in due {
+            self.escalate(&key, Actor::engine(), "nobody acknowledged it in time", now, effects);
+        }
+        if let Some(next) = next {
+            self.schedule.set(Timer::Escalate, next);
+        }
+    }
+
+    // Notices.
+
+    fn tell(
+        &mut self,
+        channels: &[ChannelId],
+        key: &str,
+        stage: Stage,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(view) = self.board.view(key).cloned() else { return };
+        for channel in channels {
+            let number = self.notices.next_number();
+            let name = self.settings.channels[channel.index()].name.clone();
+            let event = if self.notices.is_full() {
+                let detail = Untrusted::new("the queue is full");
+                Event::NoticeEnded { number, channel: name, sent: false, detail }
+            } else {
+                Event::NoticeQueued(Box::new(Notice {
+                    number,
+                    channel: name,
+                    key: key.to_owned(),
+                    stage,
+                    severity: view.severity,
+                    environment: self.settings.environment.name.clone(),
+                    name: view.name.clone(),
+                    summary: view.summary.clone(),
+                    at: now.wall,
+                }))
+            };
+            // Kept even when the journal is not: people are told all the same.
+            self.jot(Actor::engine(), event, true, now, effects);
+        }
+        self.carry_notices(now, effects);
+    }
+
+    /// Sends what may be sent now.
+    pub(super) fn carry_notices(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        while let Some(step) = self.notices.next(now) {
+            match step {
+                Step::Wake(at) => return self.schedule.set(Timer::Notice, at),
+                Step::Send { channel, notice } => {
+                    let id = self.id();
+                    self.notices.began(channel, notice.number, id);
+                    effects.push(Effect::Notify { id, channel, notice });
+                }
+                Step::GiveUp { number, channel, why } => {
+                    let detail = Untrusted::new(&why);
+                    let event = Event::NoticeEnded { number, channel, sent: false, detail };
+                    self.jot(Actor::engine(), event, true, now, effects);
+                }
+            }
+        }
+    }
+
+    pub(super) fn notified(
+        &mut self,
+        id: EffectId,
+        answer: NotifyAnswer,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.dirty.sources = true;
+        if let Some(event) = self.notices.answered(id, answer, now) {
+            self.jot(Actor::engine(), event, true, now, effects);
+        }
+        self.carry_notices(now, effects);
+    }
+}
+
+fn title(own: &Definition, subject: &str) -> String {
+    format!("{} on {subject}", own.name)
+}
