@@ -21,7 +21,7 @@ use mutant::Mutant;
 use world::{Plan, Ran, World};
 
 /// Together with the operations' own seeds, enough for every change.
-const SEEDS: u64 = 10_000;
+const SEEDS: u64 = 4_000;
 /// A mutant that survives this many seeds is not caught.
 pub const MUTANT_SEEDS: u64 = 2_000;
 

@@ -548,6 +548,7 @@ impl Model {
         if let Some(open) = &mut self.open
             && open.state != ReleaseState::WalkingBack
             && open.ending != Some(ReleaseResult::Failed)
+            && open.facts.kind == ReleaseKind::Deploy
         {
             open.ending = None;
         }
