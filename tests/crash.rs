@@ -23,7 +23,7 @@ mod trace;
 
 use std::time::{Duration, Instant};
 
-use check::{Inspector, deploy, ended, is_at, reset, rollback, split};
+use check::{Inspector, deploy, ended, is_at, is_being_set, reset, rollback, split};
 use client::Client;
 use engine::command::Reply;
 use product::{Engine, PATIENCE};
@@ -33,7 +33,10 @@ use trace::{Place, Trace};
 /// Of the moments; another number is another run.
 const SEED: u64 = 11;
 
-/// A whole deploy takes about this long, and a rollback.
+/// Of the canary.
+const STEPS: [u8; 3] = [10, 50, 100];
+
+/// A whole deploy takes about this long; a rollback, or a step of a deploy.
 const DEPLOY_SPAN: Duration = Duration::from_secs(6);
 const ROLLBACK_SPAN: Duration = Duration::from_millis(300);
 
@@ -79,10 +82,19 @@ fn killed_during_deploys() {
     let (mut engine, mut client) = begin(&inspector);
     for round in 1..=kills {
         client.ask(&format!("deploy-{round}"), deploy(&format!("1.{round}")));
-        let moment = moments.below(DEPLOY_SPAN);
+        // Every other one is killed while a certain step is being set.
+        let (after, span) = match (round % 2, STEPS[round / 2 % STEPS.len()]) {
+            (0, step) => {
+                let begun = client.see(PATIENCE, is_being_set(step));
+                assert!(begun.is_some(), "{step} %: {:#?}", client.heard());
+                (format!("the write of {step} % and "), ROLLBACK_SPAN)
+            }
+            (_, _) => (String::new(), DEPLOY_SPAN),
+        };
+        let moment = moments.below(span);
         std::thread::sleep(moment);
         let heard = kill(engine, client);
-        let when = format!("deploy {round}, killed after {moment:?}");
+        let when = format!("deploy {round}, killed after {after}{moment:?}");
         let dead = inspector.dead(&when, &heard);
         (engine, client) = inspector.again(&when, &dead);
         reset(&mut client, &format!("deploy-{round}"));

@@ -581,6 +581,10 @@ impl Release {
         if !self.in_flight() || self.state == ReleaseState::WalkingBack {
             return;
         }
+        if self.doing == Doing::Closing && self.facts.kind != ReleaseKind::Deploy {
+            // All its steps are done, and the roles stay: its end stands as it is recorded.
+            return;
+        }
         self.back.ending = if abort { ReleaseResult::Aborted } else { ReleaseResult::RolledBack };
         self.back.undoes = abort;
         self.back.traffic_done = false;

@@ -86,6 +86,14 @@ impl Inspector {
         if let Err(broken) = journal::verify(&dir) {
             self.tally.broken.push(format!("{when}: record {}: {}", broken.seq, broken.why));
         }
+        // First what waits, because a live engine merges it at any moment.
+        let mut waiting = match journal::waiting(&dir) {
+            Ok(waiting) => waiting.entries,
+            Err(failure) => {
+                self.tally.broken.push(format!("{when}: {}", failure.text));
+                Vec::new()
+            }
+        };
         let mut out = Vec::new();
         if let Err(failure) = journal::export(&dir, &mut out) {
             self.tally.broken.push(format!("{when}: {}", failure.text));
@@ -98,10 +106,9 @@ impl Inspector {
                 record.entry().expect("a record holds an entry")
             })
             .collect();
-        match journal::waiting(&dir) {
-            Ok(waiting) => entries.extend(waiting.entries),
-            Err(failure) => self.tally.broken.push(format!("{when}: {}", failure.text)),
-        }
+        // Merged in between it is in both.
+        waiting.retain(|entry| entries.iter().all(|known| known.id != entry.id));
+        entries.extend(waiting);
         let ids: BTreeSet<&String> = entries.iter().map(|entry| &entry.id).collect();
         for gone in self.known.iter().filter(|entry| !ids.contains(&entry.id)) {
             self.tally.lost.push(format!("{when}: {:?} was on record", gone.event));
@@ -114,20 +121,8 @@ impl Inspector {
     pub fn dead(&mut self, when: &str, heard: &Heard) -> Dead {
         self.tally.kills += 1;
         let entries = self.entries(when);
-        for reply in heard.replies.iter().filter(|it| matches!(it, Reply::Accepted { .. })) {
-            let id = submission(reply);
-            let found = entries.iter().any(|entry| submitted(&entry.event) == Some(id));
-            if !found {
-                self.tally.lost.push(format!("{when}: {id} was accepted"));
-            }
-        }
-        for (fence, phase) in &heard.results {
-            let found = entries.iter().any(|entry| result(&entry.event) == Some((*fence, *phase)));
-            // An intent that could not be recorded was never begun.
-            if !found && *phase != Phase::Ended(OperationResult::Refused) {
-                self.tally.lost.push(format!("{when}: #{fence} was shown as {}", phase.word()));
-            }
-        }
+        let missing = missing(&entries, heard);
+        self.tally.lost.extend(missing.iter().map(|what| format!("{when}: {what}")));
         let split = self.site.calm_split();
         self.tally.between += usize::from(split.haproxy != split.nginx || !split.at_rest);
         if let Some(why) = unexplained(&entries, &split) {
@@ -183,7 +178,8 @@ impl Inspector {
             let entries = self.entries(when);
             let heard = client.heard();
             let why = unexplained(&entries, &split);
-            if why.is_none() && agrees(&heard, &split, stable(&entries)) {
+            let whole = missing(&entries, &heard).is_empty();
+            if why.is_none() && whole && agrees(&heard, &split, stable(&entries)) {
                 return;
             }
             if Instant::now() > end {
@@ -198,6 +194,25 @@ impl Inspector {
 
 fn intent(event: &Event) -> Option<&Intent> {
     if let Event::Intent(intent) = event { Some(intent) } else { None }
+}
+
+/// What was answered or shown and is not on record.
+fn missing(entries: &[Entry], heard: &Heard) -> Vec<String> {
+    let mut missing = Vec::new();
+    for reply in heard.replies.iter().filter(|it| matches!(it, Reply::Accepted { .. })) {
+        let id = submission(reply);
+        if !entries.iter().any(|entry| submitted(&entry.event) == Some(id)) {
+            missing.push(format!("{id} was accepted"));
+        }
+    }
+    for (fence, phase) in &heard.results {
+        let found = entries.iter().any(|entry| result(&entry.event) == Some((*fence, *phase)));
+        // An intent that could not be recorded was never begun.
+        if !found && *phase != Phase::Ended(OperationResult::Refused) {
+            missing.push(format!("#{fence} was shown as {}", phase.word()));
+        }
+    }
+    missing
 }
 
 /// The submission that this record accepts.
@@ -346,5 +361,14 @@ pub fn ended(id: &str, percent: u8) -> impl Fn(&ServiceView) -> Option<()> {
         let own = service.operation.as_ref().filter(|it| it.submission == id)?;
         (own.phase == Phase::Ended(OperationResult::Verified)).then_some(())?;
         is_at(percent)(service)
+    }
+}
+
+/// A change to `percent` is under way.
+pub fn is_being_set(percent: u8) -> impl Fn(&ServiceView) -> Option<()> {
+    move |service| {
+        let operation = service.operation.as_ref()?;
+        let flies = !matches!(operation.phase, Phase::Ended(_));
+        (flies && operation.to.get() == percent).then_some(())
     }
 }

@@ -10,9 +10,12 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::backend::{Backend, Load};
 use crate::product::{Deck, until};
 use crate::servers::{self, Server};
+use crate::trace::is_gone;
 
 /// Matching answers on new connections: three for each of the two workers.
 const ANSWERS: usize = 6;
@@ -46,6 +49,20 @@ pub struct Site {
     pub deck: Deck,
     _versions: [Backend; 2],
     _load: Option<Load>,
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        // Its workers would outlive a master that is killed.
+        let file = self.nginx.directory.path().join("nginx.pid");
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let Some(master) = text.trim().parse().ok().and_then(Pid::from_raw) else { return };
+        let end = Instant::now() + RELOAD;
+        let _ = kill_process(master, Signal::TERM);
+        while !is_gone(master) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
 }
 
 impl Site {

@@ -10,8 +10,13 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// Far above what any of them needs on a loaded machine.
 pub const READY_WITHIN: Duration = Duration::from_secs(30);
+
+/// One that was asked to end is gone within this, or killed.
+const ENDS_WITHIN: Duration = Duration::from_secs(1);
 
 /// A running server.
 pub struct Server {
@@ -22,7 +27,14 @@ pub struct Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Both fail only when the process is gone already.
+        // Asked first: a killed master of nginx leaves its workers behind. All of these fail only
+        // when the process is gone already.
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
+        let end = Instant::now() + ENDS_WITHIN;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -22,8 +22,10 @@ use crate::types::{
 };
 use crate::{Effect, reading::TaskAnswer};
 
-/// Moves of one release in one turn; more is a loop, and the next turn goes on.
+/// Moves of one release in one turn; more is a loop, which must not hold up all the others.
 const MOVES_MAX: usize = 64;
+/// After that many it goes on a little later.
+const TURN_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Longest name of a version.
 const VERSION_BYTES_MAX: usize = 64;
@@ -45,7 +47,7 @@ impl Engine {
             let Some(next) = next else { return };
             self.make(service, next, now, effects);
         }
-        self.schedule.set(Timer::Release(service), now.mono);
+        self.schedule.set(Timer::Release(service), now.mono + TURN_PAUSE);
     }
 
     fn facts(&self, service: ServiceId, version: &str, now: Now) -> Facts<'_> {

@@ -46,9 +46,12 @@ impl Engine {
             version: release.facts.version.clone(),
             actor: release.actor.clone(),
         };
-        // Refused only without checks, as after a change of the configuration: the step's own
-        // deadline says so.
-        let _ = self.begin_validation(service, ask, now, effects);
+        // Refused without checks, as after a change of the configuration.
+        if let Err(why) = self.begin_validation(service, ask, now, effects)
+            && let Some(release) = &mut self.releases[service.index()]
+        {
+            release.cannot_validate(&why, now);
+        }
     }
 
     fn begin_validation(

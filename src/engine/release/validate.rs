@@ -8,6 +8,11 @@ use crate::types::{Now, Time, Untrusted};
 use crate::validation::Validity;
 
 impl Release {
+    /// The checks cannot be run at all.
+    pub fn cannot_validate(&mut self, why: &str, now: Now) {
+        self.fail(why, now);
+    }
+
     pub(super) fn validate(&mut self, started: Now, deadline: Time, facts: &Facts) -> Option<Move> {
         match &facts.validity {
             Validity::Passed(words) => self.done(Untrusted::new(words), facts.now),

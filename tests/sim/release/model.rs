@@ -548,6 +548,7 @@ impl Model {
         if let Some(open) = &mut self.open
             && open.state != ReleaseState::WalkingBack
             && open.ending != Some(ReleaseResult::Failed)
+            && open.facts.kind == ReleaseKind::Deploy
         {
             open.ending = None;
         }
@@ -770,7 +771,8 @@ impl Open {
         });
         let decided =
             operation.is_some_and(|(_, to, result)| to == Percent::ZERO && result.is_some());
-        holds("undone_after_the_traffic", !moved || !exposed || decided, || {
+        let first = self.undone.len() == 1;
+        holds("undone_after_the_traffic", !first || !moved || !exposed || decided, || {
             format!("step {step} is undone while the canary has traffic: {operation:?}")
         })
     }

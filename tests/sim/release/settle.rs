@@ -215,8 +215,12 @@ fn same_release(running: &ReleaseView, folded: &ReleaseView) -> Checked {
         StepState::Waiting | StepState::Running | StepState::Failed => None,
         StepState::Done | StepState::Undone => Some(state),
     };
+    // What could not be taken back is tried again after a restart.
+    let same = |a: StepState, b: StepState| {
+        over(a) == over(b) || (a, b) == (StepState::Undone, StepState::Failed)
+    };
     let marks = running.steps.iter().zip(&folded.steps);
-    holds(rule, marks.into_iter().all(|(a, b)| over(a.state) == over(b.state)), text)?;
+    holds(rule, marks.into_iter().all(|(a, b)| same(a.state, b.state)), text)?;
     let canaries = running.canary.as_ref().zip(folded.canary.as_ref());
     // The last percent has another control.
     if let Some((running, folded)) = canaries.filter(|(a, b)| a.place == b.place) {
