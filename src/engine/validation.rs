@@ -3,7 +3,7 @@
 //! Decides which check runs next, when one is tried again, and whether a release may begin. Never
 //! runs anything: it says one [`Step`] at a time and is told what became of it. Contract: at most
 //! [`AT_ONCE_MAX`] checks run at once; a run is over within [`RUN_MAX`] and a little; a result
-//! counts for the version it was made for, for [`FRESH_FOR`], and only a passed check counts as one.
+//! counts for the version it was made for, for [`FRESH_FOR`]; only a check that passed counts.
 
 use std::time::Duration;
 

@@ -1,0 +1,60 @@
+//! What is checked before a release, incidents of our own, and ways to reach people.
+
+use super::*;
+
+#[test]
+fn the_later_parts_are_checked_for_shape() {
+    check(
+        "[[incident]]\nname = \"i\"\nseverity = \"urgent\"\n\
+         when = \"host.cpu > 1.0\"\n\
+         actions = [\"nope\"]\nnotify = [\"slak\"]\n\
+         [notify.slack]\nslack = { url = { env = \"X\" } }\n",
+        &[
+            "5:12: `severity` is one of",
+            "7:11: there is no [plan.nope]",
+            "8:10: there is no [notify.slak]; did you mean `slack`?",
+        ],
+    );
+}
+
+#[test]
+fn an_incident_that_could_never_work_is_refused() {
+    check(
+        "[[incident]]\nname = \"i\"\nseverity = \"high\"\n\
+         when = \"host.cpu > 1 && service.down > 0\"\n\
+         [[incident]]\nname = \"i\"\nseverity = \"high\"\nwhen = \"host.cpuu > 1\"\n\
+         escalate_to = [\"hook\"]\n\
+         [[incident]]\nname = \"k\"\nseverity = \"low\"\nwhen = \"host.cpu > 1\"\n\
+         actions = [\"p\"]\narmed = true\n\
+         [notify.hook]\nwebhook = { url = \"http://x/\", template = \"{nam}\" }\n\
+         [plan.p]\nsteps = [{ note = \"x\" }]\n",
+        &[
+            "6:8: `when` names hosts and services",
+            "8:8: there is already a incident named `i`",
+            "10:8: `when` is no rule: `host.cpuu` is not known; did you mean `host.cpu`?",
+            "11:15: `escalate_to` needs `escalate_after`",
+            "16:11: `actions`: the plan `p` needs `service`",
+            "19:43: `template` has an unknown placeholder `{nam}`",
+        ],
+    );
+}
+
+#[test]
+fn a_check_that_could_never_pass_is_refused() {
+    check_service(
+        "[[service.check]]\nname = \"a\"\nprobe = \"api\"\nexpect = \"true\"\n\
+         [[service.check]]\nname = \"a\"\nruntime = [\"node\"]\nversion = \"18\"\n\
+         [[service.check]]\nname = \"b\"\nfile = \"x.yaml\"\nformat = \"yaml\"\n\
+         [[service.check]]\nname = \"c\"\ndisk = \"/\"\n\
+         [[service.check]]\nname = \"d\"\ncertificate = \"http://x/\"\n",
+        &[
+            "7:9: `web` has no probe named `api`",
+            "8:10: `expect` belongs to `http`",
+            "10:8: there is already a check of this service named `a`",
+            "12:11: `version` is a list of bounds",
+            "16:10: `format` is one of `json` or `toml`",
+            "19:8: `disk` needs `free_percent` or `free_gib`",
+            "22:15: `certificate` is an address that begins with https://",
+        ],
+    );
+}
