@@ -7,6 +7,7 @@
 
 mod back;
 mod others;
+mod question;
 mod validate;
 mod view;
 
@@ -974,48 +975,6 @@ impl Release {
             return self.next(facts);
         }
         self.wake(until)
-    }
-
-    fn ask(
-        &mut self,
-        question: &str,
-        default: Option<bool>,
-        deadline: Time,
-        facts: &Facts,
-    ) -> Option<Move> {
-        let late = facts.now.mono >= deadline;
-        let answer = self.answered.or(if late { default } else { None });
-        match answer {
-            Some(true) => {
-                self.done(Untrusted::new("yes"), facts.now);
-                self.next(facts)
-            }
-            Some(false) if self.facts.kind != ReleaseKind::Deploy => {
-                // A plan that is declined ends where it is; nothing is taken back.
-                self.back = Back {
-                    ending: ReleaseResult::Aborted,
-                    undoes: false,
-                    traffic_done: true,
-                    stuck: false,
-                };
-                let why = format!("declined at step {}", self.place + 1);
-                self.change(ReleaseState::WalkingBack, &why);
-                self.next(facts)
-            }
-            Some(false) => {
-                self.fail("the answer was no", facts.now);
-                self.next(facts)
-            }
-            None if late => {
-                self.fail("nobody answered in time", facts.now);
-                self.next(facts)
-            }
-            None if self.state == ReleaseState::Running => {
-                self.change(ReleaseState::Asking, question);
-                self.next(facts)
-            }
-            None => self.wake(deadline),
-        }
     }
 }
 
