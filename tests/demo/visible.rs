@@ -178,12 +178,12 @@ fn a_database_that_is_down_is_visible() {
 
 #[test]
 fn a_feed_that_is_down_is_visible() {
-    Watched::start().shows(Fault::FeedDown, &["alerts: silent for", "alerts failing"]);
+    Watched::start().shows(Fault::FeedDown, &["alerts feed: silent for", "alerts feed failing"]);
 }
 
 #[test]
 fn a_router_that_hangs_is_visible() {
-    Watched::start().shows(Fault::RouterHangs, &["checkout/proxy failing", "UNVERIFIED"]);
+    Watched::start().shows(Fault::RouterHangs, &["checkout/proxy router failing", "UNVERIFIED"]);
 }
 
 /// Until it is asked for something, a liar says nothing wrong: an operator asks at once.
