@@ -127,6 +127,13 @@ fn end(child: Child) -> (i32, String) {
     (output.status.code().unwrap_or(-1), text)
 }
 
+/// An engine learns of another by its next look at the router; until then only the router's
+/// writer refuses.
+fn knows_who_has_it(deck: &Deck) {
+    let told = || deck.run(&["ready", "web"]).out.contains("holds the lease").then_some(());
+    until("the look that shows the lease", told);
+}
+
 #[test]
 fn an_emergency_takes_the_routers_and_anything_else_waits() {
     let (stable, canary) = (Fake::serve("stable"), Fake::serve("canary"));
@@ -140,6 +147,7 @@ fn an_emergency_takes_the_routers_and_anything_else_waits() {
 
     let change = begin(&bob, &["split", "web", "50"]);
     until("the first write", || (script.begun() > 0).then_some(()));
+    knows_who_has_it(&eve);
     let refused = eve.run(&words(&["split", "web", "30"]));
     let refused = refused.ends(1, "held by ");
     for part in ["split of web", &format!("{}", bob.state().display()), "until "] {
@@ -177,6 +185,7 @@ fn an_engine_that_stops_blocks_nobody_for_long() {
     until("the write", || (script.begun() > 0).then_some(()));
     kill_process(stopped.pid(), Signal::STOP).expect("it is ours");
     let started = std::time::Instant::now();
+    knows_who_has_it(&eve);
     eve.run(&words(&["split", "web", "30"])).ends(1, "held by ");
     until("the end of the lease", || {
         let said = eve.run(&words(&["split", "web", "30"]));

@@ -21,7 +21,7 @@ use crate::ledger::{KNOCK_EVERY, Ledger, Purpose};
 use crate::notice::Queue;
 use crate::reading::AlertState;
 use crate::record::{Entry, Event, Intent, OperationResult};
-use crate::recovery::{ServiceFold, fold};
+use crate::recovery::{ServiceFold, fold, in_order};
 use crate::release::Release;
 use crate::response;
 use crate::rng::Rng;
@@ -196,7 +196,7 @@ impl Engine {
             dirty: Dirty::ALL,
             shown: None,
         };
-        for entry in entries {
+        for entry in in_order(entries) {
             engine.apply(entry, now);
         }
         let hash = engine.settings.hash.clone();

@@ -166,10 +166,28 @@ pub struct Ended {
 /// Submissions remembered over a restart: a retry comes within minutes, not after hundreds.
 const SUBMISSIONS_MAX: usize = 256;
 
+/// The entries as they were made. One that an outage held up stands behind newer ones of its
+/// engine's life, and would undo them.
+#[must_use]
+pub fn in_order(entries: &[Entry]) -> Vec<&Entry> {
+    let (mut life, mut last, mut number) = (0_usize, "", 0_u64);
+    let mut keyed = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let (prefix, count) = entry.id.rsplit_once('-').unwrap_or((entry.id.as_str(), ""));
+        if prefix != last {
+            (life, last, number) = (life + 1, prefix, 0);
+        }
+        number = count.parse().unwrap_or(number);
+        keyed.push(((life, number), entry));
+    }
+    keyed.sort_by_key(|(key, _)| *key);
+    keyed.into_iter().map(|(_, entry)| entry).collect()
+}
+
 #[must_use]
 pub fn fold(entries: &[Entry]) -> Fold {
     let mut fold = Fold::default();
-    for entry in entries {
+    for entry in in_order(entries) {
         fold.take(entry);
     }
     let extra = fold.submissions.len().saturating_sub(SUBMISSIONS_MAX);
@@ -187,7 +205,8 @@ impl OpenRelease {
         self.mark(step, state, detail);
         self.failed = result == StepResult::Failed;
         if result == StepResult::Done {
-            self.place = step as usize + 1;
+            // After an outage a record may come late.
+            self.place = self.place.max(step as usize + 1);
         }
     }
 

@@ -122,11 +122,30 @@ struct Mark {
     started: Option<Now>,
     ended: Option<Now>,
     detail: Untrusted,
+    /// It was begun before, and may have left something behind.
+    touched: bool,
 }
 
 impl Mark {
     fn waiting() -> Mark {
-        Mark { state: StepState::Waiting, started: None, ended: None, detail: Untrusted::default() }
+        Mark {
+            state: StepState::Waiting,
+            started: None,
+            ended: None,
+            detail: Untrusted::default(),
+            touched: false,
+        }
+    }
+
+    /// Nothing of this try happened.
+    fn not_begun(&self) -> Mark {
+        Mark { touched: self.touched, ..Mark::waiting() }
+    }
+
+    /// To be done again: what an earlier try left is still to be taken back.
+    fn again(&self) -> Mark {
+        let touched = self.touched || self.state != StepState::Waiting;
+        Mark { touched, ..Mark::waiting() }
     }
 }
 
@@ -303,7 +322,7 @@ impl Release {
         };
         let name = step.name.clone();
         match rule {
-            AfterCrash::Repeat => *mark = Mark::waiting(),
+            AfterCrash::Repeat => *mark = mark.again(),
             AfterCrash::Check if step.verify.is_some() => {
                 self.doing = Doing::Asked(Purpose::Recheck);
             }
@@ -399,7 +418,7 @@ impl Release {
             (Doing::Recording, None) => self.doing = Doing::Acting,
             (Doing::Recording, Some(why)) => {
                 self.doing = Doing::Idle;
-                self.marks[self.place] = Mark::waiting();
+                self.marks[self.place] = self.marks[self.place].not_begun();
                 self.hold(&format!("the journal cannot be written: {why}; resume tries again"));
             }
             // The end is the same with and without its record.
@@ -536,7 +555,7 @@ impl Release {
             rollout.resume(now);
         }
         if self.marks.get(self.place).is_some_and(|mark| mark.state == StepState::Failed) {
-            self.marks[self.place] = Mark::waiting();
+            self.marks[self.place] = self.marks[self.place].again();
             self.doing = Doing::Idle;
         }
         self.change(ReleaseState::Running, why);
@@ -589,6 +608,10 @@ impl Release {
         self.back.ending = if abort { ReleaseResult::Aborted } else { ReleaseResult::RolledBack };
         self.back.undoes = abort;
         self.back.traffic_done = false;
+        if self.doing == Doing::Recording {
+            // Its record is on its way, and nothing else of it has happened.
+            self.marks[self.place] = self.marks[self.place].not_begun();
+        }
         if !matches!(self.doing, Doing::Running(..) | Doing::Opening) {
             self.doing = Doing::Splitting(Some(fence));
         }

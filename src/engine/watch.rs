@@ -285,7 +285,10 @@ impl Signals {
         let measurement = self.poll.settle(result, now)?;
         self.at = Some(measurement.at);
         let delta = self.counts.observe(&measurement, now)?;
-        Some((delta, self.taken.replace(self.poll.asked)))
+        // A source may show an old scrape: its counters stop there, not when it was asked.
+        let age = (now.wall - measurement.at).to_std().unwrap_or_default();
+        let taken = self.poll.asked.min(now.mono - age);
+        Some((delta, self.taken.replace(taken)))
     }
 
     /// The view, and the share of the traffic that the canary served.

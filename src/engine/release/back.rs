@@ -58,8 +58,11 @@ impl Release {
         let place = (0..self.steps.len()).rev().find(|&place| {
             let (step, mark) = (&self.steps[place], &self.marks[place]);
             let reversible = step.undo.is_some() || step.action == Action::Maintenance(true);
-            let touched =
-                matches!(mark.state, StepState::Done | StepState::Failed | StepState::Running);
+            let touched = match mark.state {
+                StepState::Done | StepState::Failed | StepState::Running => true,
+                StepState::Waiting => mark.touched,
+                StepState::Undone => false,
+            };
             self.back.undoes && reversible && touched
         });
         if let Some(place) = place {

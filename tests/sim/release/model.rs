@@ -76,6 +76,8 @@ pub struct Open {
     /// Requests in the looks of the release, by stable and canary; what was true at its start.
     looked: [u64; 2],
     truth: [Count; 2],
+    /// Steps that were begun before and are to be begun again.
+    begun: BTreeSet<usize>,
     undone: BTreeSet<usize>,
     ending: Option<ReleaseResult>,
 }
@@ -307,6 +309,7 @@ impl Model {
             resumed: false,
             looked: [0; 2],
             truth: scene.truth,
+            begun: BTreeSet::new(),
             undone: BTreeSet::new(),
             ending: None,
             facts: facts.clone(),
@@ -363,17 +366,21 @@ impl Model {
         match result {
             StepResult::Done => {
                 open.marks[step] = StepState::Done;
-                open.place = step + 1;
-                open.step_durable = false;
+                if step >= open.place {
+                    open.place = step + 1;
+                    open.step_durable = false;
+                }
                 if open.state == ReleaseState::Asking {
                     open.state = ReleaseState::Running;
                 }
             }
-            StepResult::Interrupted => open.marks[step] = StepState::Failed,
             StepResult::Failed if open.state == ReleaseState::WalkingBack => {
                 open.marks[step] = StepState::Undone;
             }
-            StepResult::Failed => open.marks[step] = StepState::Failed,
+            StepResult::Interrupted | StepResult::Failed => {
+                open.marks[step] = StepState::Failed;
+                open.begun.insert(step);
+            }
             StepResult::Undone => open.marks[step] = StepState::Undone,
         }
         Ok(())
@@ -763,7 +770,11 @@ impl Open {
             format!("step {step} is undone after {:?}", self.undone)
         })?;
         self.undone.insert(step);
-        let touched = !matches!(self.marks[step], StepState::Waiting | StepState::Undone);
+        let touched = match self.marks[step] {
+            StepState::Waiting => self.begun.contains(&step),
+            StepState::Undone => false,
+            StepState::Running | StepState::Done | StepState::Failed => true,
+        };
         holds("undone_in_order", touched, || format!("step {step} is {:?}", self.marks[step]))?;
         let moved = self.steps.iter().zip(&self.marks).any(|(step, mark)| {
             *mark != StepState::Waiting
