@@ -6,6 +6,7 @@
 //! record is durable; a failed deploy takes traffic to stable first and then its steps back.
 
 mod back;
+mod mark;
 mod others;
 mod question;
 mod validate;
@@ -13,6 +14,7 @@ mod view;
 
 use std::time::Duration;
 
+use self::mark::Mark;
 use crate::reading::{TaskAnswer, TaskContext};
 use crate::record::{
     Event, OperationResult, ReleaseKind, ReleaseResult, ReleaseStarted, ReleaseState, StepResult,
@@ -114,39 +116,6 @@ enum Purpose {
     /// After a restart: is it done already? If not, it is done again.
     Recheck,
     Undo(usize),
-}
-
-#[derive(Clone, Debug)]
-struct Mark {
-    state: StepState,
-    started: Option<Now>,
-    ended: Option<Now>,
-    detail: Untrusted,
-    /// It was begun before, and may have left something behind.
-    touched: bool,
-}
-
-impl Mark {
-    fn waiting() -> Mark {
-        Mark {
-            state: StepState::Waiting,
-            started: None,
-            ended: None,
-            detail: Untrusted::default(),
-            touched: false,
-        }
-    }
-
-    /// Nothing of this try happened.
-    fn not_begun(&self) -> Mark {
-        Mark { touched: self.touched, ..Mark::waiting() }
-    }
-
-    /// To be done again: what an earlier try left is still to be taken back.
-    fn again(&self) -> Mark {
-        let touched = self.touched || self.state != StepState::Waiting;
-        Mark { touched, ..Mark::waiting() }
-    }
 }
 
 /// The way back, and the end.

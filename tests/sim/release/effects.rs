@@ -106,15 +106,15 @@ impl World {
         let trouble = if self.healed { 0 } else { self.trouble };
         let said = Untrusted::new("said");
         let quick = self.rng.millis(20, 1500);
-        let (answer, after) = if !self.rng.chance(trouble) {
-            (TaskAnswer::Passed { output: said }, quick)
-        } else {
+        let (answer, after) = if self.rng.chance(trouble) {
             match self.rng.below(4) {
                 0 => (TaskAnswer::Failed { output: said }, quick),
                 1 => (TaskAnswer::Unknown { why: said }, quick),
                 2 => (TaskAnswer::Passed { output: said }, budget.mul_f64(0.9)),
                 _ => (TaskAnswer::Unknown { why: Untrusted::new("killed") }, budget),
             }
+        } else {
+            (TaskAnswer::Passed { output: said }, quick)
         };
         self.busy_until = self.busy_until.max(self.now + after);
         self.double(id, &answer, after);
@@ -319,8 +319,8 @@ impl World {
         place.expect("an entry names a service that there is")
     }
 
-    pub fn flush(&mut self) -> Checked {
-        let Some(Waiting { id, entry, fate, safety }) = self.disk.flush() else { return Ok(()) };
+    pub fn flush(&mut self) {
+        let Some(Waiting { id, entry, fate, safety }) = self.disk.flush() else { return };
         if let Event::Intent(intent) = &entry.event {
             let key = (intent.service.clone(), intent.fence);
             if let Some(book) = self.checks.books.get_mut(&key) {
@@ -334,7 +334,7 @@ impl World {
             self.ends.insert(id, (entry, fate));
         } else {
             for model in &mut self.models {
-                model.settled(&entry, fate)?;
+                model.settled(&entry, fate);
             }
         }
         let why = Untrusted::new("the disk said no");
@@ -347,7 +347,6 @@ impl World {
         if self.unheard.contains(&id) {
             self.after(Duration::ZERO, Happening::Deliver(Input::Appended { id, result }));
         }
-        Ok(())
     }
 }
 

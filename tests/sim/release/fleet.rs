@@ -58,7 +58,7 @@ impl Fleet {
             },
             roles: Vec::new(),
         };
-        for place in 0..1 + u32::from(rng.chance(200)) {
+        for place in 0..=u32::from(rng.chance(200)) {
             fleet.service(place, rng);
         }
         fleet
@@ -131,9 +131,8 @@ impl Fleet {
     ) -> PlanId {
         let mut steps = Vec::new();
         let mut paged = false;
-        for place in 0..1 + usize::try_from(rng.below(4)).expect("few steps") {
+        for place in 0..=usize::try_from(rng.below(4)).expect("few steps") {
             let action = match rng.below(100) {
-                0..45 => Action::Task(self.task(Role { kind: Kind::Act, step: Some(place) })),
                 45..53 => Action::Probe("probe".into()),
                 53..63 => Action::Wait { span: rng.millis(1000, 6000), watch: rng.chance(300) },
                 63..73 => Action::Ask {

@@ -45,6 +45,7 @@ pub struct Scene<'a> {
 
 /// A release that has started and not ended.
 #[derive(Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Open {
     pub facts: ReleaseStarted,
     pub steps: Vec<Step>,
@@ -144,7 +145,7 @@ impl Model {
             let scene = Scene { now, wall, person: None, live, fleet, truth, shown: None };
             // Nothing is judged here.
             let _ = folded.take(entry, &scene);
-            let _ = folded.settled(entry, Fate::Durable);
+            folded.settled(entry, Fate::Durable);
         }
         if let Some(open) = &mut folded.open {
             open.restart(fleet, self.service);
@@ -226,7 +227,7 @@ impl Model {
     }
 
     /// What became of an entry, as the disk truly knows it.
-    pub fn settled(&mut self, entry: &Entry, fate: Fate) -> Checked {
+    pub fn settled(&mut self, entry: &Entry, fate: Fate) {
         let kept = fate != Fate::Failed;
         match &entry.event {
             Event::ReleaseStarted(facts) if facts.service == self.name => {
@@ -267,7 +268,6 @@ impl Model {
             }
             _ => {}
         }
-        Ok(())
     }
 
     fn starts(&mut self, facts: &ReleaseStarted, scene: &Scene) -> Checked {

@@ -99,6 +99,7 @@ pub enum Happening {
     Settle(settle::Stage),
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct World {
     pub plan: Plan,
     pub rng: Rng,
@@ -348,7 +349,7 @@ impl World {
     fn happen(&mut self, happening: Happening) -> Checked {
         match happening {
             Happening::Deliver(input) => return self.deliver(input),
-            Happening::Flush => return self.flush(),
+            Happening::Flush => self.flush(),
             Happening::Sample { id, router } => self.sample(id, router),
             Happening::Land { router, weights, fence } => {
                 self.flow();
@@ -567,7 +568,7 @@ impl World {
                 self.unheard.remove(id);
                 if let Some((entry, fate)) = self.ends.remove(id) {
                     for model in &mut self.models {
-                        model.settled(&entry, fate)?;
+                        model.settled(&entry, fate);
                     }
                 }
                 self.mark(|| format!("journal {id:?} {result:?}"), &[9, id.0]);
