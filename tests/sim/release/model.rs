@@ -139,7 +139,7 @@ impl Model {
     ) {
         let start = self.open.as_ref().map(|open| (open.facts.release, open.truth));
         let mut folded = Model::new(self.service, &self.name);
-        for entry in entries {
+        for entry in engine::in_order(entries) {
             let now = times.get(&entry.id).copied().unwrap_or(Time(0));
             let (wall, live) = (entry.at, false);
             let scene = Scene { now, wall, person: None, live, fleet, truth, shown: None };
