@@ -381,6 +381,7 @@ fn describe_release(event: &Event) -> (&'static str, String) {
                 StepResult::Done => "done",
                 StepResult::Failed => "failed",
                 StepResult::Undone => "taken back",
+                StepResult::NotUndone => "could not be taken back",
                 StepResult::Interrupted => "interrupted",
             };
             ("step", format!("r{release} {service} step {} {result}{told}", step + 1))

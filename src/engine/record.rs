@@ -311,6 +311,8 @@ pub enum StepResult {
     Failed,
     /// Taken back.
     Undone,
+    /// It could not be taken back: a person must look.
+    NotUndone,
     /// A restart found it under way.
     Interrupted,
 }

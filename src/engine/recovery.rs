@@ -63,6 +63,8 @@ pub struct OpenRelease {
     pub looks: Vec<Look>,
     /// The step at `place` failed, and what was to follow from it is not on record.
     pub failed: bool,
+    /// A step could not be taken back.
+    pub stuck: bool,
 }
 
 impl OpenRelease {
@@ -79,6 +81,7 @@ impl OpenRelease {
             canary_place: 0,
             looks: Vec::new(),
             failed: false,
+            stuck: false,
         }
     }
 
@@ -200,10 +203,11 @@ impl OpenRelease {
         let state = match result {
             StepResult::Done => StepState::Done,
             StepResult::Failed | StepResult::Interrupted => StepState::Failed,
-            StepResult::Undone => StepState::Undone,
+            StepResult::Undone | StepResult::NotUndone => StepState::Undone,
         };
         self.mark(step, state, detail);
         self.failed = result == StepResult::Failed;
+        self.stuck |= result == StepResult::NotUndone;
         if result == StepResult::Done {
             // After an outage a record may come late.
             self.place = self.place.max(step as usize + 1);

@@ -209,7 +209,8 @@ impl Release {
         now: Now,
     ) -> Release {
         let OpenRelease { facts, actor, at, place, marks, state, why, back, .. } = open;
-        let (canary_place, looks, failed) = (open.canary_place, open.looks, open.failed);
+        let (canary_place, looks) = (open.canary_place, open.looks);
+        let (failed, stuck) = (open.failed, open.stuck);
         let changed = !steps.iter().map(|step| &step.name).eq(&facts.steps);
         if changed {
             steps = facts.steps.iter().map(|name| Step::lost(name)).collect();
@@ -220,6 +221,7 @@ impl Release {
         release.doing = Doing::Idle;
         release.place = place.min(release.steps.len());
         release.restarted = true;
+        release.back.stuck = stuck;
         release.changed = changed;
         for (mark, (state, detail)) in release.marks.iter_mut().zip(marks) {
             mark.state = state;

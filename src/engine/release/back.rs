@@ -79,15 +79,15 @@ impl Release {
     pub(super) fn undone(&mut self, place: usize, answer: TaskAnswer, now: Now) {
         let (result, detail) = match answer {
             TaskAnswer::Passed { output } => (StepResult::Undone, output),
-            TaskAnswer::Failed { output } => (StepResult::Failed, output),
-            TaskAnswer::Unknown { why } => (StepResult::Failed, why),
+            TaskAnswer::Failed { output } => (StepResult::NotUndone, output),
+            TaskAnswer::Unknown { why } => (StepResult::NotUndone, why),
         };
         let name = self.steps[place].name.clone();
         let mark = &mut self.marks[place];
         mark.state = StepState::Undone;
         mark.ended = Some(now);
         mark.detail = detail.clone();
-        if result == StepResult::Failed {
+        if result == StepResult::NotUndone {
             self.back.stuck = true;
             let summary = format!("{name} could not be taken back: {detail}");
             self.sentence = format!("{}; {summary}", self.sentence);

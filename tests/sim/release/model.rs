@@ -374,14 +374,11 @@ impl Model {
                     open.state = ReleaseState::Running;
                 }
             }
-            StepResult::Failed if open.state == ReleaseState::WalkingBack => {
-                open.marks[step] = StepState::Undone;
-            }
             StepResult::Interrupted | StepResult::Failed => {
                 open.marks[step] = StepState::Failed;
                 open.begun.insert(step);
             }
-            StepResult::Undone => open.marks[step] = StepState::Undone,
+            StepResult::Undone | StepResult::NotUndone => open.marks[step] = StepState::Undone,
         }
         Ok(())
     }
@@ -701,6 +698,9 @@ impl Open {
         }
         let Some(step) = self.steps.get(self.place).filter(|_| !self.changed) else { return };
         let acts = matches!(step.action, Action::Task(_) | Action::Maintenance(_));
+        if self.marks.get(self.place) == Some(&StepState::Running) {
+            self.begun.insert(self.place);
+        }
         match self.marks.get(self.place) {
             Some(StepState::Failed) => self.asks = true,
             Some(StepState::Running) if acts => match step.after_crash {
