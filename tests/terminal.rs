@@ -81,14 +81,26 @@ impl Console {
 
     /// A console on one feed of the given incidents.
     fn on_feed(incidents: &str, size: (u16, u16), environment: &[(&str, &str)]) -> Console {
-        let dir = private_dir();
+        Console::on_service("tcp = \"127.0.0.1:9\"\n", private_dir(), incidents, size, environment)
+    }
+
+    /// The same, and a service with this probe and what follows it.
+    fn on_service(
+        probe: &str,
+        dir: tempfile::TempDir,
+        incidents: &str,
+        size: (u16, u16),
+        environment: &[(&str, &str)],
+    ) -> Console {
         fs::write(dir.path().join("feed.json"), format!(r#"{{"incidents":[{incidents}]}}"#))
             .expect("the feed");
         let config = dir.path().join("config.toml");
-        let text = "[environment]\nname = \"test\"\n\n\
+        let text = format!(
+            "[environment]\nname = \"test\"\n\n\
              [[service]]\nname = \"shop\"\nalias = \"shp\"\n\n\
-             [[service.probe]]\nname = \"port\"\ntcp = \"127.0.0.1:9\"\n\n\
-             [[feed]]\nname = \"file\"\njson = { file = \"feed.json\" }\n";
+             [[service.probe]]\nname = \"port\"\n{probe}\n\
+             [[feed]]\nname = \"file\"\njson = {{ file = \"feed.json\" }}\n"
+        );
         fs::write(&config, text).expect("the configuration");
         let state: PathBuf = dir.path().join("state");
         let of = |path: &Path| path.to_str().expect("a plain path").to_owned();
@@ -639,7 +651,19 @@ fn painted(texts: &[String]) -> (Vec<Vec<u16>>, Sequences) {
             )
         })
         .collect();
-    let mut console = Console::on_feed(&incidents.join(","), (120, 60), &[]);
+    // A probe and a router that say the same on their way down.
+    let dir = private_dir();
+    let voice = dir.path().join("voice");
+    fs::write(&voice, texts.join("-")).expect("the voice");
+    let says = format!(r#"["/bin/sh", "-c", "cat {} >&2; exit 1"]"#, voice.display());
+    let service = format!(
+        "command = {says}\ninterval = \"1s\"\n\n[service.router]\nname = \"edge\"\n\
+         command = {{ read = {says}, set = [\"/bin/true\", \"{{canary}}\"] }}\n"
+    );
+    let incidents = incidents.join(",");
+    let mut console = Console::on_service(&service, dir, &incidents, (120, 60), &[]);
+    console.shows("DOWN");
+    console.shows("edge router failing");
     let open = format!("incidents · {} open", texts.len());
     console.shows(&open);
     console.keys("/");
