@@ -45,7 +45,7 @@ pub async fn administer(
         let as_wanted = (own.admin & ADMIN_DRAIN != 0) == drain && (drain || own.out().is_none());
         let left = if drain { connections(socket, backend, server, deadline).await? } else { 0 };
         if as_wanted && left == 0 {
-            return Ok(format!("{server} is {word}"));
+            return Ok(format!("{server} is {}", if drain { "drained" } else { "ready" }));
         }
         if deadline.left() <= LOOK_EVERY {
             let text = format!("{server} still has {left} connections");
