@@ -214,9 +214,11 @@ impl Link {
         if state.stream.is_some() { Wake::Changed } else { Wake::Lost }
     }
 
-    /// Tells an idle engine to end now instead of a little later.
+    /// Tells an idle engine to end now instead of a little later, and starts no other in its place.
     pub fn retire(&self) {
-        if let Some(stream) = self.shared.lock().stream.as_mut() {
+        let mut state = self.shared.lock();
+        state.closed = true;
+        if let Some(stream) = state.stream.as_mut() {
             // An engine that is gone already has done what was asked.
             let _ = stream.write_all(wire::encode(&ToEngine::Retire).as_bytes());
         }

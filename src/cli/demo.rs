@@ -9,6 +9,7 @@ use std::fs::File;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -59,8 +60,10 @@ pub fn run(args: &Args, global: &Global) -> Result<u8, Exit> {
         }
     }
     let place = Place::make()?;
+    let started = Arc::new(OnceLock::new());
+    let leaving = Arc::new(Mutex::new(()));
     if args.headless {
-        place.clear_on_signals()?;
+        place.clear_on_signals(Arc::clone(&started), Arc::clone(&leaving))?;
     }
     let fleet = Fleet::start().map_err(|failure| Exit::new(1, failure.text.to_string()))?;
     let config =
@@ -75,7 +78,7 @@ pub fn run(args: &Args, global: &Global) -> Result<u8, Exit> {
     let state_dir = options.state_dir.clone();
     let mut link = Link::connect(&options)
         .map_err(|failure| Exit::new(UNAVAILABLE, failure.text.to_string()))?;
-    let ending = link.clone();
+    let ending = started.get_or_init(|| link.clone());
     let result = match &args.scenario {
         Some(name) => {
             let journal = || match sqlite::verify(&state_dir) {
@@ -92,6 +95,7 @@ pub fn run(args: &Args, global: &Global) -> Result<u8, Exit> {
         }
         None => show(link, global, Some(Box::new(Menu(fleet)))),
     };
+    let _only = leaving.lock();
     ending.retire();
     drop(place);
     result
@@ -120,8 +124,12 @@ const LOCK: &str = "demo.lock";
 /// Directories of dead sandboxes that one start clears; the next one goes on.
 const SWEPT_MAX: usize = 64;
 
-/// An engine whose fleet is gone has nothing to wait for; one that hangs is left to itself.
-const ENGINE_PATIENCE: Duration = Duration::from_millis(400);
+/// Far above what an engine whose fleet is gone needs on a loaded machine; one that hangs is left
+/// to itself. A console that must end at once is ended by its terminal's own limit.
+const ENGINE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Longest that a signal waits for a start to be through.
+const START_PATIENCE: Duration = Duration::from_secs(10);
 
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -150,13 +158,27 @@ impl Place {
         Ok(Place { dir, _lock: lock })
     }
 
-    /// Without a console nobody else listens to signals.
-    fn clear_on_signals(&self) -> Result<(), Exit> {
+    /// Without a console nobody else listens to signals. An engine that is just being started
+    /// listens nowhere yet, and would outlive its directory: its start is waited for. Who holds
+    /// `leaving` says how the process ends: the scenario's end must not overtake the signal's.
+    fn clear_on_signals(
+        &self,
+        started: Arc<OnceLock<Link>>,
+        leaving: Arc<Mutex<()>>,
+    ) -> Result<(), Exit> {
         let failed = |error: std::io::Error| Exit::new(1, format!("signals: {error}"));
         let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(failed)?;
         let dir = self.dir.clone();
         let watch = move || {
             if let Some(signal) = signals.forever().next() {
+                let _only = leaving.lock();
+                let deadline = Instant::now() + START_PATIENCE;
+                while started.get().is_none() && Instant::now() < deadline {
+                    thread::sleep(PAUSE);
+                }
+                if let Some(link) = started.get() {
+                    link.retire();
+                }
                 clear(&dir);
                 std::process::exit(i32::from(terminal::exit_code(signal)));
             }
