@@ -20,6 +20,7 @@ use engine::snapshot::{Phase, ServiceView, Snapshot};
 use engine::types::{Actor, FailureKind, Now, Status, Untrusted};
 use ratatui::crossterm::event::{self, KeyCode, KeyModifiers, MouseEventKind};
 use ratatui::layout::{Position, Rect};
+use signal_hook::consts::SIGHUP;
 
 use crate::cli::console::ask::{ASK_MAX, Ids, ask};
 use crate::cli::console::look::Look;
@@ -220,7 +221,8 @@ impl Console {
     fn take(&mut self, message: Message) -> io::Result<After> {
         match message {
             Message::Input(input, together) => self.input(input, together),
-            Message::InputEnded => Ok(After::End(ExitKind::Quit)),
+            // The terminal is gone; who of us notices it first does not matter.
+            Message::InputEnded => Ok(After::End(ExitKind::Signal(SIGHUP))),
             Message::Engine(Wake::Changed) => {
                 let before = self.trouble();
                 self.fetch();

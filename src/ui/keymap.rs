@@ -279,7 +279,8 @@ pub const BINDINGS: &[Binding] = table![
     Stop [Key::Char(' ')], Everywhere, None, "stop view", "Stop the view; nothing else stops";
     Timezone [Key::Char('t')], Everywhere, None, "time zone", "Next time zone for the panels";
     Theme [Key::Char('C')], Everywhere, None, "theme", "Next theme: other colours";
-    Mouse [Key::Char('m')], Everywhere, None, "mouse", "Clicks select rows, or belong to the terminal";
+    Mouse [Key::Char('m')], Everywhere, None, "mouse",
+        "Clicks select rows, or belong to the terminal";
     Copy [Key::Char('c')], Everywhere, None, "copy",
         "Send what is selected to the terminal's clipboard";
     Palette [Key::Char(':')], Everywhere, None, "palette", "Find a command by its name";
