@@ -443,7 +443,8 @@ impl Release {
 
     /// Somebody took the traffic to stable by an operation of their own, which ends the release.
     /// An abort takes the steps back, too; an emergency leaves all else as it is.
-    pub fn preempt(&mut self, abort: bool, fence: Fence, why: &str) {
+    /// Without a router there is no operation, and no traffic to take.
+    pub fn preempt(&mut self, abort: bool, fence: Option<Fence>, why: &str) {
         if !self.in_flight() || self.state == ReleaseState::WalkingBack {
             return;
         }
@@ -453,13 +454,13 @@ impl Release {
         }
         self.back.ending = if abort { ReleaseResult::Aborted } else { ReleaseResult::RolledBack };
         self.back.undoes = abort;
-        self.back.traffic_done = false;
+        self.back.traffic_done = fence.is_none();
         if self.doing == Doing::Recording {
             // Its record is on its way, and nothing else of it has happened.
             self.marks[self.place] = self.marks[self.place].not_begun();
         }
         if !matches!(self.doing, Doing::Running(..) | Doing::Opening) {
-            self.doing = Doing::Splitting(Some(fence));
+            self.doing = fence.map_or(Doing::Acting, |fence| Doing::Splitting(Some(fence)));
         }
         self.change(ReleaseState::WalkingBack, why);
     }

@@ -550,8 +550,11 @@ impl ServiceView {
         match &self.route {
             Some(route) => Some(Expected { set: route.set, fence: route.fence, release }),
             // A plan of a service that is only watched: no split was ever set.
-            None => release
-                .map(|release| Expected { set: None, fence: Fence(0), release: Some(release) }),
+            None => release.map(|release| Expected {
+                set: None,
+                fence: Fence(0),
+                release: Some(release),
+            }),
         }
     }
 

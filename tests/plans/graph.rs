@@ -67,3 +67,43 @@ fn what_ran_side_by_side_is_asked_for_after_a_crash() {
     deck.run(&["resume", "web", "--confirm", "web", "--reason", "it is safe"]).ends(0, "ACCEPTED");
     state("good");
 }
+
+#[test]
+fn a_plan_without_a_router_is_aborted_and_taken_back() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().display();
+    let deck = deck(&format!(
+        "[plan.build]\nservice = \"web\"\nsteps = [\n\
+         {{ name = \"make\", run = [\"/bin/touch\", \"{path}/made\"], timeout = \"20s\", \
+         undo = [\"/bin/rm\", \"{path}/made\"] }},\n\
+         {{ name = \"fail\", run = [\"/bin/false\"], timeout = \"20s\" }},\n]\n"
+    ));
+    let words = ["run", "build", "web", "--confirm", "web", "--no-wait"];
+    deck.run(&words).ends(0, "");
+    until("it holds", || (service(&deck)["release"]["state"] == "HELD").then_some(()));
+    assert!(dir.path().join("made").exists());
+    deck.run(&["abort", "web", "--confirm", "web", "--reason", "no use", "--no-wait"]).ends(0, "");
+    until("the end", || (service(&deck)["release"]["result"] == "aborted").then_some(()));
+    assert!(!dir.path().join("made").exists(), "what was done is taken back");
+}
+
+#[test]
+fn steps_in_a_circle_are_refused_with_their_place() {
+    let note = |name: &str, after: &str| {
+        format!("{{ name = \"{name}\", note = \"{name}\", after = [{after}] }},\n")
+    };
+    let check = |steps: &[String], expected: &str| {
+        let all = steps.concat();
+        let deck = deck(&format!("[plan.round]\nsteps = [\n{all}]\n"));
+        deck.run(&["check"]).ends(65, expected);
+    };
+    check(
+        &[note("a", "\"c\""), note("b", "\"a\""), note("c", "\"b\"")],
+        "toml:9:35: `after`: these steps wait for each other: a → c → b → a",
+    );
+    check(&[note("a", "\"a\"")], "toml:9:35: `after`: these steps wait for each other: a → a");
+    let missing = "toml:10:39: `after`: this plan has no step named `on`; did you mean `one`?";
+    check(&[note("one", ""), note("two", "\"on\"")], missing);
+    let list = "{ note = \"x\", priority = 3 },\n".to_owned();
+    check(&[list], "`priority` is for plans whose steps have `after`");
+}

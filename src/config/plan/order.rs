@@ -53,8 +53,8 @@ pub fn ordered(table: &Table<'_>, steps: Vec<Step>, wishes: &[Wish]) -> Vec<Step
         left.remove(&first);
         order.push(first);
     }
-    let named = |at: usize| links[at].iter().map(|&one| names[one].clone()).collect();
-    order.iter().map(|&at| Step { after: Some(named(at)), ..steps[at].clone() }).collect()
+    let before = |at: usize| links[at].iter().map(|&one| names[one].clone()).collect();
+    order.iter().map(|&at| Step { after: Some(before(at)), ..steps[at].clone() }).collect()
 }
 
 /// What each step waits for, by place; `None` when a name is not there.

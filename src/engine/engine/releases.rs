@@ -615,9 +615,27 @@ impl Engine {
     /// Somebody began an operation of their own: a release in flight ends with it.
     pub(super) fn preempt(&mut self, service: ServiceId, abort: bool, fence: Fence, why: &str) {
         if let Some(release) = &mut self.releases[service.index()] {
-            release.preempt(abort, fence, why);
+            release.preempt(abort, Some(fence), why);
             self.touched.insert(service);
         }
+    }
+
+    /// A plan of a service that is only watched ends; its steps are taken back.
+    pub(super) fn abort_unrouted(
+        &mut self,
+        service: ServiceId,
+        submission: &Submission,
+    ) -> Result<Taken, String> {
+        let name = &self.settings.service(service).name;
+        let reason = submission.command.reason().cloned().unwrap_or_default();
+        let release = self.releases[service.index()].as_mut().filter(|own| own.in_flight());
+        let Some(release) = release.filter(|_| matches!(submission.command, Command::Abort { .. }))
+        else {
+            return Err(format!("{name} has no router: it is only watched"));
+        };
+        release.preempt(true, None, &format!("abort by {}: {reason}", submission.actor.user));
+        self.touched.insert(service);
+        Ok(Taken::Accepted(None))
     }
 
     /// A release that the journal shows as open.

@@ -724,14 +724,15 @@ impl Open {
             StepState::Running => {
                 self.begun.insert(place);
                 match step.after_crash {
-                    AfterCrash::Repeat => self.marks[place] = StepState::Waiting,
                     AfterCrash::Check if acts && step.verify.is_some() => {
                         self.checks.insert(place);
                     }
                     AfterCrash::Check | AfterCrash::Ask if acts => {
                         self.asks.insert(place);
                     }
-                    AfterCrash::Check | AfterCrash::Ask => self.marks[place] = StepState::Waiting,
+                    AfterCrash::Repeat | AfterCrash::Check | AfterCrash::Ask => {
+                        self.marks[place] = StepState::Waiting;
+                    }
                 }
             }
             StepState::Waiting | StepState::Done | StepState::Undone => {}
