@@ -29,8 +29,8 @@ pub fn reachable(picture: &Snapshot) -> Vec<Finding> {
     let line = |source: &engine::snapshot::SourceView| {
         let name = &source.name;
         let remedy = format!(
-            "see that it answers from this machine; its address and token stand under \"{}\" in the \
-             configuration",
+            "see that it answers from this machine; its address and token stand under \"{}\" in \
+             the configuration",
             source.name
         );
         match source.state_at(now) {
