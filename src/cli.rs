@@ -26,8 +26,9 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use engine::types::Actor;
 
-use crate::cli::console::ColorChoice;
+use crate::cli::console::{ColorChoice, Source};
 use crate::config::Loaded;
+use crate::io::recording::Player;
 use crate::io::state;
 use crate::link::{Link, Options};
 use crate::{config, driver};
@@ -85,12 +86,19 @@ pub struct Global {
     /// No screen: what changes, line by line, for screen readers and logs
     #[arg(long)]
     plain: bool,
+    /// A wall that nobody touches: large type, read-only; Ctrl-C twice ends it
+    #[arg(long)]
+    kiosk: bool,
+    /// Keep what is shown in a new file, for `replay`
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     #[command(flatten)]
     look: Look,
 }
 
 /// How the console is drawn.
 #[derive(Args, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Look {
     /// auto (by the terminal's background), dark, light, contrast, redgreen, blueyellow, mono, or
     /// one of your own
@@ -107,6 +115,9 @@ pub struct Look {
     /// Ask the terminal nothing, not even its background
     #[arg(long, global = true)]
     no_probe: bool,
+    /// Nothing flashes
+    #[arg(long, global = true)]
+    no_blink: bool,
     /// For a thin line: draw what changes at most every 5 s, keys and alarms at once
     #[arg(long, global = true)]
     slow: bool,
@@ -120,6 +131,13 @@ enum Command {
     Status(status::Args),
     /// Wait until services are healthy, routers verified, an operation or a release ended
     Wait(wait::Args),
+    /// Play what `--record` kept: pause, speed, seek; every panel works
+    Replay {
+        file: PathBuf,
+        /// As fast as it was, or so many times faster
+        #[arg(long, value_name = "TIMES", default_value_t = 1.0)]
+        speed: f64,
+    },
     /// What of terminal, machine, secrets and sources is wrong, and what to do about it
     Doctor(doctor::Args),
     /// Release a version: deploy plan, canary or switch, bake; followed to its end
@@ -210,6 +228,10 @@ fn dispatch(cli: Cli) -> Result<u8, Exit> {
         Some(Command::Demo(args)) => demo::run(&args, &global),
         Some(Command::Status(args)) => status::run(&args, &global),
         Some(Command::Wait(args)) => wait::run(&args, &global),
+        Some(Command::Replay { file, speed }) => {
+            let player = Player::open(&file).map_err(|why| Exit::new(BAD_CONFIG, why))?;
+            show(Source::Recording { player, speed }, &global, None)
+        }
         Some(Command::Doctor(args)) => doctor::run(&args, &global),
         Some(Command::Deploy(args)) => release::deploy(&args, &global),
         Some(Command::Validate(args)) => validate::run(&args, &global),
@@ -282,7 +304,8 @@ impl Global {
 
     fn load(&self) -> Result<(PathBuf, Loaded), Exit> {
         let path = self.config_path()?;
-        let loaded = config::read(&path).map_err(|why| Exit::new(BAD_CONFIG, why))?;
+        let read = if self.looks_only() { config::read_blind } else { config::read };
+        let loaded = read(&path).map_err(|why| Exit::new(BAD_CONFIG, why))?;
         Ok((path, loaded))
     }
 
@@ -295,12 +318,17 @@ impl Global {
         }
     }
 
+    /// A wall looks, too, and never acts.
+    fn looks_only(&self) -> bool {
+        self.read_only || self.kiosk
+    }
+
     /// Joins the engine of the state directory, starting it if need be.
     fn join(&self) -> Result<Link, Exit> {
         let (config, loaded) = self.load()?;
         let state_dir = self.state_dir(&loaded)?;
         let config_hash = Some(loaded.engine.hash);
-        let options = Options { state_dir, config, config_hash, read_only: self.read_only };
+        let options = Options { state_dir, config, config_hash, read_only: self.looks_only() };
         Link::connect(&options).map_err(|failure| Exit::new(UNAVAILABLE, failure.text.to_string()))
     }
 
@@ -323,14 +351,22 @@ fn open_console(global: &Global) -> Result<u8, Exit> {
     if global.plain {
         return plain::run(link);
     }
-    show(link, global, None)
+    show(Source::Engine(link), global, None)
 }
 
-/// Runs the console on a link until it is left.
-fn show(link: Link, global: &Global, faults: Option<Box<dyn console::Faults>>) -> Result<u8, Exit> {
+/// Runs the console until it is left.
+fn show(
+    source: Source,
+    global: &Global,
+    faults: Option<Box<dyn console::Faults>>,
+) -> Result<u8, Exit> {
     let look = &global.look;
+    let live = matches!(source, Source::Engine(_));
+    // What nobody could act on remembers nothing either: a sandbox, a recording, a wall.
+    let kept = live && faults.is_none();
+    let state_dir = if kept { Some(global.state_dir(&global.load()?.1)?) } else { None };
     let options = console::Options {
-        read_only: global.read_only,
+        read_only: global.looks_only() || !live,
         theme: look.theme.clone(),
         color: look.color,
         symbols: console::symbols(look.ascii),
@@ -341,8 +377,12 @@ fn show(link: Link, global: &Global, faults: Option<Box<dyn console::Faults>>) -
         // The engine replaces it by what the kernel says.
         actor: Actor::engine(),
         faults,
+        kiosk: global.kiosk,
+        no_blink: look.no_blink,
+        record: global.record.clone(),
+        state_dir,
     };
-    console::run(link, options).map(console::ExitKind::code).map_err(|why| Exit::new(1, why))
+    console::run(source, options).map(console::ExitKind::code).map_err(|why| Exit::new(1, why))
 }
 
 fn check(global: &Global) -> Result<u8, Exit> {

@@ -75,17 +75,28 @@ pub fn load(
     dir: &Path,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Loaded, Vec<Problem>> {
-    walk(text, dir, env).0
+    walk(text, dir, Some(env)).0
 }
 
 /// Reads a file that nobody else may write, since it names programs to run. Problems come as
 /// lines of `path:line:column: text`.
 pub fn read(path: &Path) -> Result<Loaded, String> {
+    read_with(path, Some(&|name| std::env::var(name).ok()))
+}
+
+/// The same for somebody who only looks: no secret is looked up, none can leak.
+pub fn read_blind(path: &Path) -> Result<Loaded, String> {
+    read_with(path, None)
+}
+
+type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+fn read_with(path: &Path, env: Option<Env<'_>>) -> Result<Loaded, String> {
     let shown = Untrusted::new(&path.to_string_lossy());
     let text = contents(path).map_err(|why| format!("{shown}: {why}"))?;
     let whole = std::path::absolute(path).map_err(|error| format!("{shown}: {error}"))?;
     let dir = whole.parent().unwrap_or(Path::new("/"));
-    load(&text, dir, &|name| std::env::var(name).ok()).map_err(|problems| {
+    walk(&text, dir, env).0.map_err(|problems| {
         let lines: Vec<String> = problems
             .iter()
             .map(|problem| format!("{shown}:{}:{}: {}", problem.line, problem.column, problem.text))
@@ -129,11 +140,7 @@ fn contents(path: &Path) -> Result<String, String> {
 type Outcome = Result<Loaded, Vec<Problem>>;
 
 /// The settings, and every key that was asked for.
-fn walk(
-    text: &str,
-    dir: &Path,
-    env: &dyn Fn(&str) -> Option<String>,
-) -> (Outcome, BTreeSet<String>) {
+fn walk(text: &str, dir: &Path, env: Option<Env<'_>>) -> (Outcome, BTreeSet<String>) {
     if text.len() > FILE_BYTES_MAX {
         let text = "the file is larger than 1 MiB: that is no configuration".to_owned();
         return (Err(vec![Problem { line: 1, column: 1, text }]), BTreeSet::new());
@@ -142,7 +149,8 @@ fn walk(
     if !errors.is_empty() {
         return (Err(syntax(text, &errors)), BTreeSet::new());
     }
-    let reader = Reader::new(dir, env);
+    let mut reader = Reader::new(dir, env.unwrap_or(&|_| None));
+    reader.blind = env.is_none();
     let (engine, io) = root(Table::root(&reader, document.get_ref()), text);
     let (problems, warnings, asked) = reader.into_findings(text);
     if problems.is_empty() {
@@ -447,7 +455,8 @@ mod tests {
             .lines()
             .map(|line| line.strip_prefix('#').filter(|on| !on.starts_with(' ')).unwrap_or(line))
             .collect();
-        let (outcome, asked) = walk(&switched_on.join("\n"), Path::new("/nowhere"), &|_| None);
+        let (outcome, asked) =
+            walk(&switched_on.join("\n"), Path::new("/nowhere"), Some(&|_| None));
         assert!(outcome.is_ok(), "{outcome:?}");
         assert_eq!(in_schema(), asked);
     }
@@ -459,5 +468,24 @@ mod tests {
             let (_, key) = key.split_once('.').expect("a place and a key");
             assert!(page.contains(&format!("| `{key}` |")), "{key} is missing");
         }
+    }
+
+    #[test]
+    fn who_only_looks_looks_up_no_secret() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("config.toml");
+        let told = dir.path().join("asked");
+        let text = format!(
+            "[environment]\nname = \"test\"\n[[service]]\nname = \"web\"\n\
+             [service.router]\nname = \"edge\"\nhttp = {{ url = \"http://127.0.0.1:9/s\", \
+             token = {{ command = [\"touch\", \"{}\"] }} }}\n",
+            told.display()
+        );
+        std::fs::write(&path, text).expect("a file");
+        let blind = read_blind(&path).expect("it loads");
+        assert!(!told.exists() && blind.warnings.is_empty());
+        let whole = read(&path).expect("it loads");
+        assert!(told.exists());
+        assert_eq!(blind.engine.hash, whole.engine.hash, "it is the same configuration");
     }
 }

@@ -14,6 +14,7 @@ pub mod journal;
 pub mod metrics;
 pub mod notify;
 pub mod probe;
+pub mod recording;
 pub mod router;
 pub mod settings;
 pub mod socket;

@@ -15,9 +15,7 @@ use std::time::{Duration, Instant};
 
 use engine::command::{Reply, Submission};
 use engine::record::OperationResult;
-use engine::snapshot::{
-    Head, HostView, Incidents, JournalLine, OperationView, Phase, ServiceView, Snapshot, SourceView,
-};
+use engine::snapshot::{OperationView, Phase, Snapshot};
 use engine::types::{Failure, FailureKind, Fence, Percent, Untrusted};
 
 use crate::io::socket;
@@ -329,7 +327,7 @@ fn read_all(mut reader: BufReader<UnixStream>, shared: &std::sync::Weak<Shared>)
             // Read before; a second one says nothing new.
             ToClient::Hello { .. } => {}
             ToClient::Section(section) => {
-                building.get_or_insert_with(empty).apply(section);
+                building.get_or_insert_with(wire::empty).apply(section);
             }
             ToClient::Whole => {
                 let mut state = shared.lock();
@@ -367,28 +365,6 @@ fn older(left: &str, right: &str) -> bool {
         version.split('.').map(|part| part.parse().unwrap_or_default()).collect()
     };
     numbers(left) < numbers(right)
-}
-
-/// A snapshot to fill: the first message carries all sections, so nothing empty is ever shown.
-fn empty() -> Snapshot {
-    let epoch = engine::types::Now {
-        mono: engine::types::Time(0),
-        wall: chrono::DateTime::<chrono::Utc>::UNIX_EPOCH,
-    };
-    Snapshot {
-        head: Arc::new(Head {
-            environment: engine::settings::Environment::default(),
-            started: epoch,
-            journal: engine::snapshot::JournalState::Writable,
-            banners: Vec::new(),
-            freezes: Vec::new(),
-        }),
-        services: Arc::new(Vec::<ServiceView>::new()),
-        hosts: Arc::new(Vec::<HostView>::new()),
-        incidents: Arc::new(Incidents::default()),
-        journal: Arc::new(Vec::<JournalLine>::new()),
-        sources: Arc::new(Vec::<SourceView>::new()),
-    }
 }
 
 fn rejoin(shared: &Shared) -> Option<BufReader<UnixStream>> {

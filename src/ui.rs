@@ -19,15 +19,21 @@ pub mod filter;
 pub mod gate;
 pub mod guard;
 pub mod keymap;
+mod lists;
+pub mod past;
+pub mod room;
 mod selection;
 pub mod svg;
 pub mod theme;
 mod touch;
+pub mod trend;
 pub mod view;
 pub mod words;
 
 use crate::ui::guard::{DEAD_TIME, Guard, IDLE_MAX, Step, Target, Verb};
 use crate::ui::keymap::{Act, Danger, Key, Keymap};
+use crate::ui::past::{Kept, Past};
+use crate::ui::trend::{Trends, Window};
 
 /// Two keys closer than this are not a person.
 const BURST: Duration = Duration::from_millis(10);
@@ -97,6 +103,17 @@ pub enum Action {
     Mouse(bool),
     /// Into the terminal's clipboard.
     Copy(String),
+    /// Where a replay goes on.
+    Seek {
+        back: bool,
+        span: Duration,
+    },
+    /// Let a replay stand, or go on.
+    PauseReplay,
+    /// A replay at twice its speed, or at half.
+    Speed {
+        faster: bool,
+    },
     Submit {
         command: Command,
         expected: Option<Expected>,
@@ -151,6 +168,15 @@ pub enum Mode {
     Help {
         scroll: usize,
     },
+    /// A page over the panels.
+    Page {
+        page: Page,
+        scroll: usize,
+    },
+    /// The wall: since when.
+    Room {
+        since: Now,
+    },
     Faults,
     Guard(Box<Guard>),
     Escalate {
@@ -159,6 +185,14 @@ pub enum Mode {
         opened: Now,
         last_key: Time,
     },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Page {
+    /// What changed, on one axis of time.
+    Changes,
+    /// What the next one must know.
+    Handover,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -191,6 +225,7 @@ pub struct Requested {
 }
 
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Ui {
     pub focus: Panel,
     pub zoomed: bool,
@@ -202,6 +237,15 @@ pub struct Ui {
     pub scroll: BTreeMap<Panel, usize>,
     /// The view was stopped then, with this picture.
     pub stopped: Option<(Now, Box<Snapshot>)>,
+    /// What of the past that picture is; `None` for the view that was stopped by hand.
+    pub past: Option<Past>,
+    pub kept: Kept,
+    pub trends: Trends,
+    /// What the graphs and pages look back on.
+    pub window: Window,
+    /// On a wall: no key but the one that ends it.
+    pub kiosk: bool,
+    pub no_blink: bool,
     pub lost: Option<Now>,
     pub read_only: bool,
     /// Zones that `t` cycles through, after UTC.
@@ -231,6 +275,12 @@ impl Ui {
             incident: None,
             scroll: BTreeMap::new(),
             stopped: None,
+            past: None,
+            kept: Kept::default(),
+            trends: Trends::default(),
+            window: Window::default(),
+            kiosk: false,
+            no_blink: false,
             lost: None,
             read_only,
             zones: zone.into_iter().collect(),
@@ -266,6 +316,8 @@ impl Ui {
             | Mode::Filter
             | Mode::Palette { .. }
             | Mode::Help { .. }
+            | Mode::Page { .. }
+            | Mode::Room { .. }
             | Mode::Faults
             | Mode::Escalate { .. } => second,
         }
@@ -302,6 +354,10 @@ impl Ui {
             Event::Tick => self.tick(live, now),
             Event::Changed => {
                 self.lost = None;
+                if let Some(live) = live {
+                    self.kept.push(now, live);
+                    self.trends.note(live, now);
+                }
                 self.tell_ended(live, now);
                 self.forget_answered(live);
                 self.tick(live, now)
@@ -336,6 +392,8 @@ impl Ui {
             | Mode::Filter
             | Mode::Palette { .. }
             | Mode::Help { .. }
+            | Mode::Page { .. }
+            | Mode::Room { .. }
             | Mode::Faults
             | Mode::Escalate { .. } => {}
         }
@@ -355,6 +413,8 @@ impl Ui {
             }
             Mode::Palette { .. } => self.palette_key(key, burst, live, now),
             Mode::Help { .. } => self.help_key(key),
+            Mode::Page { .. } => self.page_key(key, burst, live, now),
+            Mode::Room { .. } => self.room_key(key, burst, live, now),
             Mode::Faults => self.fault_key(key, burst),
             Mode::Guard(guard) => {
                 let step = guard.key(key, live, now);
@@ -389,6 +449,11 @@ impl Ui {
             self.alarm("READ-ONLY: this console may look, not act", now);
             return vec![Action::Redraw];
         }
+        if self.past.is_some() && keymap::binding(act).danger != Danger::None {
+            let back = self.keymap.shown(Act::Back);
+            self.alarm(&format!("this is the past: nothing can be changed; {back} is now"), now);
+            return vec![Action::Redraw];
+        }
         match act {
             Act::Rollback => self.arm(Verb::Rollback, live, now),
             Act::Abort => self.arm(Verb::Abort, live, now),
@@ -421,23 +486,24 @@ impl Ui {
             Act::Zoom => self.zoomed = !self.zoomed,
             Act::Back => self.back(live, now),
             Act::Filter => self.mode = Mode::Filter,
-            Act::Stop => {
-                self.stopped = match self.stopped.take() {
-                    Some(_) => None,
-                    None => live.map(|live| (now, Box::new(live.clone()))),
-                };
+            Act::Stop if matches!(self.past, Some(Past::Replay { .. })) => {
+                return vec![Action::PauseReplay, Action::Redraw];
             }
+            Act::Stop if self.past.is_some() => self.back_to_now(),
+            Act::Earlier | Act::Later | Act::MuchEarlier | Act::MuchLater => {
+                return self.travel(act, now);
+            }
+            Act::Slower | Act::Faster => return vec![Action::Speed { faster: act == Act::Faster }],
+            Act::Changes => self.mode = Mode::Page { page: Page::Changes, scroll: 0 },
+            Act::Handover => self.mode = Mode::Page { page: Page::Handover, scroll: 0 },
+            Act::Window => {
+                self.window = self.window.next();
+                self.say(&format!("window {}", self.window.word()), now);
+            }
+            Act::Room => self.mode = Mode::Room { since: now },
+            Act::Stop => self.stop(live, now),
             Act::Theme => return vec![Action::Theme],
-            Act::Mouse => {
-                self.mouse = !self.mouse;
-                let text = if self.mouse {
-                    "the mouse selects rows here"
-                } else {
-                    "the mouse is the terminal's"
-                };
-                self.say(text, now);
-                return vec![Action::Mouse(self.mouse), Action::Redraw];
-            }
+            Act::Mouse => return self.switch_mouse(now),
             Act::Copy => return self.copy(live, now),
             Act::Timezone => self.zone = (self.zone + 1) % (self.zones.len() + 1),
             Act::Palette => self.mode = Mode::Palette { query: String::new(), at: 0 },
@@ -451,20 +517,31 @@ impl Ui {
         vec![Action::Redraw]
     }
 
+    fn stop(&mut self, live: Option<&Snapshot>, now: Now) {
+        self.stopped = match self.stopped.take() {
+            Some(_) => None,
+            None => live.map(|live| (now, Box::new(live.clone()))),
+        };
+    }
+
     fn back(&mut self, live: Option<&Snapshot>, now: Now) {
-        if self.zoomed {
+        if self.past == Some(Past::Kept) {
+            self.back_to_now();
+        } else if self.zoomed {
             self.zoomed = false;
         } else if !self.filter.is_empty() {
             self.filter.clear();
             self.select_visible(live, now);
-        } else {
+        } else if self.past.is_none() {
             self.stopped = None;
         }
     }
 
     /// The first Ctrl-C cancels whatever is open, the second leaves.
     fn interrupt(&mut self, now: Now) -> Vec<Action> {
-        self.mode = Mode::Panels;
+        if !self.kiosk {
+            self.mode = Mode::Panels;
+        }
         if self.quit_armed.is_some_and(|at| now.mono.since(at) < QUIT_TIME) {
             return vec![Action::Quit];
         }
@@ -621,118 +698,6 @@ impl Ui {
         }
     }
 
-    fn filter_key(&mut self, key: Key) -> Vec<Action> {
-        match key {
-            Key::Char(c) if self.filter.chars().count() < filter::FILTER_CHARS_MAX => {
-                self.filter.push(c);
-            }
-            Key::Backspace => {
-                self.filter.pop();
-            }
-            Key::Ctrl('u') => self.filter.clear(),
-            Key::Esc | Key::Ctrl('c') => {
-                self.filter.clear();
-                self.mode = Mode::Panels;
-            }
-            Key::Enter | Key::Tab | Key::Up | Key::Down => self.mode = Mode::Panels,
-            Key::Char(_)
-            | Key::Ctrl(_)
-            | Key::BackTab
-            | Key::Left
-            | Key::Right
-            | Key::PageUp
-            | Key::PageDown
-            | Key::Home
-            | Key::End => {}
-        }
-        vec![Action::Redraw]
-    }
-
-    fn palette_key(
-        &mut self,
-        key: Key,
-        burst: bool,
-        live: Option<&Snapshot>,
-        now: Now,
-    ) -> Vec<Action> {
-        let Mode::Palette { query, at } = &mut self.mode else {
-            return Vec::new();
-        };
-        match key {
-            Key::Char(c) if query.chars().count() < filter::FILTER_CHARS_MAX => {
-                query.push(c);
-                *at = 0;
-            }
-            Key::Backspace => {
-                query.pop();
-                *at = 0;
-            }
-            Key::Up | Key::BackTab => *at = at.saturating_sub(1),
-            Key::Down | Key::Tab => *at += 1,
-            Key::Enter if burst => {}
-            Key::Enter => {
-                let found = keymap::search(query);
-                let chosen = found.get((*at).min(found.len().saturating_sub(1)));
-                let act = chosen.map(|binding| binding.act);
-                self.mode = Mode::Panels;
-                if let Some(act) = act {
-                    return self.act(act, live, now);
-                }
-            }
-            Key::Esc | Key::Ctrl('c') => self.mode = Mode::Panels,
-            Key::Char(_)
-            | Key::Ctrl(_)
-            | Key::Left
-            | Key::Right
-            | Key::PageUp
-            | Key::PageDown
-            | Key::Home
-            | Key::End => {}
-        }
-        vec![Action::Redraw]
-    }
-
-    fn help_key(&mut self, key: Key) -> Vec<Action> {
-        let Mode::Help { scroll } = &mut self.mode else {
-            return Vec::new();
-        };
-        let last = keymap::BINDINGS.len();
-        match key {
-            Key::Down | Key::Char('j') => *scroll = (*scroll + 1).min(last),
-            Key::Up | Key::Char('k') => *scroll = scroll.saturating_sub(1),
-            Key::PageDown | Key::Char(' ') => *scroll = (*scroll + PAGE).min(last),
-            Key::PageUp => *scroll = scroll.saturating_sub(PAGE),
-            Key::Home => *scroll = 0,
-            Key::End => *scroll = last,
-            Key::Char(_)
-            | Key::Ctrl(_)
-            | Key::Enter
-            | Key::Esc
-            | Key::Tab
-            | Key::BackTab
-            | Key::Backspace
-            | Key::Left
-            | Key::Right => self.mode = Mode::Panels,
-        }
-        vec![Action::Redraw]
-    }
-
-    fn fault_key(&mut self, key: Key, burst: bool) -> Vec<Action> {
-        if burst && key.is_text() {
-            return Vec::new();
-        }
-        let chosen = if let Key::Char(c) = key {
-            self.faults.iter().position(|fault| fault.key == c)
-        } else {
-            None
-        };
-        if let Some(index) = chosen {
-            return vec![Action::Fault(index), Action::Redraw];
-        }
-        self.mode = Mode::Panels;
-        vec![Action::Redraw]
-    }
-
     /// Pasted text goes into text fields that search, and nowhere else.
     fn paste(&mut self, text: &str, now: Now) -> Vec<Action> {
         let room = |field: &str| filter::FILTER_CHARS_MAX.saturating_sub(field.chars().count());
@@ -753,7 +718,12 @@ impl Ui {
                     self.say(why, now);
                 }
             }
-            Mode::Panels | Mode::Help { .. } | Mode::Faults | Mode::Escalate { .. } => {
+            Mode::Panels
+            | Mode::Help { .. }
+            | Mode::Page { .. }
+            | Mode::Room { .. }
+            | Mode::Faults
+            | Mode::Escalate { .. } => {
                 self.say("pasted text was ignored: it is not a key", now);
             }
         }

@@ -4,6 +4,8 @@
 mod faces;
 #[path = "screens/sample.rs"]
 mod sample;
+#[path = "screens/times.rs"]
+mod times;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,7 +90,10 @@ fn submitted(actions: &[Action]) -> Vec<(Command, Option<Expected>)> {
         | Action::Fault(_)
         | Action::Theme
         | Action::Mouse(_)
-        | Action::Copy(_) => None,
+        | Action::Copy(_)
+        | Action::Seek { .. }
+        | Action::PauseReplay
+        | Action::Speed { .. } => None,
     });
     asked.collect()
 }

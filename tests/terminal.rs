@@ -2,6 +2,8 @@
 
 #[path = "terminal/looks.rs"]
 mod looks;
+#[path = "terminal/times.rs"]
+mod times;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -8,8 +8,11 @@
 
 mod ask;
 mod look;
+mod replay;
+mod session;
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,17 +27,21 @@ use signal_hook::consts::SIGHUP;
 
 use crate::cli::console::ask::{ASK_MAX, Ids, ask};
 use crate::cli::console::look::Look;
+use crate::cli::console::replay::Replay;
+use crate::cli::console::session::Session;
 use crate::cli::taste::Own;
 use crate::io::clock;
 use crate::io::input::{self, Input};
+use crate::io::recording::{Player, Recorder};
 use crate::io::terminal::{self, Screen, Told, sequences};
 use crate::link::{Link, Wake};
 use crate::ui::keymap::Key;
 use crate::ui::theme::{Background, Symbols, Theme};
-use crate::ui::{Action, Click, Event, FaultItem, Ui, Unanswered, view};
+use crate::ui::{Action, Click, Event, FaultItem, Mode, Ui, Unanswered, view};
 
 pub use crate::cli::console::look::{ColorChoice, symbols};
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Options {
     pub read_only: bool,
     /// The name of a theme; `None` for the one of the person's file, or the terminal's background.
@@ -51,6 +58,19 @@ pub struct Options {
     /// Who acts; the engine checks it against the peer's credentials.
     pub actor: Actor,
     pub faults: Option<Box<dyn Faults>>,
+    /// On a wall.
+    pub kiosk: bool,
+    pub no_blink: bool,
+    /// Where what is shown is kept.
+    pub record: Option<PathBuf>,
+    /// Where what was chosen is remembered.
+    pub state_dir: Option<PathBuf>,
+}
+
+/// Where the pictures come from.
+pub enum Source {
+    Engine(Link),
+    Recording { player: Player, speed: f64 },
 }
 
 /// Faults that the sandbox can switch.
@@ -94,31 +114,36 @@ const FENCE_MAX: Duration = Duration::from_millis(200);
 /// On a thin line the picture changes this often; keys and alarms are drawn at once.
 const SLOW: Duration = Duration::from_secs(5);
 
+/// A replay is drawn this often while it moves.
+const REPLAY_TICK: Duration = Duration::from_millis(200);
+
 /// Runs the console until the operator leaves.
-pub fn run(link: Link, options: Options) -> Result<ExitKind, String> {
-    let own = options.own;
-    let name = options.theme.or(own.theme);
-    let look = Look::new(name, options.color, options.symbols, own.themes.clone());
-    let theme = look.theme()?;
-    let mut ui = Ui::new(options.read_only, options.timezone);
-    if ui.zones.is_empty() {
-        ui.zones = own.timezones;
-    }
-    ui.keymap = own.keymap;
-    ui.mouse = own.mouse;
-    if let Some(complaint) = &own.complaint {
-        ui.alarm(complaint, clock::now());
-    }
-    let (sender, messages) = mpsc::channel();
+pub fn run(source: Source, options: Options) -> Result<ExitKind, String> {
     let text = |error: io::Error| format!("terminal: {error}");
-    forward_wakes(link.clone(), sender.clone()).map_err(text)?;
+    let (link, replay) = match source {
+        Source::Engine(link) => (Some(link), None),
+        Source::Recording { player, speed } => (None, Some(Replay::new(player, speed))),
+    };
+    let recorder = options.record.as_deref().map(|path| {
+        Recorder::create(path).map_err(|error| format!("--record {}: {error}", path.display()))
+    });
+    let recorder = recorder.transpose()?;
+    let (ui, look, session) = prepare(&options);
+    let theme = look.theme()?;
+    let (sender, messages) = mpsc::channel();
+    if let Some(link) = &link {
+        forward_wakes(link.clone(), sender.clone()).map_err(text)?;
+    }
     forward_told(&sender).map_err(text)?;
     let screen = Screen::enter().map_err(text)?;
     read_input(sender.clone()).map_err(text)?;
-    look::watch(&own.themes, sender.clone(), || Message::ThemesChanged);
-    let snapshot = link.snapshot();
+    look::watch(&options.own.themes, sender.clone(), || Message::ThemesChanged);
+    let snapshot = link.as_ref().and_then(Link::snapshot);
     let console = Console {
         link,
+        replay,
+        recorder,
+        session,
         actor: options.actor,
         faults: options.faults,
         read_only: options.read_only,
@@ -137,8 +162,53 @@ pub fn run(link: Link, options: Options) -> Result<ExitKind, String> {
     console.run(&messages).map_err(text)
 }
 
+/// The console as it was left, as it was asked for, and as its person's file has it; what is asked
+/// for counts most.
+fn prepare(options: &Options) -> (Ui, Look, Option<PathBuf>) {
+    let own = &options.own;
+    let path = options.state_dir.as_deref().map(|dir| dir.join(session::NAME));
+    let path = path.filter(|_| !options.kiosk);
+    let (before, broken) = match path.as_deref().map(Session::read).transpose() {
+        Ok(before) => (before.flatten(), None),
+        Err(why) => (None, Some(why)),
+    };
+    let remembered = before.as_ref().and_then(|before| before.theme.clone());
+    let mut name = options.theme.clone().or(remembered).or(own.theme.clone());
+    let build = |name| Look::new(name, options.color, options.symbols, own.themes.clone());
+    let mut look = build(name.clone());
+    if options.theme.is_none() && look.theme().is_err() {
+        // One of before that is gone: nobody asked for it now.
+        name = None;
+        look = build(name);
+    }
+    let mut ui = Ui::new(options.read_only, options.timezone);
+    if ui.zones.is_empty() {
+        ui.zones.clone_from(&own.timezones);
+    }
+    ui.keymap = own.keymap.clone();
+    ui.mouse = own.mouse;
+    ui.no_blink = options.no_blink;
+    let now = clock::now();
+    if let Some(before) = before {
+        before.restore(&mut ui, now);
+    }
+    if let Some(complaint) = own.complaint.as_ref().or(broken.as_ref()) {
+        ui.alarm(complaint, now);
+    }
+    if options.kiosk {
+        ui.kiosk = true;
+        ui.mode = Mode::Room { since: now };
+    }
+    (ui, look, path)
+}
+
 struct Console {
-    link: Link,
+    /// `None` for a recording.
+    link: Option<Link>,
+    replay: Option<Replay>,
+    recorder: Option<Recorder>,
+    /// Where what was chosen is remembered.
+    session: Option<PathBuf>,
     actor: Actor,
     faults: Option<Box<dyn Faults>>,
     read_only: bool,
@@ -169,7 +239,14 @@ impl Console {
         }
         let kind = loop {
             let tick = self.ui.next_tick(clock::now());
-            let wait = if self.slow && self.ui.is_calm() { tick.max(SLOW) } else { tick };
+            let moving = self.replay.as_ref().is_some_and(Replay::is_moving);
+            let wait = if moving {
+                tick.min(REPLAY_TICK)
+            } else if self.slow && self.ui.is_calm() {
+                tick.max(SLOW)
+            } else {
+                tick
+            };
             let first = messages.recv_timeout(wait);
             let mut after = After::Nothing;
             let mut next = match first {
@@ -196,7 +273,15 @@ impl Console {
             }
         };
         self.await_fence(messages);
+        self.remember();
         Ok(kind)
+    }
+
+    /// Keeps what was chosen for the next start; without a place for it nothing is lost but that.
+    fn remember(&self) {
+        if let Some(path) = &self.session {
+            let _ = Session::of(&self.ui, self.look.chosen()).write(path);
+        }
     }
 
     /// Takes what the terminal still answers, so that the shell does not get it.
@@ -212,9 +297,14 @@ impl Console {
     }
 
     fn draw(&mut self) -> io::Result<()> {
-        let (snapshot, ui, theme) = (self.snapshot.as_ref(), &self.ui, &self.theme);
         let now = clock::now();
         self.drawn = Instant::now();
+        if let Some(replay) = &mut self.replay
+            && let Err(why) = replay.show(&mut self.ui)
+        {
+            self.ui.alarm(&why, now);
+        }
+        let (snapshot, ui, theme) = (self.snapshot.as_ref(), &self.ui, &self.theme);
         self.screen.draw(|frame| view::draw(frame, snapshot, ui, theme, now))
     }
 
@@ -292,8 +382,14 @@ impl Console {
 
     /// The newest picture.
     fn fetch(&mut self) {
-        if let Some(snapshot) = self.link.snapshot() {
+        if let Some(snapshot) = self.link.as_ref().and_then(Link::snapshot) {
             self.snapshot = Some(snapshot);
+        }
+        if let (Some(recorder), Some(snapshot)) = (&mut self.recorder, &self.snapshot)
+            && let Err(error) = recorder.keep(clock::now(), snapshot)
+        {
+            self.recorder = None;
+            self.ui.alarm(&format!("nothing is recorded any more: {error}"), clock::now());
         }
         self.learn_zone();
     }
@@ -322,6 +418,10 @@ impl Console {
                     after = After::Draw;
                 }
                 Action::Mouse(on) => self.screen.set_mouse(on)?,
+                Action::Seek { .. } | Action::PauseReplay | Action::Speed { .. } => {
+                    self.steer(&action);
+                    after = After::Draw;
+                }
                 Action::Copy(text) => {
                     let tmux = std::env::var_os("TMUX").is_some();
                     match sequences::clipboard(&text, tmux) {
@@ -353,6 +453,25 @@ impl Console {
         Ok(after)
     }
 
+    fn steer(&mut self, action: &Action) {
+        let Some(replay) = &mut self.replay else {
+            return self.ui.say("that is for a replay", clock::now());
+        };
+        match action {
+            Action::Seek { back, span } => replay.seek(*back, *span),
+            Action::PauseReplay => replay.pause(),
+            Action::Speed { faster } => replay.change_speed(*faster),
+            Action::Quit
+            | Action::Redraw
+            | Action::Suspend
+            | Action::Fault(_)
+            | Action::Theme
+            | Action::Mouse(_)
+            | Action::Copy(_)
+            | Action::Submit { .. } => {}
+        }
+    }
+
     fn list_faults(&mut self) {
         let list = self.faults.as_ref().map(|faults| faults.list()).unwrap_or_default();
         self.ui.faults =
@@ -372,7 +491,8 @@ impl Console {
             actor,
             read_only,
         };
-        let (mut link, sender) = (self.link.clone(), self.sender.clone());
+        let sender = self.sender.clone();
+        let Some(mut link) = self.link.clone() else { return };
         let (own, asked) = (id.clone(), command.clone());
         let started = thread::Builder::new().name("submit".to_owned()).spawn(move || {
             let answer = ask(&submission, Instant::now() + ASK_MAX, |submission| {

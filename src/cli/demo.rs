@@ -73,7 +73,7 @@ pub fn run(args: &Args, global: &Global) -> Result<u8, Exit> {
         config,
         // The directory is new: no engine runs there.
         config_hash: None,
-        read_only: global.read_only,
+        read_only: global.looks_only(),
     };
     let state_dir = options.state_dir.clone();
     let mut link = Link::connect(&options)
@@ -93,7 +93,7 @@ pub fn run(args: &Args, global: &Global) -> Result<u8, Exit> {
                     print(&format!("{json}\n"))
                 })
         }
-        None => show(link, global, Some(Box::new(Menu(fleet)))),
+        None => show(console::Source::Engine(link), global, Some(Box::new(Menu(fleet)))),
     };
     let _only = leaving.lock();
     ending.retire();

@@ -35,6 +35,8 @@ pub type Node<'a> = Spanned<DeValue<'a>>;
 pub struct Reader<'a> {
     pub dir: &'a Path,
     pub env: &'a dyn Fn(&str) -> Option<String>,
+    /// No secret is looked up: who only looks has none.
+    pub blind: bool,
     /// A secret's command runs once, however many parts use it.
     pub fetched: RefCell<BTreeMap<Vec<String>, Secret>>,
     /// How long secrets' commands took so far.
@@ -49,6 +51,7 @@ impl<'a> Reader<'a> {
         Reader {
             dir,
             env,
+            blind: false,
             fetched: RefCell::default(),
             spent: Cell::default(),
             problems: RefCell::default(),

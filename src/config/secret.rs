@@ -55,6 +55,9 @@ pub fn from_node<'a>(reader: &'a Reader<'a>, key: &str, node: &'a Node<'a>) -> O
     let file = table.path("file");
     let argv = table.argv("command");
     table.finish();
+    if reader.blind {
+        return Some(Secret::Missing("a console that only looks has no secrets".to_owned()));
+    }
     let found = match kind? {
         "env" => from_env(reader, &variable?),
         "file" => from_file(reader, node.span().start, &file?),

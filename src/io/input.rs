@@ -14,7 +14,7 @@ use crossterm::event::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// After this an escape is the key and not the beginning of a sequence, also over a slow link.
-const ESCAPE_PATIENCE: Duration = Duration::from_millis(50);
+const ESCAPE_PATIENCE: Duration = Duration::from_millis(25);
 /// An answer of the terminal, or a paste, that stops in its middle is over after this.
 const STRING_PATIENCE: Duration = Duration::from_secs(1);
 /// Longer sequences are none.
@@ -337,7 +337,9 @@ impl Reader {
         let before = self.more;
         self.more = is_ready(&stdin, Some(Duration::ZERO))?;
         let keys = inputs.iter().filter(|input| matches!(input, Input::Event(Event::Key(_))));
-        Ok(Next { together: before || self.more || keys.count() > 1, inputs })
+        // An escape key that was waited for came alone, and what ended the wait did, too.
+        let several = count > 1 && keys.count() > 1;
+        Ok(Next { together: before || self.more || several, inputs })
     }
 }
 

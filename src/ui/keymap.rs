@@ -136,6 +136,16 @@ pub enum Act {
     Back,
     Filter,
     Stop,
+    Earlier,
+    Later,
+    MuchEarlier,
+    MuchLater,
+    Slower,
+    Faster,
+    Changes,
+    Handover,
+    Window,
+    Room,
     Timezone,
     Theme,
     Mouse,
@@ -164,6 +174,8 @@ pub enum Where {
     Incident,
     /// Faults can be injected.
     Demo,
+    /// A recording is played.
+    Replay,
 }
 
 impl Where {
@@ -177,6 +189,7 @@ impl Where {
             Where::Rule => "service with rules",
             Where::Incident => "incidents panel",
             Where::Demo => "demo",
+            Where::Replay => "replay",
         }
     }
 }
@@ -277,6 +290,20 @@ pub const BINDINGS: &[Binding] = table![
     Filter [Key::Char('/')], Everywhere, None, "filter",
         "Show matching rows: words, !word, field:value";
     Stop [Key::Char(' ')], Everywhere, None, "stop view", "Stop the view; nothing else stops";
+    Earlier [Key::Char('[')], Everywhere, None, "earlier",
+        "Back in time by 10 s: the past, as kept";
+    Later [Key::Char(']')], Everywhere, None, "later", "Forward by 10 s, to now at last";
+    MuchEarlier [Key::Char('{')], Everywhere, None, "much earlier", "Back in time by a minute";
+    MuchLater [Key::Char('}')], Everywhere, None, "much later", "Forward by a minute";
+    Slower [Key::Char('<')], Replay, None, "slower", "A replay at half its speed";
+    Faster [Key::Char('>')], Replay, None, "faster", "A replay at twice its speed";
+    Changes [Key::Char('i')], Everywhere, None, "changes",
+        "What changed, on one axis with the latency of the selected service";
+    Handover [Key::Char('H')], Everywhere, None, "handover",
+        "What happened, what is open, and what is about to expire";
+    Window [Key::Char('W')], Everywhere, None, "window", "Next window: 5 m, 1 h, 6 h, 24 h";
+    Room [Key::Char('w')], Everywhere, None, "war room",
+        "Large type for a wall, worst service first";
     Timezone [Key::Char('t')], Everywhere, None, "time zone", "Next time zone for the panels";
     Theme [Key::Char('C')], Everywhere, None, "theme", "Next theme: other colours";
     Mouse [Key::Char('m')], Everywhere, None, "mouse",

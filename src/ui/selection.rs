@@ -8,6 +8,7 @@ use engine::snapshot::{IncidentView, ServiceView, Snapshot};
 use engine::types::Now;
 
 use super::keymap::{self, Act, Danger, Where};
+use super::past::Past;
 use super::{Panel, Ui, filter, guard, view};
 
 impl Ui {
@@ -111,7 +112,8 @@ impl Ui {
     #[must_use]
     pub fn offers(&self, act: Act, live: Option<&Snapshot>, now: Now) -> bool {
         let binding = keymap::binding(act);
-        if self.read_only && binding.danger != Danger::None {
+        let fixed = self.read_only || self.past.is_some();
+        if fixed && binding.danger != Danger::None {
             return false;
         }
         let service = self.visible_service(live, now).ok();
@@ -136,6 +138,7 @@ impl Ui {
             (Where::Rule, _) => service.is_some_and(|service| !service.triggers.is_empty()),
             (Where::Incident, _) => self.visible_incident(live).is_ok(),
             (Where::Demo, _) => !self.faults.is_empty(),
+            (Where::Replay, _) => matches!(self.past, Some(Past::Replay { .. })),
             (Where::Everywhere, _) => true,
         }
     }

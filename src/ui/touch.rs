@@ -44,6 +44,8 @@ impl Ui {
             }
             (
                 Mode::Help { .. }
+                | Mode::Page { .. }
+                | Mode::Room { .. }
                 | Mode::Filter
                 | Mode::Palette { .. }
                 | Mode::Faults
@@ -53,6 +55,14 @@ impl Ui {
             ) => return Vec::new(),
         }
         vec![Action::Redraw]
+    }
+
+    pub(super) fn switch_mouse(&mut self, now: Now) -> Vec<Action> {
+        self.mouse = !self.mouse;
+        let text =
+            if self.mouse { "the mouse selects rows here" } else { "the mouse is the terminal's" };
+        self.say(text, now);
+        vec![Action::Mouse(self.mouse), Action::Redraw]
     }
 
     fn select_row(&mut self, panel: Rect, y: u16, live: Option<&Snapshot>, now: Now) {

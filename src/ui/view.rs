@@ -28,6 +28,7 @@ use crate::ui::guard::in_flight;
 use crate::ui::theme::{Role, Symbols, Theme};
 use crate::ui::{Mode, Panel, Ui, words};
 
+mod big;
 mod footer;
 mod guard;
 mod header;
@@ -36,8 +37,10 @@ mod hosts;
 mod incidents;
 mod journal;
 mod operation;
+mod pages;
 mod release;
 mod rollout;
+mod room;
 mod services;
 mod sources;
 mod validation;
@@ -88,9 +91,13 @@ pub fn draw_in(
     now: Now,
 ) {
     let shown_at = ui.stopped.as_ref().map_or(now, |(at, _)| *at);
-    let scene = Scene { live, ui, theme, now: shown_at, clock: now };
+    // The past is shown whole, its clock and its sources, too.
+    let (live, clock) = if ui.past.is_some() { (ui.shown(live), shown_at) } else { (live, now) };
+    let scene = Scene { live, ui, theme, now: shown_at, clock };
     if area.width < WIDTH_MIN || area.height < HEIGHT_MIN {
         one_line(buffer, area, scene);
+    } else if let Mode::Room { since } = ui.mode {
+        room::draw(buffer, area, scene, since);
     } else {
         whole(buffer, area, scene);
     }
@@ -116,7 +123,8 @@ fn whole(buffer: &mut Buffer, area: Rect, scene: Scene<'_>) {
     }
     footer::draw(buffer, areas.footer, scene);
     match &ui.mode {
-        Mode::Panels | Mode::Filter => {}
+        Mode::Panels | Mode::Filter | Mode::Room { .. } => {}
+        Mode::Page { page, scroll } => pages::draw(buffer, area, scene, *page, *scroll),
         Mode::Palette { query, at } => help::palette(buffer, area, scene, query, *at),
         Mode::Help { scroll } => help::help(buffer, area, scene, *scroll),
         Mode::Faults => help::faults(buffer, area, scene),

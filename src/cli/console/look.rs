@@ -104,6 +104,12 @@ impl Look {
         self.background = Some(background);
     }
 
+    /// The name that somebody chose.
+    #[must_use]
+    pub fn chosen(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
     #[must_use]
     pub fn name(&self) -> &str {
         let background = self.background.unwrap_or(Background::Dark);

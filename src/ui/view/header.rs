@@ -9,6 +9,8 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use super::{Scene, put};
+use crate::ui::keymap::Act;
+use crate::ui::past::Past;
 use crate::ui::theme::Role;
 use crate::ui::{Ui, words};
 
@@ -20,41 +22,60 @@ const SHORT_BELOW: u16 = 60;
 const TIGHT_BELOW: u16 = 50;
 
 pub fn rows(area: Rect, live: Option<&Snapshot>, ui: &Ui) -> u16 {
-    let banners = live.map_or(0, |live| banners(live).len()) + usize::from(ui.lost.is_some());
+    let own = usize::from(ui.lost.is_some()) + usize::from(ui.past.is_some());
+    let banners = live.map_or(0, |live| banners(live).len()) + own;
     let banners = u16::try_from(banners.min(BANNERS_MAX)).unwrap_or_default();
     1 + u16::from(area.height >= 16) + banners
 }
 
 pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>) {
     let theme = scene.theme;
-    let mut row = 0;
-    let own = scene.live.map_or(0, |live| banners(live).len());
-    let above = (own + usize::from(scene.ui.lost.is_some())).min(BANNERS_MAX);
+    let mut all: Vec<(String, Role)> = own_banners(scene);
+    all.extend(scene.live.map(banners).unwrap_or_default());
+    all.truncate(BANNERS_MAX);
     // Without a row of their own the sources stand in the first one.
-    let alone = usize::from(at.height) <= 1 + above;
-    if let Some(lost) = scene.ui.lost {
-        let text = format!(
-            " STALE: the engine is lost since {}; this is the last known state",
-            words::age(lost.age(scene.clock))
-        );
-        put(buffer, at, 1, Line::raw(""));
-        put(buffer, at, row, first_line(at.width, alone, scene));
+    let alone = usize::from(at.height) <= 1 + all.len();
+    put(buffer, at, 0, first_line(at.width, alone, scene));
+    let mut row = 1;
+    for (text, role) in &all {
+        banner(buffer, at, row, (&format!(" {text}"), *role), scene);
         row += 1;
-        banner(buffer, at, row, (&text, Role::Banner), scene);
-    } else {
-        put(buffer, at, row, first_line(at.width, alone, scene));
     }
     let Some(live) = scene.live else { return };
-    let all = banners(live);
-    let room = BANNERS_MAX - usize::from(scene.ui.lost.is_some());
-    for (text, role) in all.iter().take(room) {
-        row += 1;
-        banner(buffer, at, row, (&format!(" {text}"), *role), scene);
-    }
-    row += 1;
     let mut spans = vec![Span::styled(" sources ", theme.style(Role::Dim))];
     spans.extend(sources(live, scene));
     put(buffer, at, row, Line::from(spans));
+}
+
+/// What this console must say of what it shows.
+fn own_banners(scene: Scene<'_>) -> Vec<(String, Role)> {
+    let lost = scene.ui.lost.map(|lost| {
+        let age = words::age(lost.age(scene.clock));
+        let text = format!("STALE: the engine is lost since {age}; this is the last known state");
+        (text, Role::Banner)
+    });
+    let key = |act| scene.ui.keymap.shown(act);
+    let at = scene.now.wall.format("%Y-%m-%d %H:%M:%S UTC");
+    let past = scene.ui.past.map(|past| match past {
+        Past::Kept => format!(
+            "THE PAST: {at}; nothing can be changed here. {} and {} go on, {} is now",
+            key(Act::Earlier),
+            key(Act::Later),
+            key(Act::Back)
+        ),
+        Past::Replay { speed, paused, percent } => {
+            let state = if paused { "paused".to_owned() } else { format!("{speed} x") };
+            format!(
+                "REPLAY {at} · {state} · {percent} %; {} pauses, {} {} seek, {} {} speed",
+                key(Act::Stop),
+                key(Act::Earlier),
+                key(Act::Later),
+                key(Act::Slower),
+                key(Act::Faster)
+            )
+        }
+    });
+    lost.into_iter().chain(past.map(|text| (text, Role::Frozen))).collect()
 }
 
 fn banner(buffer: &mut Buffer, at: Rect, row: u16, (text, role): (&str, Role), scene: Scene<'_>) {
@@ -103,7 +124,7 @@ fn first_line(width: u16, alone: bool, scene: Scene<'_>) -> Line<'static> {
     spans.extend(score_spans(width, scene));
     spans.extend(mode(width, scene));
     spans.extend(trouble(width, alone, scene));
-    if let Some((at, _)) = &scene.ui.stopped {
+    if let Some((at, _)) = scene.ui.stopped.as_ref().filter(|_| scene.ui.past.is_none()) {
         let text = format!("  view stopped {}", words::age(at.age(scene.clock)));
         spans.push(Span::styled(text, theme.style(Role::Degraded)));
     }

@@ -1,0 +1,187 @@
+//! The wall: large type, quiet while all is well, and what is in trouble when it is not.
+//!
+//! Decides what can be read from across a room. Never shows a key but the one that leaves.
+//! Contract: environment, clocks, ages of the sources and the read-only badge always stand there.
+
+use engine::reading::AlertState;
+use engine::score::score;
+use engine::snapshot::{IncidentView, ServiceView, Snapshot};
+use engine::types::{Now, Status};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Modifier;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Clear, Widget};
+
+use super::{Scene, big, cell, header, put, status_span};
+use crate::ui::guard::in_flight;
+use crate::ui::keymap::Act;
+use crate::ui::room::{self, Sight};
+use crate::ui::theme::Role;
+use crate::ui::words;
+
+/// Services in trouble, and alarms, that are named; the rest is counted.
+const NAMED_MAX: usize = 8;
+
+pub fn draw(buffer: &mut Buffer, area: Rect, scene: Scene<'_>, since: Now) {
+    Clear.render(area, buffer);
+    // Nothing is burnt into a wall that stands for weeks.
+    let shift = if scene.ui.kiosk { room::shift(since, scene.clock) } else { 0 };
+    let area = Rect { x: area.x + shift, width: area.width.saturating_sub(shift), ..area };
+    let rows = header::rows(area, scene.live, scene.ui).min(area.height / 2);
+    header::draw(buffer, Rect { height: rows, ..area }, scene);
+    let Some(picture) = scene.ui.shown(scene.live) else { return };
+    let inside = Rect {
+        x: area.x + 2,
+        y: area.y + rows,
+        width: area.width.saturating_sub(4),
+        height: area.height.saturating_sub(rows + 1),
+    };
+    let foot = Rect { y: area.bottom().saturating_sub(1), height: 1.min(area.height), ..area };
+    let shown = room::sight(picture, since, scene.now, scene.clock);
+    let service = match &shown {
+        Sight::Service(name) => picture.services.iter().find(|service| service.name == *name),
+        Sight::Overview => None,
+    };
+    match service {
+        Some(service) => one(buffer, inside, scene, picture, service),
+        None => overview(buffer, inside, scene, picture),
+    }
+    let dim = scene.theme.style(Role::Dim);
+    let key = |act| scene.ui.keymap.shown(act);
+    let text = match (&scene.ui.message, scene.ui.kiosk) {
+        (Some(message), _) => format!("  {}", message.text),
+        (None, true) => format!("  {} twice ends", key(Act::Interrupt)),
+        (None, false) => format!("  {} leaves the wall", key(Act::Room)),
+    };
+    put(buffer, foot, 0, Line::styled(text, dim));
+}
+
+/// A block, or a letter where there are no blocks.
+fn full(scene: Scene<'_>) -> char {
+    scene.theme.pick("█", "#").chars().next().unwrap_or('#')
+}
+
+/// The rest of an area below its first rows.
+fn below(at: Rect, rows: u16) -> Rect {
+    let rows = rows.min(at.height);
+    Rect { y: at.y + rows, height: at.height - rows, ..at }
+}
+
+fn overview(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot) {
+    let theme = scene.theme;
+    let mut services: Vec<&ServiceView> = picture.services.iter().collect();
+    services.sort_by_key(|service| std::cmp::Reverse(service.status_at(scene.now)));
+    let worst = services.first().map_or(Status::Unknown, |one| one.status_at(scene.now));
+    let well = |status: Status| matches!(status, Status::Up | Status::Maint);
+    let quiet = well(worst) && !room::is_unheard(picture);
+    let score = score(&picture.services, &picture.hosts, &picture.incidents, scene.now);
+    let figure = score.map_or("-".to_owned(), |score| score.to_string());
+    let word = if quiet { format!("{} {figure}", worst.word()) } else { worst.word().to_owned() };
+    let role = if quiet { Role::Dim } else { Role::of_status(worst) };
+    let top = Rect { height: at.height / 2, ..at };
+    let rows = big::draw(buffer, top, &word, theme.style(role), full(scene));
+    let mut rest = below(at, rows + 1);
+    let alarms = alarms(picture);
+    for line in alarm_lines(&alarms, scene).into_iter().take(usize::from(rest.height)) {
+        put(buffer, rest, 0, line);
+        rest = below(rest, 1);
+    }
+    let troubled = services.iter().filter(|one| !well(one.status_at(scene.now)));
+    let named = troubled.clone().take(NAMED_MAX);
+    for service in named {
+        let status = service.status_at(scene.now);
+        let line = Line::from(vec![
+            status_span(theme, status),
+            Span::raw("  "),
+            cell(&service.name, 20, theme.style(Role::Strong)),
+            Span::styled(why(service, scene), theme.style(Role::Text)),
+        ]);
+        put(buffer, rest, 0, line);
+        rest = below(rest, 1);
+    }
+    let healthy = services.len() - troubled.count();
+    if healthy > 0 {
+        let text = format!("+{healthy} healthy");
+        put(buffer, rest, 0, Line::styled(text, theme.style(Role::Dim)));
+    }
+}
+
+fn one(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot, own: &ServiceView) {
+    let theme = scene.theme;
+    let status = own.status_at(scene.now);
+    let quiet = matches!(status, Status::Up | Status::Maint);
+    let role = if quiet { Role::Dim } else { Role::of_status(status) };
+    let name_role = if quiet { Role::Dim } else { Role::Strong };
+    let top = Rect { height: at.height * 2 / 5, ..at };
+    let rows = big::draw(buffer, top, &own.name, theme.style(name_role), full(scene));
+    let mut rest = below(at, rows + 1);
+    let top = Rect { height: rest.height / 2, ..rest };
+    let rows = big::draw(buffer, top, status.word(), theme.style(role), full(scene));
+    rest = below(rest, rows + 1);
+    let probe = own.probes.iter().max_by_key(|probe| probe.status_at(scene.now));
+    let latency = words::latency(probe.and_then(|probe| probe.latency));
+    let age = words::age_of(own.observed(), scene.now);
+    let mut lines = vec![format!("{latency}, {age} ago  {}", why(own, scene))];
+    if let Some(route) = &own.route {
+        let share = words::share_of(route, scene.now);
+        let percent = share.text(share.percent);
+        lines.push(format!("{percent} to the canary, {}", route.state.word()));
+    }
+    if let Some(release) = in_flight(own) {
+        let state = release.state.word();
+        lines.push(format!("r{} {} {state}: {}", release.id, release.version, release.sentence));
+    }
+    for line in lines {
+        put(buffer, rest, 0, Line::styled(line, theme.style(Role::Text)));
+        rest = below(rest, 1);
+    }
+    for line in alarm_lines(&alarms(picture), scene).into_iter().take(usize::from(rest.height)) {
+        put(buffer, rest, 0, line);
+        rest = below(rest, 1);
+    }
+}
+
+fn why(service: &ServiceView, scene: Scene<'_>) -> String {
+    let probe = service.probes.iter().max_by_key(|probe| probe.status_at(scene.now));
+    let Some(probe) = probe else { return "nothing watches it".to_owned() };
+    match probe.status_at(scene.now) {
+        Status::Up | Status::Maint => String::new(),
+        Status::Stale => {
+            format!("last {} {}", probe.status, words::age_of(probe.observed, scene.now))
+        }
+        Status::Unknown | Status::Degraded | Status::Down => {
+            format!("{}: {}", probe.name, probe.message)
+        }
+    }
+}
+
+/// What nobody has taken, worst first as the engine has it.
+fn alarms(picture: &Snapshot) -> Vec<&IncidentView> {
+    let open = picture.incidents.open.iter();
+    open.filter(|incident| incident.state == AlertState::Triggered).collect()
+}
+
+/// They flash, once a second at most, in reverse: seen without colour, too.
+fn alarm_lines(alarms: &[&IncidentView], scene: Scene<'_>) -> Vec<Line<'static>> {
+    let flash = !scene.ui.no_blink && scene.clock.wall.timestamp() % 2 == 0;
+    let mut lines: Vec<Line<'static>> = alarms
+        .iter()
+        .take(NAMED_MAX)
+        .map(|incident| {
+            let mut style = scene.theme.style(Role::of_severity(incident.severity));
+            if flash {
+                style = style.add_modifier(Modifier::REVERSED);
+            }
+            let severity = incident.severity.word().to_uppercase();
+            let age = words::age(incident.first_seen.age(scene.now));
+            let text = format!(" {severity} {} for {age}: {} ", incident.name, incident.summary);
+            Line::styled(text, style)
+        })
+        .collect();
+    if alarms.len() > NAMED_MAX {
+        let text = format!(" and {} more that nobody has", alarms.len() - NAMED_MAX);
+        lines.push(Line::styled(text, scene.theme.style(Role::Strong)));
+    }
+    lines
+}

@@ -1,0 +1,168 @@
+//! The wall, the pages and the past: what they show, and that nothing can be changed from there.
+
+use engine::reading::AlertState;
+use quarterdeck::ui::Page;
+use quarterdeck::ui::past::Past;
+
+use super::*;
+
+/// The sample with nothing wrong in it.
+fn quiet() -> Snapshot {
+    let mut picture = sample();
+    let mut services = (*picture.services).clone();
+    for probe in services.iter_mut().flat_map(|service| &mut service.probes) {
+        probe.status = Status::Up;
+        probe.message = Untrusted::default();
+        probe.observed = Some(sample::ago(1));
+    }
+    picture.services = Arc::new(services);
+    picture.incidents = Arc::new(Incidents::default());
+    picture
+}
+
+fn wall(ui: &mut Ui, picture: &Snapshot) {
+    press(ui, picture, &[Key::Char('w')], 0);
+    assert!(matches!(ui.mode, Mode::Room { .. }));
+}
+
+#[test]
+fn the_wall_is_quiet_until_something_is_wrong() {
+    let calm = quiet();
+    let mut own = ui(&calm);
+    wall(&mut own, &calm);
+    insta::assert_snapshot!("wall_quiet", printed(&own, &calm, 80, 24, Symbols::Unicode));
+    let trouble = sample();
+    insta::assert_snapshot!("wall_trouble", printed(&own, &trouble, 120, 40, Symbols::Unicode));
+    let mut down = sample();
+    let mut services = (*down.services).clone();
+    services[1].probes[0].status = Status::Down;
+    down.services = Arc::new(services);
+    insta::assert_snapshot!("wall_down", printed(&own, &down, 120, 40, Symbols::Ascii));
+}
+
+#[test]
+fn the_wall_turns_while_all_is_well_and_follows_the_worst_else() {
+    let calm = quiet();
+    let mut own = ui(&calm);
+    wall(&mut own, &calm);
+    let shows = |own: &Ui, picture: &Snapshot, seconds: u64| {
+        // Nothing grows stale on the way.
+        printed_at(own, picture, (100, 30), later(seconds * 1_000))
+    };
+    let mut long = calm.clone();
+    let mut services = (*long.services).clone();
+    for probe in services.iter_mut().flat_map(|service| &mut service.probes) {
+        probe.interval = Duration::from_hours(1);
+    }
+    for route in services.iter_mut().filter_map(|service| service.route.as_mut()) {
+        route.routers.iter_mut().for_each(|router| router.reread = Duration::from_hours(1));
+    }
+    long.services = Arc::new(services.clone());
+    assert!(shows(&own, &long, 10).contains("+3 healthy"));
+    assert!(shows(&own, &long, 30).contains("0 % to the canary, VERIFIED"));
+    assert!(shows(&own, &long, 50).contains("25 % to the canary, VERIFIED"));
+    assert!(shows(&own, &long, 90).contains("+3 healthy"), "and round again");
+    services[2].probes[0].status = Status::Down;
+    services[2].probes[0].message = Untrusted::new("no answer");
+    long.services = Arc::new(services);
+    for seconds in [10, 30, 50, 70] {
+        assert!(shows(&own, &long, seconds).contains("api: no answer"), "{seconds}");
+    }
+}
+
+#[test]
+fn no_key_of_the_wall_changes_anything() {
+    let picture = sample();
+    for kiosk in [false, true] {
+        let mut own = ui(&picture);
+        wall(&mut own, &picture);
+        own.kiosk = kiosk;
+        let keys: Vec<Key> = keymap::BINDINGS
+            .iter()
+            .filter(|binding| binding.danger != keymap::Danger::None)
+            .flat_map(|binding| binding.keys.to_vec())
+            .collect();
+        let (actions, at) = press(&mut own, &picture, &keys, 0);
+        assert_eq!(submitted(&actions), []);
+        assert!(matches!(own.mode, Mode::Room { .. }), "kiosk {kiosk}");
+        let (actions, at) = press(&mut own, &picture, &typed("wq"), at);
+        let left = actions.contains(&Action::Quit);
+        assert_eq!(left, !kiosk, "w leaves the wall and q the console, but not a kiosk");
+        let (actions, _) = press(&mut own, &picture, &[Key::Ctrl('c'), Key::Ctrl('c')], at);
+        assert!(actions.contains(&Action::Quit));
+    }
+}
+
+#[test]
+fn the_pages_tell_what_changed_and_what_must_be_known() {
+    let picture = releasing(faces().swap_remove(2).1);
+    let mut own = Ui::new(false, Some(chrono_tz::Europe::Lisbon));
+    for second in (0..1_200).rev().step_by(30) {
+        own.update(Event::Changed, Some(&picture), sample::ago(second));
+    }
+    own.service = Some("payments".to_owned());
+    press(&mut own, &picture, &[Key::Char('i')], 0);
+    insta::assert_snapshot!("changes", printed(&own, &picture, 120, 40, Symbols::Unicode));
+    insta::assert_snapshot!("changes_small", printed(&own, &picture, 40, 10, Symbols::Unicode));
+    press(&mut own, &picture, &[Key::Char('H')], 100);
+    assert!(matches!(own.mode, Mode::Page { page: Page::Handover, .. }));
+    insta::assert_snapshot!("handover", printed(&own, &picture, 120, 40, Symbols::Unicode));
+    // A key of the panels closes the page, and does nothing else.
+    let (actions, _) = press(&mut own, &picture, &[Key::Char('R')], 200);
+    assert_eq!(submitted(&actions), []);
+    assert!(matches!(own.mode, Mode::Panels));
+}
+
+#[test]
+fn in_the_past_a_banner_stands_and_no_key_changes_anything() {
+    let picture = sample();
+    let mut own = ui(&picture);
+    for second in 0..30 {
+        own.update(Event::Changed, Some(&picture), later(second * 1_000));
+    }
+    press(&mut own, &picture, &[Key::Char('[')], 30_000);
+    assert_eq!(own.past, Some(Past::Kept));
+    let screen = printed_at(&own, &picture, (100, 30), later(31_000));
+    assert!(screen.contains("THE PAST: 2026-03-14"), "{screen}");
+    let keys: Vec<Key> = keymap::BINDINGS
+        .iter()
+        .filter(|binding| binding.danger != keymap::Danger::None)
+        .flat_map(|binding| binding.keys.to_vec())
+        .collect();
+    for key in keys {
+        let (actions, _) = press(&mut own, &picture, &[key], 31_000);
+        assert_eq!(submitted(&actions), [], "{key}");
+        assert!(matches!(own.mode, Mode::Panels), "{key}");
+    }
+    // Not by the palette either.
+    let (_, at) = press(&mut own, &picture, &typed(":rollback\n"), 40_000);
+    assert!(matches!(own.mode, Mode::Panels));
+    press(&mut own, &picture, &[Key::Esc], at);
+    assert_eq!((own.past, own.stopped.is_none()), (None, true));
+    press(&mut own, &picture, &[Key::Char('R')], at + 1_000);
+    assert!(matches!(own.mode, Mode::Guard(_)), "now it can be");
+}
+
+#[test]
+fn alarms_flash_unless_they_must_not() {
+    let mut picture = sample();
+    let mut incidents = (*picture.incidents).clone();
+    incidents.open.truncate(1);
+    incidents.open[0].state = AlertState::Triggered;
+    picture.incidents = Arc::new(incidents);
+    let mut own = ui(&picture);
+    wall(&mut own, &picture);
+    let reversed = |own: &Ui, second: i64| {
+        let now = Now { wall: now().wall + chrono::TimeDelta::seconds(second), ..now() };
+        let mut terminal = Terminal::new(TestBackend::new(100, 30)).expect("it cannot fail");
+        let theme = theme(Symbols::Unicode);
+        terminal
+            .draw(|frame| view::draw(frame, Some(&picture), own, &theme, now))
+            .expect("it cannot fail");
+        let cells = terminal.backend().buffer().content.iter();
+        cells.filter(|cell| cell.modifier.contains(ratatui::style::Modifier::REVERSED)).count() > 10
+    };
+    assert_ne!(reversed(&own, 0), reversed(&own, 1));
+    own.no_blink = true;
+    assert!(!reversed(&own, 0) && !reversed(&own, 1));
+}

@@ -1,0 +1,120 @@
+//! The wall, a recording and what is remembered, with the real program on a real terminal.
+
+use super::*;
+
+fn start(dir: tempfile::TempDir, more: &[&str], incidents: &str) -> Console {
+    fs::write(dir.path().join("feed.json"), format!(r#"{{"incidents":[{incidents}]}}"#))
+        .expect("the feed");
+    let config = dir.path().join("config.toml");
+    let text = "[environment]\nname = \"test\"\n\n[[service]]\nname = \"shop\"\nalias = \"shp\"\n\n\
+                [[service.probe]]\nname = \"port\"\ntcp = \"127.0.0.1:9\"\n\n\
+                [[feed]]\nname = \"file\"\njson = { file = \"feed.json\" }\ninterval = \"1s\"\n";
+    fs::write(&config, text).expect("the configuration");
+    let of = |path: PathBuf| path.to_str().expect("a plain path").to_owned();
+    let state = of(dir.path().join("state"));
+    let mut arguments = vec!["--config".to_owned(), of(config), "--state-dir".to_owned(), state];
+    arguments.extend(more.iter().map(|word| (*word).to_owned()));
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    Console::start(dir, &words, (120, 40), &[])
+}
+
+/// The directory of a console that has ended, for the next one.
+fn dir_of(console: &mut Console) -> tempfile::TempDir {
+    std::mem::replace(&mut console.dir, private_dir())
+}
+
+#[test]
+fn a_kiosk_takes_no_key_but_its_end_and_recovers_with_its_sources() {
+    let mut console = start(private_dir(), &["--kiosk"], INCIDENT);
+    console.shows("READ-ONLY");
+    console.shows("HIGH Queue");
+    console.shows("Ctrl-C twice ends");
+    for key in ["q", "w", "\x1b", "R", "?", ":", "\x1a"] {
+        console.keys(key);
+    }
+    // A source that fails and comes back.
+    let feed = console.dir.path().join("feed.json");
+    fs::write(&feed, "broken").expect("the feed");
+    console.shows("file feed failing");
+    fs::write(&feed, r#"{"incidents":[]}"#).expect("the feed");
+    console.until("the feed is back", |screen| {
+        !screen.contains("feed failing") && !screen.contains("Queue")
+    });
+    console.shows("Ctrl-C twice ends");
+    console.keys("\x03");
+    console.shows("Ctrl-C again to quit");
+    console.keys("\x03");
+    assert_eq!(console.ended(PATIENCE), 0);
+    console.is_restored();
+}
+
+#[test]
+fn what_was_recorded_is_played_with_every_panel_and_nothing_can_be_changed() {
+    let dir = private_dir();
+    let file = dir.path().join("day");
+    let file = file.to_str().expect("a plain path").to_owned();
+    let mut console = start(dir, &["--record", &file], INCIDENT);
+    console.shows("Queue");
+    let feed = console.dir.path().join("feed.json");
+    fs::write(&feed, r#"{"incidents":[]}"#).expect("the feed");
+    console.until("the incident resolved", |screen| {
+        screen.contains("incidents · 0 open")
+            || screen.contains("none open")
+            || screen.contains("resolved")
+    });
+    // The recording has a picture a second.
+    std::thread::sleep(Duration::from_secs(2));
+    console.keys("q");
+    assert_eq!(console.ended(PATIENCE), 0);
+    let dir = dir_of(&mut console);
+    let mode = fs::metadata(&file).expect("the recording").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let mut console = Console::start(dir, &["replay", &file, "--speed", "16"], (120, 40), &[]);
+    console.shows("REPLAY ");
+    console.shows("shop");
+    // It stands at its end, goes back to its beginning, and is played again.
+    console.shows("paused · 100 %");
+    console.keys("{");
+    console.shows("paused · 0 %");
+    console.keys("]");
+    console.keys("R");
+    console.shows("READ-ONLY: this console may look, not act");
+    for (key, shown) in [("H", "handover"), ("\x1b", "sources"), ("i", "what changed")] {
+        console.keys(key);
+        console.shows(shown);
+    }
+    console.keys("\x1b");
+    console.keys("<");
+    console.keys("q");
+    assert_eq!(console.ended(PATIENCE), 0);
+    console.is_restored();
+}
+
+#[test]
+fn where_one_was_is_remembered_and_a_broken_memory_is_told() {
+    let mut console = start(private_dir(), &[], INCIDENT);
+    console.shows("Queue");
+    console.keys("/");
+    console.shows("filter /");
+    console.keys("sho\r");
+    console.shows("Queue");
+    console.keys("W");
+    console.shows("window 6h");
+    console.keys("q");
+    assert_eq!(console.ended(PATIENCE), 0);
+    let dir = dir_of(&mut console);
+    let memory = dir.path().join("state/console.json");
+    assert!(fs::read_to_string(&memory).expect("it remembers").contains("\"sho\""));
+    let mut console = start(dir, &[], INCIDENT);
+    console.shows("the filter /sho is still on");
+    console.keys("i");
+    console.shows("last 6h");
+    console.keys("\x1b");
+    console.keys("q");
+    assert_eq!(console.ended(PATIENCE), 0);
+    let dir = dir_of(&mut console);
+    fs::write(&memory, "{ broken").expect("the memory");
+    let console = start(dir, &[], INCIDENT);
+    console.shows("console.json: is no session of a console: the console begins anew");
+    console.shows("Queue");
+}
