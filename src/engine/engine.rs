@@ -413,6 +413,7 @@ impl Engine {
             Timer::Knock => self.knock(now, effects),
             Timer::Notice => self.carry_notices(now, effects),
             Timer::Escalate => self.escalate_due(now, effects),
+            Timer::Lapse => self.lapse(now),
             Timer::Validate(service) => self.carry_validation(service, now, effects),
             Timer::Release(service) => {
                 self.touched.insert(service);
@@ -823,6 +824,7 @@ impl Engine {
             return Err(held);
         }
         if !toward_safety {
+            self.check_unfrozen(id, now)?;
             let unreadable = route.unreadable(&self.settings);
             if !unreadable.is_empty() {
                 let names = unreadable.join(", ");

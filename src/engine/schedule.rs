@@ -24,6 +24,8 @@ pub enum Timer {
     Notice,
     /// An incident that nobody took is escalated.
     Escalate,
+    /// A freeze, or the time for which a rule is off, may be over: what is shown changes.
+    Lapse,
     /// A validation tries a check again, or is over.
     Validate(ServiceId),
     Probe(ProbeId),
