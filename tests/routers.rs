@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use engine::reading::{Claim, WriteAnswer};
+use engine::reading::{Access, Claim, WriteAnswer};
 use engine::types::{FailureKind, Fence, Percent, Weights};
 use quarterdeck::io::http::Client;
 use quarterdeck::io::router::Writer;
@@ -99,6 +99,17 @@ fn read(writer: &Writer) -> Result<(f64, String), engine::types::Failure> {
         .map(|split| (split.b, split.note.display().to_owned()))
 }
 
+/// What a reading says about a write that nobody asked for yet.
+fn access_says(writer: &Writer, part: &str) {
+    let reading = block(writer.read(&client(), None, BUDGET)).expect("reads");
+    let said = match reading.lease.access {
+        Access::Unknown => "unknown".to_owned(),
+        Access::Granted { how } => format!("granted: {how}"),
+        Access::Denied { why } => format!("denied: {why}"),
+    };
+    assert!(said.contains(part), "{said} lacks {part:?}");
+}
+
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort();
     times[times.len() / 2]
@@ -175,8 +186,13 @@ fn haproxy_says_what_is_wrong() {
     check("operator.sock", "be_app", GROUPS, "level admin");
     let writer = haproxy.writer("missing.sock", "be_app", GROUPS);
     assert_eq!(read(&writer).expect_err("nobody").kind, FailureKind::Unreachable);
+    drop(writer);
+    // The same is known before a write.
+    access_says(&haproxy.writer("admin.sock", "be_app", GROUPS), "granted: level admin");
+    access_says(&haproxy.writer("operator.sock", "be_app", GROUPS), "denied: the socket has level");
     let fixed = Haproxy::start("static-rr");
     let mut writer = fixed.writer("admin.sock", "be_app", GROUPS);
+    access_says(&writer, "denied: balance static-rr takes no weights");
     rejected_with(&set(&mut writer, 10, 1), "balance roundrobin");
 }
 
@@ -586,7 +602,9 @@ fn missing_permission_says_what_the_operator_must_do() {
     let mut writer = nginx.writer("/__generation", None);
     let (dir, file) = (nginx.dir.path(), nginx.dir.path().join("split.conf"));
     let before = nginx.split_file();
+    access_says(&writer, "granted: ");
     nobody::mode(dir, 0o500);
+    access_says(&writer, "denied: cannot write in");
     let answer = set(&mut writer, 10, 1);
     nobody::mode(dir, 0o700);
     rejected_with(&answer, "nothing was changed; give the engine's user write permission for");
@@ -600,10 +618,11 @@ fn missing_permission_says_what_the_operator_must_do() {
     fs::write(&script, "#!/bin/sh\n").expect("writes");
     let target = RouterTarget::Command {
         set: vec![script.display().to_string()],
-        read: vec!["/bin/true".to_owned()],
+        read: ["/bin/echo", "10"].map(str::to_owned).to_vec(),
         lease: None,
     };
     let mut writer = Writer::open("script", target, &own(dir), dir).expect("the writer opens");
+    access_says(&writer, "denied: cannot run");
     rejected_with(&set(&mut writer, 10, 1), "Permission denied");
 }
 

@@ -4,6 +4,7 @@
 //! to write. Contract: a write is absolute and idempotent, a lower fence than one seen is refused,
 //! `set` and `read` return within their budget, and a reply is never taken for truth.
 
+mod access;
 pub mod command;
 pub mod fence;
 pub mod haproxy;
@@ -16,7 +17,7 @@ use std::cell::Cell;
 use std::path::Path;
 use std::time::Duration;
 
-use engine::reading::{Claim, SplitReading, WriteAnswer};
+use engine::reading::{Access, Claim, SplitReading, WriteAnswer};
 use engine::types::{Failure, FailureKind, Fence, Untrusted, Weights};
 use tokio::time::Instant;
 
@@ -27,6 +28,9 @@ use crate::io::settings::RouterTarget;
 
 /// After a write its mark is taken off the lease; a mark that stays ends by itself.
 const LEASE_TIME: Duration = Duration::from_millis(500);
+
+/// Whether a write would be taken is worth no longer a wait than this: it is only for the lamp.
+const ACCESS_TIME: Duration = Duration::from_millis(300);
 
 /// This engine's only writer of one router, for as long as it lives.
 pub struct Writer {
@@ -155,11 +159,33 @@ impl Writer {
         if let Some(lease) = lease {
             reading.lease = lease;
         }
+        if let Some(access) = self.access(deadline).await {
+            reading.lease.access = access;
+        }
         if !self.trouble.is_empty() {
             let note = [&self.trouble, reading.note.display()].join(", ");
             reading.note = Untrusted::new(note.trim_end_matches(", "));
         }
         Ok(reading)
+    }
+
+    /// Whether the router would take a write; `None` where only the reading could tell.
+    async fn access(&self, deadline: Deadline) -> Option<Access> {
+        let deadline = Deadline::after(ACCESS_TIME.min(deadline.left()));
+        match &self.target {
+            RouterTarget::Haproxy { socket, backend, groups } => {
+                let place = haproxy::Place { socket, backend, groups };
+                Some(haproxy::access::look(&place, deadline).await)
+            }
+            RouterTarget::Nginx { .. } => {
+                Some(nginx::access::look(&nginx::Place::of(&self.target)?, deadline).await)
+            }
+            RouterTarget::Command { set, .. } => {
+                let program = set.first()?.clone();
+                Some(access::on_disk(deadline, move || command::access(&program)).await)
+            }
+            RouterTarget::Http(_) => None,
+        }
     }
 
     async fn show(&self, client: &Client, deadline: Deadline) -> Result<SplitReading, Failure> {

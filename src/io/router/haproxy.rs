@@ -4,6 +4,7 @@
 //! second command on one connection, or `ready` to a server that a person took out. Contract: the
 //! good is raised before the bad is lowered; success is exactly an empty line.
 
+pub mod access;
 pub mod drain;
 
 use std::path::Path;
