@@ -502,7 +502,7 @@ fn a_freeze_that_is_over_leaves_the_picture_by_itself() {
     assert_eq!(rig.engine.snapshot().head.freezes.len(), 1);
     rig.play(2);
     assert_eq!(rig.engine.snapshot().head.freezes.len(), 0);
-    assert_eq!(rig.engine.schedule.is_set(Timer::Lapse), false);
+    assert!(!rig.engine.schedule.is_set(Timer::Lapse));
     // The wall clock steps over the end.
     rig.submit(freeze(3_600), None);
     rig.play(1);
