@@ -20,7 +20,7 @@ use engine::types::{FailureKind, Fence, Percent, Weights};
 use quarterdeck::io::http::Client;
 use quarterdeck::io::router::Writer;
 use quarterdeck::io::router::lease::Identity;
-use quarterdeck::io::settings::RouterTarget;
+use quarterdeck::io::settings::{Fallback, RouterTarget};
 use small_disk::SmallDisk;
 use tempfile::TempDir;
 
@@ -215,6 +215,29 @@ fn haproxy_does_not_ready_what_a_person_took_out() {
     assert!(share.abs() < f64::EPSILON && note.contains("green in maint"), "{share} {note}");
     tell("set server be_app/blue1 state drain");
     assert!(read(&writer).expect("reads").1.contains("blue1 in drain"));
+}
+
+#[test]
+fn the_other_way_takes_the_canary_out() {
+    let haproxy = Haproxy::start("roundrobin");
+    let fallback = Some(Fallback::Maint);
+    let mut writer = haproxy.writer("admin.sock", "be_app", GROUPS).with_fallback(fallback);
+    assert_eq!(set(&mut writer, 50, 2), WriteAnswer::Applied);
+    let other_way = |writer: &mut Writer, b: u8, fence: u64| {
+        block(writer.fall_back(&client(), weights(b), Fence(fence), &Claim::default(), BUDGET))
+    };
+    rejected_with(&other_way(&mut writer, 0, 1), "superseded");
+    rejected_with(&other_way(&mut writer, 10, 3), "all traffic to one group");
+    assert_eq!(read(&writer).expect("reads"), (50.0, String::new()));
+    for fence in [4, 5] {
+        assert_eq!(other_way(&mut writer, 0, fence), WriteAnswer::Applied);
+        assert_eq!(read(&writer).expect("reads"), (0.0, "green in maint".to_owned()));
+    }
+    rejected_with(&other_way(&mut writer, 100, 6), "nobody would be left");
+    assert_eq!(read(&writer).expect("reads").0, 0.0);
+    drop(writer);
+    let mut plain = haproxy.writer("admin.sock", "be_app", GROUPS);
+    rejected_with(&other_way(&mut plain, 0, 7), "no other way");
 }
 
 #[test]

@@ -406,6 +406,9 @@ impl Engine {
     fn fire(&mut self, timer: Timer, now: Now, effects: &mut Vec<Effect>) {
         match timer {
             Timer::Decide(service) => self.with_route(service, now, effects, Route::decide),
+            Timer::Fallback(service) => {
+                self.with_route(service, now, effects, Route::fall_back);
+            }
             Timer::Journal(service) => {
                 self.with_route(service, now, effects, Route::journal_late);
                 self.dirty.head = true;

@@ -13,6 +13,7 @@
 //! superseded         any         Changing      let the write in flight end, then the newest set
 //! ```
 
+mod deadline;
 mod drift;
 mod others;
 mod shown;
@@ -137,6 +138,10 @@ struct Router {
     written: VecDeque<(Fence, Percent)>,
     corrections: u32,
     drifted: bool,
+    /// Writes of this operation that are still to go the other way.
+    fallbacks: u32,
+    /// The last write went it.
+    fell_back: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -407,8 +412,7 @@ impl Route {
         for router in &mut self.routers {
             router.forget(Step::Settled);
         }
-        let decide_at = ctx.now.mono + DECIDE_AFTER;
-        ctx.schedule.set(Timer::Decide(self.service), decide_at);
+        self.set_deadlines(&operation, ctx);
         if operation.safety {
             ctx.schedule.set(Timer::Journal(self.service), ctx.now.mono + JOURNAL_PATIENCE);
         }
@@ -534,6 +538,7 @@ impl Route {
         let (stable, fence, set) = (self.stable, self.applied, self.set);
         let claim = self.claim(ctx.settings);
         let renew = self.keeps().then(|| claim.clone());
+        let budgets = self.budgets(ctx.settings.router(id), ctx.now.mono);
         let Some(router) = self.routers.iter_mut().find(|own| own.id == id) else { return };
         if router.busy.is_some() {
             return;
@@ -542,6 +547,9 @@ impl Route {
         let effect = ctx.id();
         match (router.step, set) {
             (Step::Write, Some(set)) => {
+                let fallback = router.fallbacks > 0;
+                router.fell_back = fallback;
+                router.fallbacks = router.fallbacks.saturating_sub(1);
                 router.busy = Some((effect, Busy::Write(fence)));
                 router.tries += 1;
                 router.reads = 0;
@@ -553,12 +561,13 @@ impl Route {
                     weights: Weights::for_split(stable, set),
                     fence,
                     claim,
-                    budget: ctx.settings.router(id).timeout,
+                    fallback,
+                    budget: budgets.write,
                 });
             }
             (Step::Write, None) | (Step::Read | Step::Settled, _) => {
                 router.busy = Some((effect, Busy::Read));
-                let budget = ctx.settings.router(id).timeout * 2 / 3;
+                let budget = budgets.read;
                 ctx.effects.push(Effect::ReadSplit { id: effect, router: id, renew, budget });
             }
         }
@@ -586,6 +595,8 @@ impl Route {
             WriteAnswer::Rejected { why, .. } => format!("rejected: {why}"),
             WriteAnswer::Unknown { why } => format!("no answer: {why}"),
         };
+        let way = if router.fell_back { ", by its other way" } else { "" };
+        let text = format!("{text}{way}");
         let told = Untrusted::new(&text);
         // One record for each new answer: a router that refuses forever must not fill the journal.
         let fresh = router.tries == 1 || told != router.answer;
@@ -750,6 +761,7 @@ impl Route {
             operation.enter(Phase::Recording, &sentence, ctx.now);
         }
         ctx.schedule.clear(Timer::Decide(self.service));
+        ctx.schedule.clear(Timer::Fallback(self.service));
         ctx.schedule.set(Timer::Journal(self.service), ctx.now.mono + JOURNAL_PATIENCE);
     }
 
@@ -869,6 +881,8 @@ impl Router {
             written: VecDeque::new(),
             corrections: 0,
             drifted: false,
+            fallbacks: 0,
+            fell_back: false,
         }
     }
 
@@ -886,6 +900,7 @@ impl Router {
         self.proven = None;
         self.gave_up = false;
         self.refused = false;
+        self.fallbacks = 0;
         self.answer = Untrusted::default();
     }
 

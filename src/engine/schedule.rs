@@ -12,6 +12,8 @@ use crate::types::{FeedId, HostId, ProbeId, RouterId, ServiceId, Time};
 pub enum Timer {
     /// An operation has not proven all its routers: say so now.
     Decide(ServiceId),
+    /// Time for the other way of the routers that are not proven.
+    Fallback(ServiceId),
     /// The journal has not answered about an operation's record.
     Journal(ServiceId),
     /// The journal could not be written: can it again?

@@ -124,3 +124,23 @@ fn a_freeze_refuses_a_release_and_never_a_rollback() {
     in_state(&deck, "ENDED");
     assert_eq!(site.weights(), ["100", "0"]);
 }
+
+#[test]
+fn a_router_that_takes_no_write_goes_its_other_way() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("split");
+    std::fs::write(&file, "25").expect("writes");
+    let path = file.display();
+    let deck = Deck::new(&format!(
+        "{HEAD}[[service]]\nname = \"web\"\nalias = \"web\"\n[[service.router]]\nname = \"edge\"\n\
+         command = {{ read = [\"/bin/cat\", \"{path}\"], set = [\"/bin/false\", \"{{b}}\"] }}\n\
+         fallback = {{ command = [\"/bin/sh\", \"-c\", \"echo {{b}} > {path}\"] }}\n"
+    ));
+    let said = deck.run(&["rollback", "web", "--confirm", "web", "--reason", "5xx"]);
+    let said = said.ends(0, "VERIFIED");
+    assert_eq!(std::fs::read_to_string(&file).expect("reads").trim(), "0", "{said:#?}");
+    let answers: Vec<Value> =
+        records(&deck, "sent").iter().map(|sent| sent["answer"].clone()).collect();
+    let told = |part: &str| answers.iter().any(|it| it.to_string().contains(part));
+    assert!(told("rejected") && told("accepted, by its other way"), "{answers:?}");
+}

@@ -34,6 +34,7 @@ fn settings() -> Settings {
         reread: Duration::from_secs(5),
         timeout: Duration::from_secs(3),
         manual: "set {a} {b}".into(),
+        fallback: None,
     };
     let probe = settings::Probe {
         service: WEB,

@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod drain;
+pub mod maint;
 
 use std::path::Path;
 
@@ -24,6 +25,9 @@ const REPLY_BYTES_MAX: u64 = 1024 * 1024;
 const ADMIN_MAINT: u32 = 0x27;
 /// Forced and inherited drain.
 const ADMIN_DRAIN: u32 = 0x18;
+
+/// `srv_op_state` of a server that runs; below it is down or starting, above it stops.
+const OP_RUNNING: u32 = 2;
 
 /// Which servers of which backend, behind which socket.
 pub struct Place<'a> {
@@ -50,6 +54,10 @@ impl Server {
         } else {
             None
         }
+    }
+    /// Up, in rotation and with a weight.
+    fn takes_traffic(&self) -> bool {
+        self.serving() > 0 && self.op == OP_RUNNING
     }
     /// What it gets of new traffic: nothing in maintenance or drain.
     fn serving(&self) -> u32 {
