@@ -140,13 +140,11 @@ struct Router {
     drifted: bool,
     /// Writes of this operation that are still to go the other way.
     fallbacks: u32,
-    /// The last write went it.
-    fell_back: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Busy {
-    Write(Fence),
+    Write { fence: Fence, fallback: bool },
     Read,
 }
 
@@ -548,9 +546,8 @@ impl Route {
         match (router.step, set) {
             (Step::Write, Some(set)) => {
                 let fallback = router.fallbacks > 0;
-                router.fell_back = fallback;
                 router.fallbacks = router.fallbacks.saturating_sub(1);
-                router.busy = Some((effect, Busy::Write(fence)));
+                router.busy = Some((effect, Busy::Write { fence, fallback }));
                 router.tries += 1;
                 router.reads = 0;
                 router.sent.get_or_insert(ctx.now);
@@ -585,7 +582,7 @@ impl Route {
         let stable = self.stable;
         let set = self.set;
         let Some(router) = self.routers.iter_mut().find(|own| own.id == router_id) else { return };
-        let Some((busy, Busy::Write(sent_fence))) = router.busy else { return };
+        let Some((busy, Busy::Write { fence: sent_fence, fallback })) = router.busy else { return };
         if busy != id {
             return;
         }
@@ -595,7 +592,7 @@ impl Route {
             WriteAnswer::Rejected { why, .. } => format!("rejected: {why}"),
             WriteAnswer::Unknown { why } => format!("no answer: {why}"),
         };
-        let way = if router.fell_back { ", by its other way" } else { "" };
+        let way = if fallback { ", by its other way" } else { "" };
         let text = format!("{text}{way}");
         let told = Untrusted::new(&text);
         // One record for each new answer: a router that refuses forever must not fill the journal.
@@ -882,7 +879,6 @@ impl Router {
             corrections: 0,
             drifted: false,
             fallbacks: 0,
-            fell_back: false,
         }
     }
 

@@ -21,7 +21,7 @@ pub async fn set(place: &Place<'_>, weights: Weights, deadline: Deadline) -> Wri
         Ok(all) => all,
         Err(failure) => return rejected(format!("nothing was sent: {}", failure.text)),
     };
-    let serves = |name: &String| find(place, &all, name).is_ok_and(|own| own.takes_traffic());
+    let serves = |name: &String| find(place, &all, name).is_ok_and(super::Server::takes_traffic);
     if !good.iter().any(serves) {
         return rejected("no server of the other group takes traffic: nobody would be left");
     }
