@@ -119,7 +119,8 @@ impl Deck {
 
 /// Ten probes of three services every five seconds; this machine each second.
 fn config(targets: &Targets) -> String {
-    let mut text = "[environment]\nname = \"bench\"\n[[host]]\nname = \"here\"\nlocal = true\ninterval = \"1s\"\n"
+    let mut text = "[environment]\nname = \"bench\"\n\
+                    [[host]]\nname = \"here\"\nlocal = true\ninterval = \"1s\"\n"
         .to_owned();
     let mut addresses = targets.addresses.iter();
     for (service, probes) in [("checkout", 4), ("search", 3), ("billing", 3)] {

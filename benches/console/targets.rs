@@ -17,7 +17,12 @@ use hyper_util::rt::TokioIo;
 /// Hosts of one 127.x.y.0/24 that are used: 1 to 250.
 const HOSTS: usize = 250;
 /// About as long as a health answer with a few details.
-const BODY: &str = r#"{"status":"UP","components":{"db":{"status":"UP","details":{"database":"PostgreSQL","validationQuery":"isValid()"}},"diskSpace":{"status":"UP","details":{"total":1000240963584,"free":551345229824,"threshold":10485760,"exists":true}},"ping":{"status":"UP"},"redis":{"status":"UP","details":{"version":"7.2.4"}}}}"#;
+const BODY: &str = concat!(
+    r#"{"status":"UP","components":{"db":{"status":"UP","details":{"database":"PostgreSQL","#,
+    r#""validationQuery":"isValid()"}},"diskSpace":{"status":"UP","details":{"#,
+    r#""total":1000240963584,"free":551345229824,"threshold":10485760,"exists":true}},"#,
+    r#""ping":{"status":"UP"},"redis":{"status":"UP","details":{"version":"7.2.4"}}}}"#,
+);
 
 type Asked = Arc<Mutex<Vec<(usize, Instant)>>>;
 
