@@ -102,6 +102,9 @@ pub struct Look {
 enum Command {
     /// A live environment on loopback, to try everything on
     Demo(demo::Args),
+    /// A fleet's small servers, for its `run`
+    #[command(hide = true)]
+    StandIn(demo::StandIn),
     /// One look at everything, for scripts
     Status(status::Args),
     /// Release a version: deploy plan, canary or switch, bake; followed to its end
@@ -190,6 +193,7 @@ fn dispatch(cli: Cli) -> Result<u8, Exit> {
     match cli.command {
         None => open_console(&global),
         Some(Command::Demo(args)) => demo::run(&args, &global),
+        Some(Command::StandIn(args)) => demo::stand_in(&args),
         Some(Command::Status(args)) => status::run(&args, &global),
         Some(Command::Deploy(args)) => release::deploy(&args, &global),
         Some(Command::Validate(args)) => validate::run(&args, &global),

@@ -408,6 +408,9 @@ impl Engine {
             reason: submission.command.reason().cloned().unwrap_or_default(),
             seen: submission.seen.clone(),
         };
+        if let (ReleaseKind::Deploy, Some(signals)) = (kind, &mut self.signals[service.index()]) {
+            signals.begin(facts.stable.other());
+        }
         let rollout = self.rollout(service, &facts);
         let event = Event::ReleaseStarted(facts.clone());
         let release = Release::new(service, facts, steps, submission.actor.clone(), rollout, now);
