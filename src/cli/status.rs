@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use engine::record::ReleaseResult;
 use engine::snapshot::{
-    HostView, IncidentView, JournalState, ProbeView, ReleaseView, ServiceView, Snapshot,
-    SourceView, TriggerState,
+    CheckState, CheckView, HostView, IncidentView, JournalState, ProbeView, ReleaseView,
+    ServiceView, Snapshot, SourceView, TriggerState, ValidationView,
 };
 use engine::types::{Now, Status};
 use engine::words;
@@ -97,6 +97,7 @@ fn service(service: &ServiceView, now: Now) -> Value {
         "split": split,
         "release": service.release.as_ref().map(release),
         "ready": service.readiness.summary(now).0,
+        "validation": service.validation.as_ref().map(|view| validation(view, now)),
     })
 }
 
@@ -110,6 +111,25 @@ fn release(release: &ReleaseView) -> Value {
         "step": step.map(|step| &step.name),
         "verdict": release.canary.as_ref().map(|canary| &canary.verdict),
         "sentence": release.sentence,
+    })
+}
+
+fn validation(view: &ValidationView, now: Now) -> Value {
+    let named = |state: CheckState, critical: bool| {
+        let own = move |check: &&CheckView| check.state == state && check.critical == critical;
+        view.checks.iter().filter(own).map(|check| check.name.as_str()).collect::<Vec<_>>()
+    };
+    let passed = view.checks.iter().filter(|check| check.state == CheckState::Passed).count();
+    json!({
+        "version": view.version,
+        "state": if view.can_deploy.is_some() { "ended" } else { "running" },
+        "can_deploy": view.can_deploy,
+        "fresh": view.ended.map(|at| at.age(now) <= view.fresh_for),
+        "ended_at": view.ended.map(|at| at.wall),
+        "passed": passed,
+        "failed": named(CheckState::Failed, true),
+        "warnings": named(CheckState::Failed, false),
+        "checks": view.checks.len(),
     })
 }
 
@@ -193,6 +213,20 @@ fn plain_service(service: &ServiceView, now: Now) -> String {
         let word = release.result.map_or(release.state.word(), ReleaseResult::word);
         let (id, version) = (release.id, &release.version);
         out += &format!("  release   r{id} {version} {word}: {}\n", release.sentence);
+    }
+    if let Some(view) = &service.validation {
+        let word = match view.can_deploy {
+            None => "under way".to_owned(),
+            Some(may) => {
+                let age = words::span(view.ended.map(|at| at.age(now)).unwrap_or_default());
+                format!("{}, {age} ago", if may { "may deploy" } else { "may not deploy" })
+            }
+        };
+        let failed = view.checks.iter().filter(|check| check.state == CheckState::Failed);
+        let failed: Vec<&str> = failed.map(|check| check.name.as_str()).collect();
+        let failed =
+            if failed.is_empty() { String::new() } else { format!(": {}", failed.join(", ")) };
+        out += &format!("  checks    {} {word}{failed}\n", view.version);
     }
     for (number, trigger) in (1..).zip(&service.triggers) {
         let state = match trigger.state {

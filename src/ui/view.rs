@@ -40,6 +40,7 @@ mod release;
 mod rollout;
 mod services;
 mod sources;
+mod validation;
 
 /// Smaller screens get one line.
 const WIDTH_MIN: u16 = 40;
