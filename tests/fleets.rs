@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 const SPEED: &str = "120";
 
 /// A database's first start beside everything else that is tested.
-const START_PATIENCE: Duration = Duration::from_secs(120);
+const START_PATIENCE: Duration = Duration::from_mins(2);
 
 /// A fleet that runs, and the words to its engine.
 struct Fleet {
@@ -64,12 +64,6 @@ impl Fleet {
 
     fn run(&self, words: &[&str]) -> Said {
         Said::of(&self.command(words).output().expect("the program starts"))
-    }
-
-    /// A command that is followed in the background.
-    fn follow(&self, words: &[&str]) -> Child {
-        let mut command = self.command(words);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts")
     }
 
     fn status(&self) -> Value {
@@ -115,12 +109,6 @@ impl Fleet {
 
     fn knob(&self, name: &str) -> Option<f64> {
         self.control("GET", "/knobs", &Value::Null)[name].as_f64()
-    }
-
-    /// Requests for work that this slot answered.
-    fn answered(&self, slot: &str) -> u64 {
-        let slots = self.control("GET", "/slots", &Value::Null);
-        slots[slot]["answered"].as_u64().expect("a count")
     }
 
     /// What runs in this slot.

@@ -43,7 +43,7 @@ const FILES: &[(&str, &str)] = files![
 ];
 
 /// A database's first start on a loaded machine.
-const START_PATIENCE: Duration = Duration::from_secs(120);
+const START_PATIENCE: Duration = Duration::from_mins(2);
 
 /// Longer than `run` gives what it ends.
 const END_PATIENCE: Duration = Duration::from_secs(10);
@@ -164,7 +164,7 @@ fn unpack(name: &str, dir: &Path) -> std::io::Result<()> {
 }
 
 fn failed(text: &str) -> Failure {
-    Failure::new(FailureKind::Unreachable, text.to_owned())
+    Failure::new(FailureKind::Unreachable, text)
 }
 
 #[cfg(test)]

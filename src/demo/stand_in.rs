@@ -127,5 +127,5 @@ async fn listen(port: u16) -> Result<TcpListener, Failure> {
 }
 
 fn failed(text: &str) -> Failure {
-    Failure::new(FailureKind::Unreachable, text.to_owned())
+    Failure::new(FailureKind::Unreachable, text)
 }

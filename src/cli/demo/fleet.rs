@@ -26,7 +26,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Where everything is.
 #[derive(serde::Serialize)]
-struct Told {
+struct Everything {
     fleet: String,
     config: PathBuf,
     state: PathBuf,
@@ -53,30 +53,32 @@ pub fn run(name: &str, args: &Args, global: &Global) -> Result<u8, Exit> {
     if !args.headless {
         eprintln!("starting the fleet {name}…");
     }
-    let running = match Running::start(name, &place.dir, args.speed, || came() != 0) {
-        Ok(running) => running,
+    let fleet = match Running::start(name, &place.dir, args.speed, || came() != 0) {
+        Ok(fleet) => fleet,
         Err(_) if came() != 0 => return Ok(terminal::exit_code(came())),
         Err(failure) => return Err(Exit::new(1, failure.text.to_string())),
     };
     let options = Options {
         state_dir: place.dir.join("state"),
-        config: running.site.join("quarterdeck.toml"),
+        config: fleet.site.join("quarterdeck.toml"),
         // The directory is new: no engine runs there.
         config_hash: None,
         read_only: global.read_only,
     };
-    let told = Told {
+    let everything = Everything {
         fleet: name.to_owned(),
         config: options.config.clone(),
         state: options.state_dir.clone(),
-        ports: running.ports(),
+        ports: fleet.ports(),
     };
     let link = Link::connect(&options)
         .map_err(|failure| Exit::new(UNAVAILABLE, failure.text.to_string()))?;
     let ending = link.clone();
     let result = if args.headless {
-        let line = serde_json::to_string(&told).map_err(|error| Exit::new(1, error.to_string()));
-        line.and_then(|line| print(&format!("{line}\n"))).map(|_| stay(came))
+        serde_json::to_string(&everything)
+            .map_err(|error| Exit::new(1, error.to_string()))
+            .and_then(|json| print(&format!("{json}\n")))
+            .map(|_| stay(came))
     } else {
         // The console listens to signals itself.
         for flag in flags {
@@ -87,7 +89,7 @@ pub fn run(name: &str, args: &Args, global: &Global) -> Result<u8, Exit> {
     ending.retire();
     // The engine first: what it watches goes away after it.
     super::end_engine(&place.dir.join("state").join(crate::io::socket::NAME));
-    drop(running);
+    drop(fleet);
     drop(place);
     result
 }

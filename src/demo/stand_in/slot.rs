@@ -3,6 +3,7 @@
 //! Decides by the version's name and by the knobs. Never counts a look at health as work.
 //! Contract: a slot where nothing runs closes the connection without a word.
 
+use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -194,10 +195,13 @@ fn machine(world: &World) -> String {
     )
 }
 
-/// A knob by its name, as a line of a page; names are kept to what a page may show.
+/// Every knob by its name, as a line of a page.
 pub fn gauges(world: &World) -> String {
-    let knobs = locked(&world.knobs);
-    knobs.iter().map(|(name, value)| format!("{name} {value}\n")).collect()
+    let mut out = String::new();
+    for (name, value) in locked(&world.knobs).iter() {
+        writeln!(out, "{name} {value}").expect("writing to a string cannot fail");
+    }
+    out
 }
 
 /// All slots, as people see them.
