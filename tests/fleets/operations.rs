@@ -157,6 +157,10 @@ fn overload(fleet: &Fleet) {
     });
     let actions: Vec<&Value> = events.iter().map(|event| &event["event_action"]).collect();
     assert_eq!(actions, ["trigger", "resolve", "trigger", "resolve"]);
-    assert_eq!(fleet.records("incident_opened").len(), 2);
+    let opened = fleet.records("incident_opened").into_iter();
+    let keys: Vec<Value> = opened.map(|event| event["key"].clone()).collect();
+    let ours =
+        ["quarterdeck/incident/high_error_rate/site", "quarterdeck/incident/system_overload/web-1"];
+    assert!(ours.iter().all(|key| keys.iter().filter(|own| *own == key).count() == 1), "{keys:?}");
     assert_eq!(fleet.records("action_taken").len(), 2, "each once");
 }
