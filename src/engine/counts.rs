@@ -122,16 +122,6 @@ impl Counts {
         Some([0, 1].map(|group| Some(newest.arms[group].as_ref()?.count(self.slow_above))))
     }
 
-    /// Another version comes to this group: what was counted there is no figure of it.
-    pub fn begin(&mut self, group: Group) {
-        let group = place(group);
-        self.tracks[group] = Track::default();
-        for look in &mut self.looks {
-            look.arms[group] = None;
-            look.latency_avg_ms[group] = None;
-        }
-    }
-
     /// Both arms over the window that ends with the newest look, and the percent of all requests
     /// that the canary served.
     #[must_use]
@@ -441,24 +431,6 @@ mod tests {
         assert_eq!((stable.requests, stable.errors), (requests, errors));
         assert_eq!(stable.error_history, history);
         assert_eq!((canary.requests, canary.error_percent, share), (None, None, None));
-    }
-
-    #[test]
-    fn a_new_version_has_none_of_the_old_ones_figures() {
-        let look = |second, bad| (second, arm(100.0, Some(0.0)), arm(100.0, Some(bad)));
-        let later = |second: u32, counts: &mut Counts| {
-            let count = |step| f64::from(second) * step;
-            let (a, b) = (arm(count(100.0), Some(0.0)), arm(count(100.0), Some(50.0)));
-            counts.observe(&Measurement { at: now(second).wall, a, b }, now(second));
-            counts.view(Group::A, &signals())
-        };
-        let mut counts = counts(&[look(1, 0.0), look(2, 50.0)]);
-        counts.begin(Group::B);
-        let (_, canary, _) = later(3, &mut counts);
-        assert_eq!(canary.error_percent, None, "its first look is no data");
-        let (stable, canary, _) = later(4, &mut counts);
-        assert_eq!((canary.requests, canary.error_percent), (Some(100.0), Some(0.0)));
-        assert_eq!(stable.requests, Some(300.0), "the other one goes on");
     }
 
     #[test]

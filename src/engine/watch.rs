@@ -291,11 +291,6 @@ impl Signals {
         Some((delta, self.taken.replace(taken)))
     }
 
-    /// Another version comes to this group.
-    pub fn begin(&mut self, group: Group) {
-        self.counts.begin(group);
-    }
-
     /// The view, and the share of the traffic that the canary served.
     pub fn view(&self, settings: &settings::Signals, stable: Group) -> (SignalsView, Option<f64>) {
         let (stable, canary, traffic) = self.counts.view(stable, settings);
