@@ -111,6 +111,8 @@ struct Dirty {
     incidents: bool,
     journal: bool,
     sources: bool,
+    /// A probe turned: more than new figures.
+    news: bool,
 }
 
 impl Dirty {
@@ -121,6 +123,7 @@ impl Dirty {
         incidents: true,
         journal: true,
         sources: true,
+        news: true,
     };
     const NONE: Dirty = Dirty {
         head: false,
@@ -129,6 +132,7 @@ impl Dirty {
         incidents: false,
         journal: false,
         sources: false,
+        news: false,
     };
 }
 
@@ -328,7 +332,7 @@ impl Engine {
             Input::Probed { id, probe, observation } => {
                 let state = &mut self.probes[probe.index()];
                 if let Some(next) = state.poll.answered(id, now, &mut self.rng) {
-                    state.observe(observation, now);
+                    self.dirty.news |= state.observe(observation, now);
                     self.schedule.set(Timer::Probe(probe), next);
                     let service = self.settings.probe(probe).service;
                     if self.releases[service.index()].as_ref().is_some_and(Release::in_flight) {
@@ -406,6 +410,9 @@ impl Engine {
     fn fire(&mut self, timer: Timer, now: Now, effects: &mut Vec<Effect>) {
         match timer {
             Timer::Decide(service) => self.with_route(service, now, effects, Route::decide),
+            Timer::Fallback(service) => {
+                self.with_route(service, now, effects, Route::fall_back);
+            }
             Timer::Journal(service) => {
                 self.with_route(service, now, effects, Route::journal_late);
                 self.dirty.head = true;
@@ -413,6 +420,7 @@ impl Engine {
             Timer::Knock => self.knock(now, effects),
             Timer::Notice => self.carry_notices(now, effects),
             Timer::Escalate => self.escalate_due(now, effects),
+            Timer::Lapse => self.lapse(now),
             Timer::Validate(service) => self.carry_validation(service, now, effects),
             Timer::Release(service) => {
                 self.touched.insert(service);
@@ -823,6 +831,7 @@ impl Engine {
             return Err(held);
         }
         if !toward_safety {
+            self.check_unfrozen(id, now)?;
             let unreadable = route.unreadable(&self.settings);
             if !unreadable.is_empty() {
                 let names = unreadable.join(", ");
