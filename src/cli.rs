@@ -234,7 +234,7 @@ fn dispatch(cli: Cli) -> Result<u8, Exit> {
         Some(Command::Wait(args)) => wait::run(&args, &global),
         Some(Command::Replay { file, speed }) => {
             let player = Player::open(&file).map_err(|why| Exit::new(BAD_CONFIG, why))?;
-            show(Source::Recording { player, speed }, &global, None)
+            show(Source::Recording { player, speed }, &global, None, None)
         }
         Some(Command::Doctor(args)) => doctor::run(&args, &global),
         Some(Command::Deploy(args)) => release::deploy(&args, &global),
@@ -329,11 +329,18 @@ impl Global {
 
     /// Joins the engine of the state directory, starting it if need be.
     fn join(&self) -> Result<Link, Exit> {
+        self.join_in().map(|(link, _)| link)
+    }
+
+    /// The same, with the directory.
+    fn join_in(&self) -> Result<(Link, PathBuf), Exit> {
         let (config, loaded) = self.load()?;
         let state_dir = self.state_dir(&loaded)?;
         let config_hash = Some(loaded.engine.hash);
         let options = Options { state_dir, config, config_hash, read_only: self.looks_only() };
-        Link::connect(&options).map_err(|failure| Exit::new(UNAVAILABLE, failure.text.to_string()))
+        let link = Link::connect(&options)
+            .map_err(|failure| Exit::new(UNAVAILABLE, failure.text.to_string()))?;
+        Ok((link, options.state_dir))
     }
 
     /// As [`Global::join`], for a command: what is odd about the engine goes to standard error.
@@ -351,24 +358,22 @@ impl Global {
 }
 
 fn open_console(global: &Global) -> Result<u8, Exit> {
-    let link = global.join()?;
+    let (link, state_dir) = global.join_in()?;
     if global.plain {
         return plain::run(link);
     }
-    show(Source::Engine(link), global, None)
+    show(Source::Engine(link), global, None, Some(state_dir))
 }
 
-/// Runs the console until it is left.
+/// Runs the console until it is left; a sandbox and a recording remember nothing.
 fn show(
     source: Source,
     global: &Global,
     faults: Option<Box<dyn console::Faults>>,
+    state_dir: Option<PathBuf>,
 ) -> Result<u8, Exit> {
     let look = &global.look;
     let live = matches!(source, Source::Engine(_));
-    // What nobody could act on remembers nothing either: a sandbox, a recording, a wall.
-    let kept = live && faults.is_none();
-    let state_dir = if kept { Some(global.state_dir(&global.load()?.1)?) } else { None };
     let options = console::Options {
         read_only: global.looks_only() || !live,
         theme: look.theme.clone(),

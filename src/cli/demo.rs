@@ -109,7 +109,7 @@ pub fn run(args: &Args, global: &Global) -> Result<u8, Exit> {
                     print(&format!("{json}\n"))
                 })
         }
-        None => show(console::Source::Engine(link), global, Some(Box::new(Menu(fleet)))),
+        None => show(console::Source::Engine(link), global, Some(Box::new(Menu(fleet))), None),
     };
     let _only = leaving.lock();
     ending.retire();

@@ -16,6 +16,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::{Args, Place};
+use crate::cli::console::Source;
 use crate::cli::{Exit, Global, UNAVAILABLE, USAGE, print, show};
 use crate::demo::fleets::{FLEETS, Running};
 use crate::io::terminal;
@@ -63,7 +64,7 @@ pub fn run(name: &str, args: &Args, global: &Global) -> Result<u8, Exit> {
         config: fleet.site.join("quarterdeck.toml"),
         // The directory is new: no engine runs there.
         config_hash: None,
-        read_only: global.read_only,
+        read_only: global.looks_only(),
     };
     let everything = Everything {
         fleet: name.to_owned(),
@@ -84,7 +85,7 @@ pub fn run(name: &str, args: &Args, global: &Global) -> Result<u8, Exit> {
         for flag in flags {
             signal_hook::low_level::unregister(flag);
         }
-        show(link, global, None)
+        show(Source::Engine(link), global, None, None)
     };
     ending.retire();
     // The engine first: what it watches goes away after it.
