@@ -101,9 +101,12 @@ impl Parser {
     /// How long the rest of what has begun is waited for; `None` when nothing has.
     #[must_use]
     pub fn patience(&self) -> Option<Duration> {
-        let string = self.paste.is_some()
-            || matches!(self.bytes.get(1), Some(b']' | b'P' | b'_' | b'^' | b'X'));
-        if string {
+        // No person types the beginning of an answer.
+        let begun = match self.bytes.as_slice() {
+            [ESC, b']' | b'P' | b'_' | b'^' | b'X', ..] => true,
+            bytes => bytes.starts_with(b"\x1b[") && bytes.len() > 2,
+        };
+        if begun || self.paste.is_some() {
             Some(STRING_PATIENCE)
         } else {
             (!self.bytes.is_empty()).then_some(ESCAPE_PATIENCE)

@@ -48,7 +48,9 @@ impl Recorder {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
         // A header, a pair or a URL that carries one; the texts come from outside.
         let names = "authorization|token|password|passwd|secret|api[_-]?key|access[_-]?key";
-        let before = format!(r#"(?:bearer|basic)\s+|(?:{names})\s*[=:]\s*|://[^/@\s:"]+:"#);
+        let scheme = format!(r"(?:(?:{names})\s*[=:]\s*)?(?:bearer|basic)\s+");
+        let pair = format!(r#"(?:{names})(?:\\")?\s*[=:]\s*(?:\\")?"#);
+        let before = format!(r#"{scheme}|{pair}|://[^/@\s:"]+:"#);
         let secrets = format!(r#"(?i)({before})[^\s"'&,;@\\]+"#);
         let secrets = Regex::new(&secrets).map_err(io::Error::other)?;
         let file = BufWriter::new(file);
@@ -228,7 +230,7 @@ mod tests {
         let path = dir.path().join("day");
         let mut recorder = Recorder::create(&path).expect("a new file");
         let texts = "Authorization: Bearer s3cret1 token=s3cret2&x=1 password: s3cret3, \
-                     https://ana:s3cret4@example.com api_key=s3cret5";
+                     https://ana:s3cret4@example.com api_key=s3cret5 {\"token\": \"s3cret6\"}";
         recorder.keep(at(1), &picture(texts)).expect("it is written");
         let written = std::fs::read_to_string(&path).expect("the file");
         assert!(!written.contains("s3cret"), "{written}");

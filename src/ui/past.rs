@@ -63,7 +63,7 @@ impl Kept {
         let mut place = 0;
         self.pictures.retain(|_| {
             place += 1;
-            place > old || place % 2 == 0
+            place > old || place % 2 == 1
         });
         // What the ones that are gone shared with their neighbours is small.
         self.bytes = self.pictures.iter().map(|(_, _, bytes)| bytes).sum();
