@@ -24,6 +24,8 @@ pub enum Timer {
     Notice,
     /// An incident that nobody took is escalated.
     Escalate,
+    /// An incident that was put aside speaks again.
+    Rest,
     /// A validation tries a check again, or is over.
     Validate(ServiceId),
     Probe(ProbeId),

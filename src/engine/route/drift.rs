@@ -38,10 +38,9 @@ impl Route {
         let name = &ctx.settings.router(id).name;
         let key = format!("{}/{service}/{name}", crate::incident::OWN);
         if router.shows(stable, set, None) {
-            if router.drifted {
-                router.drifted = false;
-                ctx.raised.push((key, None));
-            }
+            router.drifted = false;
+            // Also one that was raised before a restart.
+            ctx.raised.push((key, None));
             return;
         }
         let read = router.canary(stable).unwrap_or_default();

@@ -227,6 +227,7 @@ impl Rig {
                 | Timer::Validate(_)
                 | Timer::Notice
                 | Timer::Escalate
+                | Timer::Rest
                 | Timer::Probe(_)
                 | Timer::Measure(_)
                 | Timer::Host(_)
