@@ -7,6 +7,7 @@
 use super::Engine;
 use crate::Effect;
 use crate::command::{Command, Submission};
+use crate::incident::OWN;
 use crate::notice::{Notice, Stage, Step};
 use crate::reading::{AlertState, NotifyAnswer};
 use crate::record::Event;
@@ -15,7 +16,9 @@ use crate::rule::Values;
 use crate::rule::figures::host_values;
 use crate::schedule::Timer;
 use crate::settings::{Definition, Scope};
-use crate::types::{Actor, ChannelId, EffectId, HostId, Now, PlanId, ServiceId, Status, Untrusted};
+use crate::types::{
+    Actor, ChannelId, EffectId, HostId, Now, PlanId, RouterId, ServiceId, Status, Untrusted,
+};
 
 impl Engine {
     /// Incidents that the journal shows as open stand on the board again; nobody is told twice.
@@ -57,6 +60,12 @@ impl Engine {
         let _ = self.board.raise(key, open.severity, name, summary, open.opened);
         if open.acknowledged {
             self.board.set_state(key, AlertState::Acknowledged);
+        }
+        for (id, router) in (0..).zip(&self.settings.routers) {
+            let service = &self.settings.service(router.service).name;
+            if *key == format!("{OWN}/{service}/{}", router.name) {
+                self.routes[router.service.index()].drifted_before(RouterId(id));
+            }
         }
     }
 
