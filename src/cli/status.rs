@@ -4,6 +4,8 @@
 //! healthy what was not seen. Contract: 2 if any service is DOWN, else 1 if any is DEGRADED, else 3
 //! if any is UNKNOWN or STALE, else 0; MAINT counts as 0.
 
+mod steps;
+
 use std::time::Duration;
 
 use engine::record::ReleaseResult;
@@ -95,13 +97,13 @@ fn service(service: &ServiceView, now: Now) -> Value {
         "status": service.status_at(now),
         "probes": service.probes.iter().map(|own| probe(own, now)).collect::<Vec<_>>(),
         "split": split,
-        "release": service.release.as_ref().map(release),
+        "release": service.release.as_ref().map(|own| release(own, now)),
         "ready": service.readiness.summary(now).0,
         "validation": service.validation.as_ref().map(|view| validation(view, now)),
     })
 }
 
-fn release(release: &ReleaseView) -> Value {
+fn release(release: &ReleaseView, now: Now) -> Value {
     let step = release.steps.get(release.step as usize);
     json!({
         "id": release.id,
@@ -111,6 +113,7 @@ fn release(release: &ReleaseView) -> Value {
         "step": step.map(|step| &step.name),
         "verdict": release.canary.as_ref().map(|canary| &canary.verdict),
         "sentence": release.sentence,
+        "steps": release.steps.iter().map(|own| steps::json(own, now)).collect::<Vec<_>>(),
     })
 }
 
@@ -216,6 +219,7 @@ fn plain_service(service: &ServiceView, now: Now) -> String {
         let word = release.result.map_or(release.state.word(), ReleaseResult::word);
         let (id, version) = (release.id, &release.version);
         out += &format!("  release   r{id} {version} {word}: {}\n", release.sentence);
+        out += &steps::plain(release, now);
     }
     if let Some(view) = &service.validation {
         let word = match view.can_deploy {

@@ -151,7 +151,12 @@ fn place(release: &ReleaseView) -> String {
         }
         Some(_) | None => {
             let at = (release.step as usize + 1).min(release.steps.len());
-            format!("STEP {at}/{} {name}", release.steps.len())
+            let running = release.steps.iter().filter(|step| step.state == StepState::Running);
+            let beside = match running.count() {
+                0 | 1 => String::new(),
+                all => format!(" +{}", all - 1),
+            };
+            format!("STEP {at}/{} {name}{beside}", release.steps.len())
         }
     }
 }
@@ -435,6 +440,11 @@ fn step_lines(number: usize, step: &StepView, width: u16, scene: Scene<'_>) -> V
         (Some(started), Some(ended)) => words::age(started.age(ended)),
         (Some(started), None) => words::age(started.age(scene.now)),
         (None, _) => String::new(),
+    };
+    let took = match step.estimate.map(words::age) {
+        Some(estimate) if took.is_empty() => format!("about {estimate}"),
+        Some(estimate) => format!("{took} of about {estimate}"),
+        None => took,
     };
     let mut lines = vec![Line::from(vec![
         Span::styled(format!("  {mark} "), theme.style(role)),
