@@ -117,6 +117,9 @@ pub struct Look {
 enum Command {
     /// A live environment on loopback, to try everything on
     Demo(demo::Args),
+    /// A fleet's small servers, for its `run`
+    #[command(hide = true)]
+    StandIn(demo::StandIn),
     /// One look at everything, for scripts
     Status(status::Args),
     /// Wait until services are healthy, routers verified, an operation or a release ended
@@ -212,6 +215,7 @@ fn dispatch(cli: Cli) -> Result<u8, Exit> {
     match cli.command {
         None => open_console(&global),
         Some(Command::Demo(args)) => demo::run(&args, &global),
+        Some(Command::StandIn(args)) => demo::stand_in(&args),
         Some(Command::Status(args)) => status::run(&args, &global),
         Some(Command::Wait(args)) => wait::run(&args, &global),
         Some(Command::Doctor(args)) => doctor::run(&args, &global),

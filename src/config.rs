@@ -16,7 +16,7 @@ mod rule;
 mod secret;
 mod signals;
 mod task;
-mod value;
+pub(crate) mod value;
 mod watch;
 
 pub use value::duration;
