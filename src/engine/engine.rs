@@ -111,6 +111,8 @@ struct Dirty {
     incidents: bool,
     journal: bool,
     sources: bool,
+    /// A probe turned: more than new figures.
+    news: bool,
 }
 
 impl Dirty {
@@ -121,6 +123,7 @@ impl Dirty {
         incidents: true,
         journal: true,
         sources: true,
+        news: true,
     };
     const NONE: Dirty = Dirty {
         head: false,
@@ -129,6 +132,7 @@ impl Dirty {
         incidents: false,
         journal: false,
         sources: false,
+        news: false,
     };
 }
 
@@ -328,7 +332,7 @@ impl Engine {
             Input::Probed { id, probe, observation } => {
                 let state = &mut self.probes[probe.index()];
                 if let Some(next) = state.poll.answered(id, now, &mut self.rng) {
-                    state.observe(observation, now);
+                    self.dirty.news |= state.observe(observation, now);
                     self.schedule.set(Timer::Probe(probe), next);
                     let service = self.settings.probe(probe).service;
                     if self.releases[service.index()].as_ref().is_some_and(Release::in_flight) {
