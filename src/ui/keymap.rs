@@ -124,6 +124,9 @@ pub enum Act {
     Validate,
     Acknowledge,
     Escalate,
+    Assign,
+    Note,
+    Snooze,
     Up,
     Down,
     PageUp,
@@ -276,6 +279,10 @@ pub const BINDINGS: &[Binding] = table![
         "Say that you have the incident, with a comment";
     Escalate [Key::Char('e')], Incident, Confirmed, "escalate",
         "Hand the incident to the next level";
+    Assign [Key::Char('i')], Incident, Confirmed, "assign", "Say who has the incident";
+    Note [Key::Char('N')], Incident, Confirmed, "note", "Write something down about the incident";
+    Snooze [Key::Char('Z')], Incident, Confirmed, "snooze",
+        "Put the incident aside for a while; it is not escalated";
     Down [Key::Char('j'), Key::Down], Everywhere, None, "down", "Next row";
     Up [Key::Char('k'), Key::Up], Everywhere, None, "up", "Previous row";
     PageDown [Key::PageDown, Key::Ctrl('d')], Everywhere, None, "page down", "Ten rows down";
@@ -297,7 +304,7 @@ pub const BINDINGS: &[Binding] = table![
     MuchLater [Key::Char('}')], Everywhere, None, "much later", "Forward by a minute";
     Slower [Key::Char('<')], Replay, None, "slower", "A replay at half its speed";
     Faster [Key::Char('>')], Replay, None, "faster", "A replay at twice its speed";
-    Changes [Key::Char('i')], Everywhere, None, "changes",
+    Changes [Key::Char('L')], Everywhere, None, "changes",
         "What changed, on one axis with the latency of the selected service";
     Handover [Key::Char('H')], Everywhere, None, "handover",
         "What happened, what is open, and what is about to expire";

@@ -101,7 +101,7 @@ fn the_pages_tell_what_changed_and_what_must_be_known() {
         own.update(Event::Changed, Some(&picture), sample::ago(second));
     }
     own.service = Some("payments".to_owned());
-    press(&mut own, &picture, &[Key::Char('i')], 0);
+    press(&mut own, &picture, &[Key::Char('L')], 0);
     insta::assert_snapshot!("changes", printed(&own, &picture, 120, 40, Symbols::Unicode));
     insta::assert_snapshot!("changes_small", printed(&own, &picture, 40, 10, Symbols::Unicode));
     press(&mut own, &picture, &[Key::Char('H')], 100);

@@ -79,7 +79,7 @@ fn what_was_recorded_is_played_with_every_panel_and_nothing_can_be_changed() {
     console.keys("]");
     console.keys("R");
     console.shows("READ-ONLY: this console may look, not act");
-    for (key, shown) in [("H", "handover"), ("\x1b", "sources"), ("i", "what changed")] {
+    for (key, shown) in [("H", "handover"), ("\x1b", "sources"), ("L", "what changed")] {
         console.keys(key);
         console.shows(shown);
     }
@@ -107,7 +107,7 @@ fn where_one_was_is_remembered_and_a_broken_memory_is_told() {
     assert!(fs::read_to_string(&memory).expect("it remembers").contains("\"sho\""));
     let mut console = start(dir, &[], INCIDENT);
     console.shows("the filter /sho is still on");
-    console.keys("i");
+    console.keys("L");
     console.shows("last 6h");
     console.keys("\x1b");
     console.keys("q");
