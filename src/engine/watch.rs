@@ -13,7 +13,7 @@ use crate::reading::{HostReading, Measurement, Observation};
 use crate::record::ArmCount;
 use crate::rng::Rng;
 use crate::settings;
-use crate::snapshot::{HostView, ProbeView, SignalsView, SourceView};
+use crate::snapshot::{self, HostView, ProbeView, SignalsView, SourceView};
 use crate::types::{EffectId, Failure, Group, Now, Status, Time, Untrusted};
 
 /// Points of a sparkline; more than the widest panel shows.
@@ -110,7 +110,7 @@ pub struct Probe {
     judge: Judge,
     status: Status,
     since: Option<Now>,
-    observed: Option<Now>,
+    pub observed: Option<Now>,
     last: Option<Observation>,
     last_error: Option<(Now, Untrusted)>,
     latencies_ms: VecDeque<Option<u32>>,
@@ -167,6 +167,11 @@ impl Probe {
             self.last_error = Some((now, observation.message.clone()));
         }
         self.last = Some(observation);
+    }
+
+    /// As in the view.
+    pub fn status_at(&self, now: Now) -> Status {
+        snapshot::status_at(self.status, self.observed, self.poll.interval, now)
     }
 
     pub fn view(&self, settings: &settings::Probe) -> ProbeView {

@@ -17,7 +17,7 @@ use engine::record::{Entry, Event, OperationResult};
 use engine::settings::Settings;
 use engine::snapshot::{Phase, ServiceView};
 use engine::types::{
-    EffectId, Failure, FailureKind, Fence, Now, Percent, RouterId, Time, Untrusted, Weights,
+    EffectId, Failure, FailureKind, Fence, Now, Percent, RouterId, ServiceId, Time, Untrusted, Weights,
 };
 use engine::{Appended, Effect, Engine, Input};
 
@@ -25,7 +25,7 @@ use crate::check::{self, Book, Checked, Checks, Offence, holds};
 use crate::disk::{Disk, Fate, Waiting};
 use crate::fleet;
 use crate::rng::Rng;
-use crate::router::{Answer, Rates, Router};
+use crate::router::{Answer, Rates, Router, weights_of};
 
 /// After healing: late writes land, routes are read again, verdicts fall.
 const SETTLE: Duration = Duration::from_secs(45);
@@ -486,18 +486,10 @@ impl World {
         engine.handle_deadline(now, &mut effects);
         let next = engine.next_deadline().map(|(at, _)| at);
         Checks::deadline_lies_ahead(next, now.mono)?;
-        let routes = effects.iter().any(|effect| matches!(effect, Effect::Append { .. }));
-        self.turn(effects, routes)
+        self.turn(effects)
     }
 
     fn deliver(&mut self, input: Input) -> Checked {
-        let routes = !matches!(
-            input,
-            Input::Probed { .. }
-                | Input::HostRead { .. }
-                | Input::FeedRead { .. }
-                | Input::Measured { .. }
-        );
         self.note(&input)?;
         let now = self.clock();
         let Some(engine) = self.engine.as_mut() else { return Ok(()) };
@@ -516,10 +508,10 @@ impl World {
         };
         let mut effects = Vec::new();
         engine.handle(now, input, &mut effects);
-        let Some(submission) = submission else { return self.turn(effects, routes) };
+        let Some(submission) = submission else { return self.turn(effects) };
         let first = self.checks.awaited.insert(submission.id.clone());
         self.asked.insert(submission.id.clone(), submission.clone());
-        self.turn(effects, routes)?;
+        self.turn(effects)?;
         if self.engine.is_some() && first && self.checks.awaited.contains(&submission.id) {
             holds("one_answer", people::changes(&submission.command).is_some(), || {
                 format!("{} waits, though it changes nothing", submission.id)
@@ -569,18 +561,16 @@ impl World {
         self.checks.one_reply(id)
     }
 
-    fn turn(&mut self, effects: Vec<Effect>, routes: bool) -> Checked {
+    fn turn(&mut self, effects: Vec<Effect>) -> Checked {
         self.inputs += 1;
         if self.crashes.contains(&self.inputs) {
             return self.crash(effects);
         }
         self.perform(effects)?;
-        if routes {
-            let Some(engine) = self.engine.as_mut() else { return Ok(()) };
-            let shown = engine.snapshot();
-            for (place, view) in shown.services.iter().enumerate() {
-                check::verified_is_read(view, &of(&self.routers, place))?;
-            }
+        let Some(engine) = &self.engine else { return Ok(()) };
+        for (place, service) in (0..self.settings.services.len()).zip(0..) {
+            let own = self.routers.iter().filter(|router| router.service == place);
+            check::verified_is_read(engine.route_shown(ServiceId(service)), own)?;
         }
         Ok(())
     }
@@ -960,6 +950,7 @@ impl World {
             return Ok(());
         };
         let running = engine.snapshot();
+        check::section_is_fresh(&running, engine)?;
         let moves = |view: &ServiceView| {
             let phase = view.operation.as_ref().map(|operation| operation.phase);
             phase.is_some_and(|phase| !matches!(phase, Phase::Ended(_)))
@@ -976,14 +967,4 @@ impl World {
 
 fn of(routers: &[Router], service: usize) -> Vec<&Router> {
     routers.iter().filter(|router| router.service == service).collect()
-}
-
-fn weights_of(reading: &SplitReading) -> Weights {
-    let percent = |share: f64| {
-        (0..=100_u8)
-            .find(|whole| (f64::from(*whole) - share).abs() < 0.5)
-            .and_then(Percent::new)
-            .expect("the world's shares are whole percents")
-    };
-    Weights { a: percent(reading.a), b: percent(reading.b) }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use engine::reading::{Observation, SplitReading, TaskAnswer, WriteAnswer};
 use engine::record::{Entry, Event};
 use engine::types::{
-    EffectId, Failure, FailureKind, Fence, Percent, RouterId, ServiceId, Status, TaskId, Untrusted,
+    EffectId, Failure, FailureKind, Fence, Percent, RouterId, Status, TaskId, Untrusted,
     Weights,
 };
 use engine::{Appended, Effect, Input};
@@ -87,7 +87,7 @@ impl World {
         }
         self.lie(service, wall, &mut result);
         let after = self.rng.millis(1, 300);
-        let service = ServiceId(u32::try_from(service).expect("few services"));
+        let service = source::service(service);
         self.after(after, Happening::Deliver(Input::Measured { id, service, result }));
     }
 

@@ -4,6 +4,7 @@
 //! engine and the world, which judges by what is true. Contract: every one is caught by a rule that
 //! names it, within [`super::MUTANT_SEEDS`] seeds.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -14,6 +15,7 @@ use engine::settings::{Action, AfterCrash, Pass, Settings, Step};
 use engine::types::{EffectId, Failure, FailureKind, Percent, Untrusted};
 use engine::{Appended, Effect, Input};
 
+use super::source;
 use super::world::{Happening, World};
 use crate::check::Checked;
 
@@ -104,20 +106,21 @@ impl World {
     }
 
     /// What the journal gives back at a start.
-    pub fn remembered(&self) -> Vec<Entry> {
-        let forgets = |event: &Event| match self.plan.mutant {
-            Some(Mutant::ForgetsEnds) => matches!(event, Event::ReleaseEnded { .. }),
-            Some(Mutant::ForgetsStepEnds) => {
+    pub fn remembered(&self) -> Cow<'_, [Entry]> {
+        let Some(mutant) = self.plan.mutant else { return Cow::Borrowed(&self.disk.entries) };
+        let forgets = |event: &Event| match mutant {
+            Mutant::ForgetsEnds => matches!(event, Event::ReleaseEnded { .. }),
+            Mutant::ForgetsStepEnds => {
                 matches!(event, Event::StepEnded { result: StepResult::Done, .. })
             }
-            Some(Mutant::ForgetsHolds) => matches!(
+            Mutant::ForgetsHolds => matches!(
                 event,
                 Event::ReleaseChanged { state: ReleaseState::Paused | ReleaseState::Held, .. }
             ),
-            Some(Mutant::ForgetsLooks) => matches!(event, Event::Look(_)),
-            Some(Mutant::ForgetsFreezes) => matches!(event, Event::Frozen { .. }),
-            Some(Mutant::ForgetsTriggers) => matches!(event, Event::TriggerFired { .. }),
-            Some(_) | None => false,
+            Mutant::ForgetsLooks => matches!(event, Event::Look(_)),
+            Mutant::ForgetsFreezes => matches!(event, Event::Frozen { .. }),
+            Mutant::ForgetsTriggers => matches!(event, Event::TriggerFired { .. }),
+            _ => false,
         };
         self.disk.entries.iter().filter(|entry| !forgets(&entry.event)).cloned().collect()
     }
@@ -198,11 +201,10 @@ impl World {
         result: &mut Result<Measurement, Failure>,
     ) {
         if self.is(Mutant::StaleIsFresh) {
-            let mut last = self.sources[service].last.clone();
-            if let Some(last) = &mut last {
-                last.at = wall;
-            }
-            *result = last.ok_or_else(|| Failure::new(FailureKind::Timeout, "nothing yet"));
+            let last = self.sources[service].last;
+            *result = last
+                .map(|(_, groups)| source::said(wall, groups))
+                .ok_or_else(|| Failure::new(FailureKind::Timeout, "nothing yet"));
         }
         let Ok(measurement) = result else { return };
         if self.is(Mutant::ArmsAreSwapped) {

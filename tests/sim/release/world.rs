@@ -10,9 +10,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::command::{Command, Submission};
-use engine::reading::SplitReading;
 use engine::record::{Entry, Event, ReleaseState};
-use engine::snapshot::{RouteState, ServiceView, Snapshot};
+use engine::snapshot::{RouteState, Snapshot};
 use engine::types::{EffectId, Fence, Now, Percent, RouterId, Time, Untrusted, Weights};
 use engine::{Effect, Engine, Input};
 
@@ -24,7 +23,7 @@ use super::source::{self, Source};
 use crate::check::{self, Checked, Checks, Offence, holds};
 use crate::disk::{Disk, Fate};
 use crate::rng::Rng;
-use crate::router::{Rates, Router};
+use crate::router::{Rates, Router, weights_of};
 
 /// A run with more is a loop.
 const HAPPENINGS_MAX: u64 = 60_000;
@@ -441,13 +440,12 @@ impl World {
         }
         let mut effects = Vec::new();
         let seed = self.plan.seed.wrapping_mul(31).wrapping_add(self.lives);
-        let entries = self.remembered();
         let floor = self.routers.iter().map(|router| router.fence_max).max().unwrap_or_default();
         let engine = Engine::recover(
             self.told_settings(),
             "sim",
             seed,
-            &entries,
+            &self.remembered(),
             Fence(floor),
             self.clock(),
             &mut effects,
@@ -460,7 +458,7 @@ impl World {
         }
         self.resumes_by_itself()?;
         if self.healed {
-            self.after(settle::PATIENCE, Happening::Settle(settle::Stage::Look));
+            self.look_soon();
         }
         Ok(())
     }
@@ -500,12 +498,10 @@ impl World {
         engine.handle_deadline(now, &mut effects);
         let next = engine.next_deadline().map(|(at, _)| at);
         Checks::deadline_lies_ahead(next, now.mono)?;
-        let routes = effects.iter().any(|effect| matches!(effect, Effect::Append { .. }));
-        self.turn(effects, routes)
+        self.turn(effects)
     }
 
     pub fn deliver(&mut self, input: Input) -> Checked {
-        let routes = !matches!(input, Input::Probed { .. } | Input::Measured { .. });
         self.note(&input)?;
         let now = self.clock();
         let Some(engine) = self.engine.as_mut() else { return Ok(()) };
@@ -524,12 +520,12 @@ impl World {
         };
         let mut effects = Vec::new();
         engine.handle(now, input, &mut effects);
-        let Some(submission) = submission else { return self.turn(effects, routes) };
+        let Some(submission) = submission else { return self.turn(effects) };
         let first = self.checks.awaited.insert(submission.id.clone());
         self.asked.insert(submission.id.clone(), submission.clone());
         self.person = Some(submission.clone());
         let new = !self.checks.given.contains_key(&submission.id);
-        let turned = self.turn(effects, routes);
+        let turned = self.turn(effects);
         self.person = None;
         turned?;
         if new {
@@ -590,7 +586,7 @@ impl World {
         self.checks.one_reply(id)
     }
 
-    fn turn(&mut self, effects: Vec<Effect>, routes: bool) -> Checked {
+    fn turn(&mut self, effects: Vec<Effect>) -> Checked {
         self.inputs += 1;
         if self.crashes.contains(&self.inputs) {
             return self.crash(effects);
@@ -599,19 +595,16 @@ impl World {
         for model in &self.models {
             model.after_input()?;
         }
-        if routes {
-            let Some(shown) = self.shown() else { return Ok(()) };
-            for (place, view) in shown.services.iter().enumerate() {
-                self.verified_is_read(view, place)?;
-            }
+        let Some(engine) = &self.engine else { return Ok(()) };
+        for place in 0..self.models.len() {
+            self.verified_is_read(engine.route_shown(source::service(place)), place)?;
         }
         Ok(())
     }
 
     /// What is shown as verified is what was read last, whichever group is stable.
-    fn verified_is_read(&self, view: &ServiceView, place: usize) -> Checked {
-        let route = view.route.as_ref().filter(|route| route.state == RouteState::Verified);
-        let Some(set) = route.and_then(|route| route.set) else { return Ok(()) };
+    fn verified_is_read(&self, route: (RouteState, Option<Percent>), place: usize) -> Checked {
+        let (RouteState::Verified, Some(set)) = route else { return Ok(()) };
         // A change of the roles that the engine has not heard of is on its way.
         let stable = self.models[place].stable;
         let roles = [Some(stable), Some(stable.other()).filter(|_| !self.unheard.is_empty())];
@@ -772,7 +765,7 @@ impl World {
         self.after(Duration::ZERO, Happening::Recover);
         // An engine that is still to start looks by itself.
         if self.engine.is_some() {
-            self.after(settle::PATIENCE, Happening::Settle(settle::Stage::Look));
+            self.look_soon();
         }
     }
 
@@ -781,9 +774,11 @@ impl World {
         let quiet = self.disk.lost == 0 && self.disk.queue.is_empty() && self.disk.spool.is_empty();
         let quiet = quiet && self.unheard.is_empty() && self.missing.is_empty();
         let now = self.clock();
+        let Some(running) = self.shown().filter(|_| quiet) else { return Ok(()) };
+        if let Some(engine) = &self.engine {
+            check::section_is_fresh(&running, engine)?;
+        }
         let (settings, entries) = (self.told_settings(), self.remembered());
-        let Some(engine) = self.engine.as_mut().filter(|_| quiet) else { return Ok(()) };
-        let running = engine.snapshot();
         let mut ignored = Vec::new();
         let mut folded = Engine::recover(settings, "sim", 1, &entries, Fence(0), now, &mut ignored);
         settle::folded_is_the_same(&running, &folded.snapshot(), now.wall, self.jumped)
@@ -807,14 +802,4 @@ impl World {
             read_only: !self.healed && self.rng.chance(10),
         }
     }
-}
-
-fn weights_of(reading: &SplitReading) -> Weights {
-    let percent = |share: f64| {
-        (0..=100_u8)
-            .find(|whole| (f64::from(*whole) - share).abs() < 0.5)
-            .and_then(Percent::new)
-            .expect("the world's shares are whole percents")
-    };
-    Weights { a: percent(reading.a), b: percent(reading.b) }
 }
