@@ -7,11 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use engine::{Effect, Engine};
 use engine::command::Reply;
 use engine::record::{Chain, Intent, OperationResult, Outcome, Record};
 use engine::snapshot::{Phase, RouteState, ServiceView, Snapshot};
 use engine::types::{EffectId, Fence, Percent, ServiceId, Time, Weights};
+use engine::{Effect, Engine};
 
 use crate::disk::Fate;
 use crate::router::Router;

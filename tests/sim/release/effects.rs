@@ -8,8 +8,7 @@ use std::time::Duration;
 use engine::reading::{Observation, SplitReading, TaskAnswer, WriteAnswer};
 use engine::record::{Entry, Event};
 use engine::types::{
-    EffectId, Failure, FailureKind, Fence, Percent, RouterId, Status, TaskId, Untrusted,
-    Weights,
+    EffectId, Failure, FailureKind, Fence, Percent, RouterId, Status, TaskId, Untrusted, Weights,
 };
 use engine::{Appended, Effect, Input};
 

@@ -145,10 +145,7 @@ impl World {
             router.actual == engine::types::Weights::for_split(stable, engine::types::Percent::ZERO)
         });
         holds(rule, all, || format!("{} truly is {:?}", view.name, self.of(place)[0].actual))?;
-        let verified = view
-            .route
-            .as_ref()
-            .is_some_and(|route| route.state == RouteState::Verified);
+        let verified = view.route.as_ref().is_some_and(|route| route.state == RouteState::Verified);
         holds(rule, verified, || format!("{:?} {:?}", view.route, view.operation))
     }
 }

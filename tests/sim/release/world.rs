@@ -24,6 +24,7 @@ use crate::check::{self, Checked, Checks, Offence, holds};
 use crate::disk::{Disk, Fate};
 use crate::rng::Rng;
 use crate::router::{Rates, Router, weights_of};
+use crate::{Ran, World as Simulated};
 
 /// A run with more is a loop.
 const HAPPENINGS_MAX: u64 = 60_000;
@@ -31,26 +32,6 @@ const HAPPENINGS_MAX: u64 = 60_000;
 const RETRY: Duration = Duration::from_millis(700);
 /// How often the journal is folded beside the engine.
 const FOLD: Duration = Duration::from_secs(20);
-
-/// What kind of run.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Plan {
-    pub seed: u64,
-    /// Crash at this input; else the seed decides.
-    pub crash_at: Option<u64>,
-    /// Half as long, and only the crash that is asked for.
-    pub short: bool,
-    pub mutant: Option<Mutant>,
-    pub verbose: bool,
-}
-
-#[derive(Debug)]
-pub struct Ran {
-    pub trace: u64,
-    pub inputs: u64,
-    /// How the releases of the run ended.
-    pub ended: BTreeMap<&'static str, u64>,
-}
 
 pub enum Happening {
     Deliver(Input),
@@ -97,6 +78,9 @@ pub enum Happening {
     /// Phase two, step by step.
     Settle(settle::Stage),
 }
+
+/// See [`crate::Plan`].
+pub type Plan = crate::Plan<Mutant>;
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct World {
@@ -145,11 +129,14 @@ pub struct World {
     pub stale: Option<engine::command::Expected>,
     pub ended: BTreeMap<&'static str, u64>,
     pub trace: u64,
-    pub log: Vec<String>,
+    log: Vec<String>,
 }
 
-impl World {
-    pub fn new(plan: Plan) -> World {
+impl Simulated for World {
+    type Mutant = Mutant;
+    const TESTS: &'static str = "release::";
+
+    fn new(plan: Plan) -> World {
         let mut rng = Rng::new(plan.seed ^ 0x5ea1_0000_0000_0000);
         let fleet = Fleet::draw(&mut rng);
         let calm = rng.chance(400);
@@ -213,6 +200,47 @@ impl World {
         world
     }
 
+    fn run(&mut self) -> Result<Ran, Offence> {
+        let mut happenings = 0_u64;
+        while !self.done {
+            happenings += 1;
+            holds("the_world_ends", happenings < HAPPENINGS_MAX, || {
+                format!("{happenings} happenings by {:?}", self.now)
+            })?;
+            let due = self.engine.as_ref().and_then(Engine::next_deadline);
+            let due = due.map(|(at, _)| self.due(at));
+            let next = self.future.first_key_value().map(|((at, _), _)| *at);
+            match (due, next) {
+                (Some(due), next) if next.is_none_or(|next| due <= next) => {
+                    self.now = self.now.max(due);
+                    if self.rng.chance(100) {
+                        self.now = self.now + self.rng.millis(0, 5);
+                    }
+                    self.deadline()?;
+                }
+                (_, Some(_)) => {
+                    let Some(((at, _), happening)) = self.future.pop_first() else { continue };
+                    self.now = self.now.max(at);
+                    self.happen(happening)?;
+                }
+                (_, None) => {
+                    return holds("the_world_ends", false, || "nothing will happen".to_owned())
+                        .map(|()| unreachable!());
+                }
+            }
+        }
+        self.fold_journal()?;
+        check::chain_holds(&self.disk.records, &self.disk.chain)?;
+        let ended = std::mem::take(&mut self.ended);
+        Ok(Ran { trace: self.trace, inputs: self.inputs, ended })
+    }
+
+    fn log(&self) -> &[String] {
+        &self.log
+    }
+}
+
+impl World {
     /// Puts the faults and the people of the seed into the future.
     fn foresee(&mut self) {
         let long = if self.plan.short { 30_000 } else { 60_000 };
@@ -286,42 +314,6 @@ impl World {
             Time(self.now.0 - self.boot.0)
         };
         Now { mono, wall }
-    }
-
-    /// Lives through the whole future.
-    pub fn run(&mut self) -> Result<Ran, Offence> {
-        let mut happenings = 0_u64;
-        while !self.done {
-            happenings += 1;
-            holds("the_world_ends", happenings < HAPPENINGS_MAX, || {
-                format!("{happenings} happenings by {:?}", self.now)
-            })?;
-            let due = self.engine.as_ref().and_then(Engine::next_deadline);
-            let due = due.map(|(at, _)| self.due(at));
-            let next = self.future.first_key_value().map(|((at, _), _)| *at);
-            match (due, next) {
-                (Some(due), next) if next.is_none_or(|next| due <= next) => {
-                    self.now = self.now.max(due);
-                    if self.rng.chance(100) {
-                        self.now = self.now + self.rng.millis(0, 5);
-                    }
-                    self.deadline()?;
-                }
-                (_, Some(_)) => {
-                    let Some(((at, _), happening)) = self.future.pop_first() else { continue };
-                    self.now = self.now.max(at);
-                    self.happen(happening)?;
-                }
-                (_, None) => {
-                    return holds("the_world_ends", false, || "nothing will happen".to_owned())
-                        .map(|()| unreachable!());
-                }
-            }
-        }
-        self.fold_journal()?;
-        check::chain_holds(&self.disk.records, &self.disk.chain)?;
-        let ended = std::mem::take(&mut self.ended);
-        Ok(Ran { trace: self.trace, inputs: self.inputs, ended })
     }
 
     /// The world's time of a deadline.
