@@ -228,9 +228,9 @@ impl Release {
             mark.detail = detail;
         }
         if let Some(rollout) = &mut release.rollout {
+            let judged = looks.last().map(|look| (look.verdict.clone(), look.sentence.clone()));
             for look in looks {
                 rollout.replay(&Delta { stable: look.stable, canary: look.canary });
-                rollout.judged(&look.verdict, look.sentence.display());
             }
             rollout.enter(canary_place);
             let over = |step: &Step| matches!(step.action, Action::Canary | Action::Switch);
@@ -238,6 +238,10 @@ impl Release {
                 // All the traffic was given: what follows is watched, as before the restart.
                 rollout.enter(usize::MAX);
                 rollout.verified(now);
+            }
+            // The last word stands until a person says otherwise.
+            if let Some((verdict, sentence)) = judged {
+                rollout.judged(&verdict, sentence.display());
             }
         }
         if let Some((ending, undoes)) = back {
@@ -267,7 +271,7 @@ impl Release {
             let why = "the plan changed since this release started: only abort is left";
             return self.hold(why);
         }
-        if failed && self.state == ReleaseState::Running {
+        if failed && matches!(self.state, ReleaseState::Running | ReleaseState::Paused) {
             return self.failed_before();
         }
         let Some(mark) = self.marks.get_mut(self.place) else { return };
@@ -980,3 +984,6 @@ fn interrupted(step: &str) -> String {
 fn percent(set: Option<Percent>) -> String {
     set.map_or_else(|| "no split".to_owned(), |set| set.to_string())
 }
+
+#[cfg(test)]
+mod tests;

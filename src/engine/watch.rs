@@ -14,7 +14,7 @@ use crate::record::ArmCount;
 use crate::rng::Rng;
 use crate::settings;
 use crate::snapshot::{self, HostView, ProbeView, SignalsView, SourceView};
-use crate::types::{EffectId, Failure, Group, Now, Status, Time, Untrusted};
+use crate::types::{EffectId, Failure, Freshness, Group, Now, Status, Time, Untrusted};
 
 /// Points of a sparkline; more than the widest panel shows.
 const HISTORY_MAX: usize = 120;
@@ -266,8 +266,10 @@ pub struct Signals {
     pub poll: Poll,
     counts: Counts,
     at: Option<chrono::DateTime<chrono::Utc>>,
-    /// When the newest look was asked for.
+    /// When the newest look was asked for, or what it shows was scraped.
     taken: Option<Time>,
+    /// When the last answer was asked for: it is no newer, however late it came.
+    asked: Option<Time>,
 }
 
 impl Signals {
@@ -277,6 +279,7 @@ impl Signals {
             counts: Counts::new(settings.window, settings.slow_above),
             at: None,
             taken: None,
+            asked: None,
         }
     }
 
@@ -289,11 +292,18 @@ impl Signals {
     ) -> Option<([Option<ArmCount>; 2], Option<Time>)> {
         let measurement = self.poll.settle(result, now)?;
         self.at = Some(measurement.at);
+        self.asked = Some(self.poll.asked);
         let delta = self.counts.observe(&measurement, now)?;
         // A source may show an old scrape: its counters stop there, not when it was asked.
         let age = (now.wall - measurement.at).to_std().unwrap_or_default();
         let taken = self.poll.asked.min(now.mono - age);
         Some((delta, self.taken.replace(taken)))
+    }
+
+    /// When what it says was asked for, while that is new enough to decide anything.
+    pub fn fresh(&self, now: Now) -> Option<Time> {
+        let old = |at: &Time| Freshness::of(now.mono.since(*at), self.poll.interval);
+        self.asked.filter(|at| old(at) != Freshness::Stale)
     }
 
     /// The view, and the share of the traffic that the canary served.

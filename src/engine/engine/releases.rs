@@ -315,12 +315,13 @@ impl Engine {
         }
         let id = release.facts.release;
         let Some(rollout) = &mut release.rollout else { return };
-        if !rollout.observe(Delta { stable, canary }, from, now) {
+        let signals = self.signals[service.index()].as_ref();
+        let asked = signals.and_then(|signals| signals.fresh(now));
+        if !rollout.observe(Delta { stable, canary }, from, asked, now) {
             return;
         }
         let delta = rollout.take();
         let settings = self.settings.service(service).signals.as_ref();
-        let signals = self.signals[service.index()].as_ref();
         rollout.look(&delta, figures(signals, settings, group, now), now);
         let look = Look {
             release: id,
@@ -653,7 +654,8 @@ fn figures(
     stable: Group,
     now: Now,
 ) -> Values {
-    let Some((signals, settings)) = signals.zip(settings) else { return Values::new() };
+    let fresh = signals.filter(|signals| signals.fresh(now).is_some());
+    let Some((signals, settings)) = fresh.zip(settings) else { return Values::new() };
     let (view, traffic) = signals.view(settings, stable);
     rule::fresh(&view, traffic, None, now)
 }

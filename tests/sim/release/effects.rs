@@ -284,13 +284,15 @@ impl World {
         self.sources[service].quality[group] = quality;
     }
 
-    /// The most that the routers of a service showed the canary, where all could be read.
-    fn exposed(&self, service: usize) -> Option<Percent> {
+    /// The least and the most that the routers of a service showed the canary, where all could be
+    /// read.
+    fn exposed(&self, service: usize) -> Option<(Percent, Percent)> {
         let canary = source::place(self.models[service].stable.other());
         let mut own = self.routers.iter().filter(|router| router.service == service);
-        own.try_fold(Percent::ZERO, |most, router| {
+        own.try_fold((Percent::FULL, Percent::ZERO), |(least, most), router| {
             let told = router.told.flatten()?;
-            Some(most.max([told.a, told.b][canary]))
+            let share = [told.a, told.b][canary];
+            Some((least.min(share), most.max(share)))
         })
     }
 
