@@ -11,7 +11,7 @@ mod stub;
 mod validation;
 
 use product::{Deck, Fake, Said, until};
-use serde_json::Value;
+use serde_json::{Value, json};
 use stub::{Answer, Stub};
 
 pub const HEAD: &str = "version = 1\n[environment]\nname = \"test\"\n";

@@ -24,7 +24,7 @@ use quarterdeck::io::settings::RouterTarget;
 use small_disk::SmallDisk;
 use tempfile::TempDir;
 
-const BUDGET: Duration = Duration::from_secs(3);
+const BUDGET: Duration = Duration::from_secs(10);
 
 /// Ends its process with the test.
 struct Guard(Child);

@@ -4,12 +4,14 @@
 //! healthy what was not seen. Contract: 2 if any service is DOWN, else 1 if any is DEGRADED, else 3
 //! if any is UNKNOWN or STALE, else 0; MAINT counts as 0.
 
+mod steps;
+
 use std::time::Duration;
 
 use engine::record::ReleaseResult;
 use engine::snapshot::{
-    HostView, IncidentView, JournalState, ProbeView, ReleaseView, ServiceView, Snapshot,
-    SourceView, TriggerState,
+    CheckState, CheckView, HostView, IncidentView, JournalState, ProbeView, ReleaseView,
+    ServiceView, Snapshot, SourceView, TriggerState, ValidationView,
 };
 use engine::types::{Now, Status};
 use engine::words;
@@ -95,12 +97,13 @@ fn service(service: &ServiceView, now: Now) -> Value {
         "status": service.status_at(now),
         "probes": service.probes.iter().map(|own| probe(own, now)).collect::<Vec<_>>(),
         "split": split,
-        "release": service.release.as_ref().map(release),
+        "release": service.release.as_ref().map(|own| release(own, now)),
         "ready": service.readiness.summary(now).0,
+        "validation": service.validation.as_ref().map(|view| validation(view, now)),
     })
 }
 
-fn release(release: &ReleaseView) -> Value {
+fn release(release: &ReleaseView, now: Now) -> Value {
     let step = release.steps.get(release.step as usize);
     json!({
         "id": release.id,
@@ -110,6 +113,26 @@ fn release(release: &ReleaseView) -> Value {
         "step": step.map(|step| &step.name),
         "verdict": release.canary.as_ref().map(|canary| &canary.verdict),
         "sentence": release.sentence,
+        "steps": release.steps.iter().map(|own| steps::json(own, now)).collect::<Vec<_>>(),
+    })
+}
+
+fn validation(view: &ValidationView, now: Now) -> Value {
+    let named = |state: CheckState, critical: bool| {
+        let own = move |check: &&CheckView| check.state == state && check.critical == critical;
+        view.checks.iter().filter(own).map(|check| check.name.as_str()).collect::<Vec<_>>()
+    };
+    let passed = view.checks.iter().filter(|check| check.state == CheckState::Passed).count();
+    json!({
+        "version": view.version,
+        "state": if view.can_deploy.is_some() { "ended" } else { "running" },
+        "can_deploy": view.can_deploy,
+        "fresh": view.ended.map(|at| at.age(now) <= view.fresh_for),
+        "ended_at": view.ended.map(|at| at.wall),
+        "passed": passed,
+        "failed": named(CheckState::Failed, true),
+        "warnings": named(CheckState::Failed, false),
+        "checks": view.checks.len(),
     })
 }
 
@@ -193,6 +216,21 @@ fn plain_service(service: &ServiceView, now: Now) -> String {
         let word = release.result.map_or(release.state.word(), ReleaseResult::word);
         let (id, version) = (release.id, &release.version);
         out += &format!("  release   r{id} {version} {word}: {}\n", release.sentence);
+        out += &steps::plain(release, now);
+    }
+    if let Some(view) = &service.validation {
+        let word = match view.can_deploy {
+            None => "under way".to_owned(),
+            Some(may) => {
+                let age = words::span(view.ended.map(|at| at.age(now)).unwrap_or_default());
+                format!("{}, {age} ago", if may { "may deploy" } else { "may not deploy" })
+            }
+        };
+        let failed = view.checks.iter().filter(|check| check.state == CheckState::Failed);
+        let failed: Vec<&str> = failed.map(|check| check.name.as_str()).collect();
+        let failed =
+            if failed.is_empty() { String::new() } else { format!(": {}", failed.join(", ")) };
+        out += &format!("  checks    {} {word}{failed}\n", view.version);
     }
     for (number, trigger) in (1..).zip(&service.triggers) {
         let state = match trigger.state {

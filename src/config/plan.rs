@@ -4,6 +4,8 @@
 //! performs one. Contract: a step that moves traffic has a service with routers, and a plan that
 //! passes here can be carried to its end by names alone.
 
+mod order;
+
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -162,17 +164,26 @@ fn plan(
     let lost = service.is_none() && table.has("service");
     let mut work = Work { world, service, lost, tasks };
     let mut names = BTreeSet::new();
-    let mut steps = Vec::new();
-    for inner in table.need("steps").tables("steps", "step") {
-        steps.extend(step(inner, &mut work, &mut names));
+    let (mut steps, mut wishes, mut whole) = (Vec::new(), Vec::new(), true);
+    for mut inner in table.need("steps").tables("steps", "step") {
+        let wish = order::wish(&mut inner);
+        match step(inner, &mut work, &mut names) {
+            Some(step) => {
+                steps.push(step);
+                wishes.push(wish);
+            }
+            None => whole = false,
+        }
     }
     let given = table.get("steps").map(toml::Spanned::get_ref);
     if matches!(given, Some(DeValue::Array(items)) if items.is_empty()) {
         table
             .problem("steps", "`steps` is empty: a plan that does nothing looks like one that did");
     }
-    table.finish();
     unique_names(&mut steps, &names);
+    // A step that is told of already is no missing name.
+    let steps = if whole { order::ordered(&table, steps, &wishes) } else { steps };
+    table.finish();
     Plan { name, service, steps }
 }
 
@@ -251,10 +262,12 @@ fn step(mut table: Table<'_>, work: &mut Work<'_>, names: &mut BTreeSet<String>)
     let verify = verify(&mut table, work);
     let undo = task::undo(&mut table).map(|made| work.tasks.add(made));
     let after_crash = after_crash(&mut table, kind);
+    let estimate = table.duration("estimate", DEADLINES);
     table.finish();
     let found = found?;
     let name = given.unwrap_or(found.words);
-    Some(Step { name, action: found.action, timeout, verify, undo, after_crash })
+    // Where it stands among the others is decided when all are read.
+    Some(Step { verify, undo, after_crash, estimate, ..Step::new(&name, found.action, timeout) })
 }
 
 /// A name that the user gave.

@@ -487,9 +487,10 @@ fn metrics(table: &mut Table<'_>, sources: &Sources) -> Option<HttpTarget> {
 }
 
 fn file(table: &mut Table<'_>) -> Option<Made> {
-    let format = table.word("format", &["json", "toml"]).map(|word| match word {
+    let format = table.word("format", &["json", "toml", "yaml"]).map(|word| match word {
         "json" => Format::Json,
-        _ => Format::Toml,
+        "toml" => Format::Toml,
+        _ => Format::Yaml,
     });
     let keys = table.strings("keys").unwrap_or_default();
     if !keys.is_empty() && !table.has("format") {

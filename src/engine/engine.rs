@@ -782,7 +782,7 @@ impl Engine {
         let id = self.known(service)?;
         let routers = &self.settings.service(id).routers;
         if routers.is_empty() {
-            return Err(format!("{service} has no router: it is only watched"));
+            return self.abort_unrouted(id, submission);
         }
         let route = &self.routes[id.index()];
         let emergency = matches!(submission.command, Command::Rollback { .. });

@@ -391,6 +391,7 @@ mod tests {
             hotfix: false,
             stable,
             steps: Vec::new(),
+            after: Vec::new(),
             baseline: BTreeMap::new(),
             reason: Untrusted::default(),
             seen: Untrusted::default(),

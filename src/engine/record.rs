@@ -263,6 +263,9 @@ pub struct ReleaseStarted {
     pub stable: Group,
     /// Names of the plan's steps: a plan that changed since is not resumed by itself.
     pub steps: Vec<String>,
+    /// For each step the places of those that it waits for; empty when each waits for the last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<Vec<u32>>,
     /// What stable showed at the start, by the names that rules use; as text, to compare exactly.
     pub baseline: BTreeMap<String, String>,
     pub reason: Untrusted,
@@ -547,6 +550,7 @@ mod tests {
             hotfix: false,
             stable: Group::A,
             steps: vec!["canary".into()],
+            after: Vec::new(),
             baseline: BTreeMap::new(),
             reason: Untrusted::default(),
             seen: Untrusted::default(),

@@ -12,6 +12,7 @@ use crate::record::{
     Entry, Event, Intent, Look, OperationResult, Outcome, ReleaseKind, ReleaseResult,
     ReleaseStarted, ReleaseState, RouterProof, StepResult,
 };
+use crate::release::graph;
 use crate::snapshot::StepState;
 use crate::types::{Actor, Fence, Group, Percent, Untrusted};
 
@@ -65,6 +66,8 @@ pub struct OpenRelease {
     pub failed: bool,
     /// A step could not be taken back.
     pub stuck: bool,
+    /// Steps that ended, in that order.
+    pub order: Vec<usize>,
 }
 
 impl OpenRelease {
@@ -82,6 +85,7 @@ impl OpenRelease {
             looks: Vec::new(),
             failed: false,
             stuck: false,
+            order: Vec::new(),
         }
     }
 
@@ -199,6 +203,28 @@ pub fn fold(entries: &[Entry]) -> Fold {
 }
 
 impl OpenRelease {
+    fn step_started(&mut self, step: u32) {
+        self.failed = false;
+        self.mark(step, StepState::Running, &Untrusted::default());
+        if self.facts.after.is_empty() {
+            self.place = step as usize;
+            return;
+        }
+        // The record of an end may be lost; what waited for it did not begin before.
+        for place in graph::behind(&self.facts.after, step) {
+            if let Some(mark) = self.marks.get_mut(place) {
+                mark.0 = StepState::Done;
+            }
+        }
+        self.first_not_done();
+    }
+
+    /// Where steps run side by side, the release's own is the first that is not done.
+    fn first_not_done(&mut self) {
+        let open = self.marks.iter().position(|(state, _)| *state != StepState::Done);
+        self.place = open.unwrap_or(self.marks.len());
+    }
+
     fn step_ended(&mut self, step: u32, result: StepResult, detail: &Untrusted) {
         let state = match result {
             StepResult::Done => StepState::Done,
@@ -208,9 +234,15 @@ impl OpenRelease {
         self.mark(step, state, detail);
         self.failed = result == StepResult::Failed;
         self.stuck |= result == StepResult::NotUndone;
-        if result == StepResult::Done {
+        if matches!(result, StepResult::Done | StepResult::Failed) {
+            self.order.retain(|own| *own != step as usize);
+            self.order.push(step as usize);
+        }
+        if result == StepResult::Done && self.facts.after.is_empty() {
             // After an outage a record may come late.
             self.place = self.place.max(step as usize + 1);
+        } else if result == StepResult::Done {
+            self.first_not_done();
         }
     }
 
@@ -262,9 +294,7 @@ impl Fold {
             }
             Event::StepStarted { release, service, step, .. } => {
                 let Some(open) = self.open_release(service, *release) else { return };
-                open.place = *step as usize;
-                open.failed = false;
-                open.mark(*step, StepState::Running, &Untrusted::default());
+                open.step_started(*step);
             }
             Event::StepEnded { release, service, step, result, detail } => {
                 let Some(open) = self.open_release(service, *release) else { return };

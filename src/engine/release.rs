@@ -6,23 +6,26 @@
 //! record is durable; a failed deploy takes traffic to stable first and then its steps back.
 
 mod back;
+pub mod graph;
 mod mark;
 mod others;
 mod question;
+mod restart;
+mod side;
 mod validate;
 mod view;
 
 use std::time::Duration;
 
 use self::mark::Mark;
+use self::side::{Meaning, Side, SideDoing};
 use crate::reading::{TaskAnswer, TaskContext};
 use crate::record::{
     Event, OperationResult, ReleaseKind, ReleaseResult, ReleaseStarted, ReleaseState, StepResult,
 };
-use crate::recovery::OpenRelease;
-use crate::rollout::{Delta, Next, Rollout};
+use crate::rollout::{Next, Rollout};
 use crate::route::Route;
-use crate::settings::{Action, AfterCrash, Step};
+use crate::settings::{Action, Step};
 use crate::snapshot::{RouteState, StepState};
 use crate::types::{
     Actor, EffectId, Fence, Now, Percent, ServiceId, Status, TaskId, Time, Untrusted,
@@ -45,20 +48,14 @@ const SENTENCE_CHARS_MAX: usize = 600;
 #[derive(Clone, Debug)]
 pub enum Move {
     /// Write it down. `first`: nothing goes on before it is durable.
-    Record {
-        event: Event,
-        first: bool,
-    },
+    Record { event: Event, first: bool },
     /// Set the split, as an operation of the route.
-    Split {
-        to: Percent,
-        verb: &'static str,
-    },
+    Split { to: Percent, verb: &'static str },
     /// All traffic to stable, at once.
-    RollBack {
-        sentence: String,
-    },
+    RollBack { sentence: String },
     Task {
+        /// Place of its step.
+        step: usize,
         task: TaskId,
         budget: Duration,
     },
@@ -66,16 +63,11 @@ pub enum Move {
     Validate,
     /// Its start is on no record in time: refuse it. Should the start be kept after all, the
     /// event ends it.
-    GiveUp {
-        event: Event,
-        why: String,
-    },
+    GiveUp { event: Event, why: String },
     /// Look again then.
     Wake(Time),
     /// People must know.
-    Page {
-        summary: String,
-    },
+    Page { summary: String },
 }
 
 /// What a release may know about the world.
@@ -142,6 +134,12 @@ pub struct Release {
     ended: Option<Now>,
     steps: Vec<Step>,
     marks: Vec<Mark>,
+    /// What each step waits for; empty for a plain list.
+    links: Vec<Vec<u32>>,
+    /// Steps that run beside the current one.
+    sides: Vec<Side>,
+    /// Steps that ended, in that order.
+    order: Vec<usize>,
     place: usize,
     doing: Doing,
     /// The record that nothing goes on without.
@@ -172,6 +170,9 @@ impl Release {
         Release {
             service,
             marks: vec![Mark::waiting(); steps.len()],
+            links: graph::links(&steps),
+            sides: Vec::new(),
+            order: Vec::new(),
             facts,
             actor,
             started: now,
@@ -195,133 +196,6 @@ impl Release {
             sentence: "its start is being recorded".to_owned(),
             woken: None,
             notes: Vec::new(),
-        }
-    }
-
-    /// One that a restart found open. What was going on is done again, checked or asked for, by
-    /// its step's own rule; exposure is not raised before a person says so.
-    #[must_use]
-    pub fn recovered(
-        service: ServiceId,
-        open: OpenRelease,
-        mut steps: Vec<Step>,
-        rollout: Option<Rollout>,
-        now: Now,
-    ) -> Release {
-        let OpenRelease { facts, actor, at, place, marks, state, why, back, .. } = open;
-        let (canary_place, looks) = (open.canary_place, open.looks);
-        let (failed, stuck) = (open.failed, open.stuck);
-        let changed = !steps.iter().map(|step| &step.name).eq(&facts.steps);
-        if changed {
-            steps = facts.steps.iter().map(|name| Step::lost(name)).collect();
-        }
-        let since = (now.wall - at).to_std().unwrap_or_default();
-        let started = Now { mono: now.mono - since, wall: at };
-        let mut release = Release::new(service, facts, steps, actor, rollout, started);
-        release.doing = Doing::Idle;
-        release.place = place.min(release.steps.len());
-        release.restarted = true;
-        release.back.stuck = stuck;
-        release.changed = changed;
-        for (mark, (state, detail)) in release.marks.iter_mut().zip(marks) {
-            mark.state = state;
-            mark.detail = detail;
-        }
-        if let Some(rollout) = &mut release.rollout {
-            let judged = looks.last().map(|look| (look.verdict.clone(), look.sentence.clone()));
-            for look in looks {
-                rollout.replay(&Delta { stable: look.stable, canary: look.canary });
-            }
-            rollout.enter(canary_place);
-            let over = |step: &Step| matches!(step.action, Action::Canary | Action::Switch);
-            if release.steps[..release.place].iter().any(over) {
-                // All the traffic was given: what follows is watched, as before the restart.
-                rollout.enter(usize::MAX);
-                rollout.verified(now);
-            }
-            // The last word stands until a person says otherwise.
-            if let Some((verdict, sentence)) = judged {
-                rollout.judged(&verdict, sentence.display());
-            }
-        }
-        if let Some((ending, undoes)) = back {
-            release.back = Back { ending, undoes, ..release.back };
-        }
-        release.state = state;
-        release.sentence = why;
-        match state {
-            ReleaseState::WalkingBack => release.doing = Doing::Acting,
-            ReleaseState::Asking => release.state = ReleaseState::Running,
-            ReleaseState::Running
-            | ReleaseState::Paused
-            | ReleaseState::Held
-            | ReleaseState::Ended => {}
-        }
-        release.take_up(failed);
-        release
-    }
-
-    /// The step that was under way at a restart.
-    fn take_up(&mut self, failed: bool) {
-        if self.state == ReleaseState::Held {
-            // People were told by an engine that is gone.
-            self.notes.push(Move::Page { summary: self.sentence.clone() });
-        }
-        if self.changed && self.state != ReleaseState::WalkingBack {
-            let why = "the plan changed since this release started: only abort is left";
-            return self.hold(why);
-        }
-        if failed && matches!(self.state, ReleaseState::Running | ReleaseState::Paused) {
-            return self.failed_before();
-        }
-        let Some(mark) = self.marks.get_mut(self.place) else { return };
-        if mark.state == StepState::Failed && self.state == ReleaseState::Running {
-            // Interrupted once before, and nobody has said yet what becomes of it.
-            let name = self.step().map(|step| step.name.clone()).unwrap_or_default();
-            return self.hold(&interrupted(&name));
-        }
-        if mark.state != StepState::Running || self.state == ReleaseState::WalkingBack {
-            return;
-        }
-        let Some(step) = self.steps.get(self.place) else { return };
-        let rule = match step.action {
-            Action::Task(_) | Action::Maintenance(_) => step.after_crash,
-            Action::Probe(_)
-            | Action::Split(_)
-            | Action::Canary
-            | Action::Switch
-            | Action::Wait { .. }
-            | Action::Ask { .. }
-            | Action::Validate
-            | Action::Note(_) => AfterCrash::Repeat,
-        };
-        let name = step.name.clone();
-        match rule {
-            AfterCrash::Repeat => *mark = mark.again(),
-            AfterCrash::Check if step.verify.is_some() => {
-                self.doing = Doing::Asked(Purpose::Recheck);
-            }
-            AfterCrash::Check | AfterCrash::Ask => {
-                mark.state = StepState::Failed;
-                let detail = Untrusted::new("under way at a restart");
-                self.record_step(self.place, StepResult::Interrupted, detail);
-                self.hold(&interrupted(&name));
-            }
-        }
-    }
-
-    /// Its step failed before the restart, and nothing that followed is on record.
-    fn failed_before(&mut self) {
-        let name = self.step().map(|step| step.name.clone()).unwrap_or_default();
-        let why = format!("step {} ({name}) failed before a restart", self.place + 1);
-        match self.facts.kind {
-            ReleaseKind::Deploy => {
-                self.doing = Doing::Acting;
-                self.walk_back(&why);
-            }
-            ReleaseKind::Plan | ReleaseKind::Recovery => {
-                self.hold(&format!("{why}; resume repeats it, abort ends it"));
-            }
         }
     }
 
@@ -417,7 +291,9 @@ impl Release {
 
     /// The record that is waited for went out under this id.
     pub fn awaits(&mut self, id: EffectId) {
-        self.awaits = Some(id);
+        if !self.side_awaits(id) {
+            self.awaits = Some(id);
+        }
     }
 
     /// Is this the answer to it? One may come when another record is waited for by now.
@@ -426,22 +302,30 @@ impl Release {
     }
 
     /// The task that was asked for has this id.
-    pub fn task_began(&mut self, id: EffectId) {
-        if let Doing::Asked(purpose) = self.doing {
+    pub fn task_began(&mut self, step: usize, id: EffectId) {
+        let beside = self.sides.iter_mut().find(|side| side.place == step);
+        if let Some(Side { doing, .. }) = beside {
+            if let SideDoing::Asked(purpose) = *doing {
+                *doing = SideDoing::Running(id, purpose);
+            }
+        } else if let Doing::Asked(purpose) = self.doing {
             self.doing = Doing::Running(id, purpose);
         }
     }
 
-    /// Is this the task in flight?
+    /// Is this a task of its own in flight?
     #[must_use]
     pub fn runs(&self, id: EffectId) -> bool {
-        matches!(self.doing, Doing::Running(own, _) if own == id)
+        let beside = |side: &Side| matches!(side.doing, SideDoing::Running(own, _) if own == id);
+        matches!(self.doing, Doing::Running(own, _) if own == id) || self.sides.iter().any(beside)
     }
 
-    /// The answer of the task in flight.
-    pub fn task_ended(&mut self, answer: TaskAnswer, now: Now) {
+    /// The answer of a task in flight.
+    pub fn task_ended(&mut self, id: EffectId, answer: TaskAnswer, now: Now) {
+        let Some(answer) = self.side_ended(id, answer, now) else { return };
         let Doing::Running(_, purpose) = self.doing else { return };
         self.doing = Doing::Acting;
+        let verified = self.step().is_some_and(|step| step.verify.is_some());
         match purpose {
             Purpose::Undo(place) => self.undone(place, answer, now),
             Purpose::Act | Purpose::Verify | Purpose::Recheck
@@ -449,32 +333,17 @@ impl Release {
             {
                 // It ended on the way out: what it did is taken back like the rest.
             }
-            Purpose::Act => match (answer, self.step().and_then(|step| step.verify)) {
-                (TaskAnswer::Passed { output }, None) => self.done(output, now),
-                (TaskAnswer::Passed { output }, Some(_)) => {
-                    self.marks[self.place].detail = output;
-                    self.doing = Doing::Asked(Purpose::Verify);
+            Purpose::Act | Purpose::Verify | Purpose::Recheck => {
+                match Meaning::of(purpose, answer, verified) {
+                    Meaning::Done(detail) => self.done(detail, now),
+                    Meaning::Verify(detail) => {
+                        self.marks[self.place].detail = detail;
+                        self.doing = Doing::Asked(Purpose::Verify);
+                    }
+                    Meaning::Again => {}
+                    Meaning::Failed(why) => self.fail(&why, now),
                 }
-                (TaskAnswer::Unknown { why }, Some(_)) => {
-                    self.marks[self.place].detail = why;
-                    self.doing = Doing::Asked(Purpose::Verify);
-                }
-                (TaskAnswer::Failed { output }, _) => self.fail(output.display(), now),
-                (TaskAnswer::Unknown { why }, None) => {
-                    self.fail(&format!("not known whether it happened: {why}"), now);
-                }
-            },
-            Purpose::Recheck => match answer {
-                TaskAnswer::Passed { output } => self.done(output, now),
-                TaskAnswer::Failed { .. } | TaskAnswer::Unknown { .. } => {}
-            },
-            Purpose::Verify => match answer {
-                TaskAnswer::Passed { output } => self.done(output, now),
-                TaskAnswer::Failed { output } => {
-                    self.fail(&format!("done, but not verified: {output}"), now);
-                }
-                TaskAnswer::Unknown { why } => self.fail(&format!("not verified: {why}"), now),
-            },
+            }
         }
     }
 
@@ -530,8 +399,10 @@ impl Release {
             rollout.resume(now);
         }
         if self.marks.get(self.place).is_some_and(|mark| mark.state == StepState::Failed) {
-            self.marks[self.place] = self.marks[self.place].again();
             self.doing = Doing::Idle;
+        }
+        for mark in self.marks.iter_mut().filter(|mark| mark.state == StepState::Failed) {
+            *mark = mark.again();
         }
         self.change(ReleaseState::Running, why);
         Ok(())
@@ -572,7 +443,8 @@ impl Release {
 
     /// Somebody took the traffic to stable by an operation of their own, which ends the release.
     /// An abort takes the steps back, too; an emergency leaves all else as it is.
-    pub fn preempt(&mut self, abort: bool, fence: Fence, why: &str) {
+    /// Without a router there is no operation, and no traffic to take.
+    pub fn preempt(&mut self, abort: bool, fence: Option<Fence>, why: &str) {
         if !self.in_flight() || self.state == ReleaseState::WalkingBack {
             return;
         }
@@ -582,13 +454,13 @@ impl Release {
         }
         self.back.ending = if abort { ReleaseResult::Aborted } else { ReleaseResult::RolledBack };
         self.back.undoes = abort;
-        self.back.traffic_done = false;
+        self.back.traffic_done = fence.is_none();
         if self.doing == Doing::Recording {
             // Its record is on its way, and nothing else of it has happened.
             self.marks[self.place] = self.marks[self.place].not_begun();
         }
         if !matches!(self.doing, Doing::Running(..) | Doing::Opening) {
-            self.doing = Doing::Splitting(Some(fence));
+            self.doing = fence.map_or(Doing::Acting, |fence| Doing::Splitting(Some(fence)));
         }
         self.change(ReleaseState::WalkingBack, why);
     }
@@ -602,6 +474,9 @@ impl Release {
     fn change(&mut self, state: ReleaseState, why: &str) {
         let why: String = why.chars().take(SENTENCE_CHARS_MAX).collect();
         self.state = state;
+        if state == ReleaseState::WalkingBack {
+            self.stop_beside();
+        }
         self.woken = None;
         self.note(Event::ReleaseChanged {
             release: self.facts.release,
@@ -632,18 +507,11 @@ impl Release {
     }
 
     fn done(&mut self, detail: Untrusted, now: Now) {
-        let mark = &mut self.marks[self.place];
-        mark.state = StepState::Done;
-        mark.ended = Some(now);
-        if !detail.is_empty() {
-            mark.detail = detail;
-        }
-        let detail = mark.detail.clone();
-        self.record_step(self.place, StepResult::Done, detail);
-        self.place += 1;
+        self.over(self.place, StepState::Done, detail, now);
         self.answered = None;
         self.woken = None;
         self.doing = Doing::Idle;
+        self.pass_over();
         if self.state == ReleaseState::Asking {
             self.state = ReleaseState::Running;
         }
@@ -651,12 +519,7 @@ impl Release {
 
     fn fail(&mut self, why: &str, now: Now) {
         let name = self.step().map(|step| step.name.clone()).unwrap_or_default();
-        let mark = &mut self.marks[self.place];
-        mark.state = StepState::Failed;
-        mark.ended = Some(now);
-        mark.detail = Untrusted::new(why);
-        let detail = mark.detail.clone();
-        self.record_step(self.place, StepResult::Failed, detail);
+        self.over(self.place, StepState::Failed, Untrusted::new(why), now);
         self.doing = Doing::Acting;
         let why = format!("step {} ({name}) failed: {why}", self.place + 1);
         match self.facts.kind {
@@ -709,6 +572,9 @@ impl Release {
     }
 
     fn forward(&mut self, facts: &Facts) -> Option<Move> {
+        if let Some(next) = self.beside(facts) {
+            return Some(next);
+        }
         match self.doing {
             Doing::Opening
             | Doing::Recording
@@ -718,6 +584,7 @@ impl Release {
             Doing::Splitting(Some(fence)) => self.splitting(fence, facts),
             Doing::Asked(purpose) => self.task(purpose, facts),
             Doing::Idle if self.state != ReleaseState::Running => None,
+            Doing::Idle if self.has_beside(self.place) => None,
             Doing::Idle if self.place == self.steps.len() => {
                 let all = !facts.route.has_routers() || facts.route.set == Some(Percent::FULL);
                 if self.facts.kind == ReleaseKind::Deploy && !all {
@@ -828,7 +695,11 @@ impl Release {
             Purpose::Undo(_) => UNDO_BUDGET,
         };
         if let Some(task) = task {
-            return Some(Move::Task { task, budget });
+            let step = match purpose {
+                Purpose::Act | Purpose::Verify | Purpose::Recheck => self.place,
+                Purpose::Undo(place) => place,
+            };
+            return Some(Move::Task { step, task, budget });
         }
         self.doing = Doing::Acting;
         self.fail("the configuration names nothing to run for it", facts.now);

@@ -195,20 +195,33 @@ pub struct Step {
     /// What takes the step back when the plan walks back.
     pub undo: Option<TaskId>,
     pub after_crash: AfterCrash,
+    /// Names of the steps that must be done first; `None`: the one before it.
+    pub after: Option<Vec<String>>,
+    /// How long people expect it to take.
+    pub estimate: Option<Duration>,
 }
 
 impl Step {
+    /// A step that is done again after a crash, and needs nothing beside its action.
+    #[must_use]
+    pub fn new(name: &str, action: Action, timeout: Duration) -> Step {
+        Step {
+            name: name.to_owned(),
+            action,
+            timeout,
+            verify: None,
+            undo: None,
+            after_crash: AfterCrash::Repeat,
+            after: None,
+            estimate: None,
+        }
+    }
+
     /// A step that the configuration does not know any more: only its name is left.
     #[must_use]
     pub fn lost(name: &str) -> Step {
-        Step {
-            name: name.to_owned(),
-            action: Action::Note(String::new()),
-            timeout: Duration::ZERO,
-            verify: None,
-            undo: None,
-            after_crash: AfterCrash::Ask,
-        }
+        let action = Action::Note(String::new());
+        Step { after_crash: AfterCrash::Ask, ..Step::new(name, action, Duration::ZERO) }
     }
 }
 

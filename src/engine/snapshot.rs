@@ -158,6 +158,9 @@ pub struct StepView {
     pub started: Option<Now>,
     pub ended: Option<Now>,
     pub detail: Untrusted,
+    /// How long people expect it to take.
+    #[serde(default)]
+    pub estimate: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -543,13 +546,20 @@ impl ServiceView {
         worst.unwrap_or(Status::Unknown)
     }
 
-    /// What a command on this service is decided on; `None` without a router.
+    /// What a command on this service is decided on; `None` without a router and a release.
     #[must_use]
     pub fn expected(&self) -> Option<Expected> {
-        let route = self.route.as_ref()?;
         let release = self.release.as_ref().filter(|release| release.result.is_none());
         let release = release.map(|release| (release.id, release.step));
-        Some(Expected { set: route.set, fence: route.fence, release })
+        match &self.route {
+            Some(route) => Some(Expected { set: route.set, fence: route.fence, release }),
+            // A plan of a service that is only watched: no split was ever set.
+            None => release.map(|release| Expected {
+                set: None,
+                fence: Fence(0),
+                release: Some(release),
+            }),
+        }
     }
 
     /// The newest answer of any probe.

@@ -238,6 +238,7 @@ pub enum TaskTarget {
 pub enum Format {
     Json,
     Toml,
+    Yaml,
 }
 
 /// One bound of a version: major, minor, patch.

@@ -7,6 +7,7 @@
 
 pub mod check;
 pub mod fill;
+mod yaml;
 
 use std::time::Duration;
 

@@ -40,6 +40,7 @@ mod release;
 mod rollout;
 mod services;
 mod sources;
+mod validation;
 
 /// Smaller screens get one line.
 const WIDTH_MIN: u16 = 40;
@@ -125,6 +126,8 @@ fn whole(buffer: &mut Buffer, area: Rect, scene: Scene<'_>) {
         }
     }
 }
+
+pub use services::row_at as service_row;
 
 fn draw_panel(buffer: &mut Buffer, at: Rect, panel: Panel, scene: Scene<'_>, picture: &Snapshot) {
     match panel {

@@ -44,7 +44,7 @@ fn a_check_that_could_never_pass_is_refused() {
     check_service(
         "[[service.check]]\nname = \"a\"\nprobe = \"api\"\nexpect = \"true\"\n\
          [[service.check]]\nname = \"a\"\nruntime = [\"node\"]\nversion = \"18\"\n\
-         [[service.check]]\nname = \"b\"\nfile = \"x.yaml\"\nformat = \"yaml\"\n\
+         [[service.check]]\nname = \"b\"\nfile = \"x.ini\"\nformat = \"ini\"\n\
          [[service.check]]\nname = \"c\"\ndisk = \"/\"\n\
          [[service.check]]\nname = \"d\"\ncertificate = \"http://x/\"\n",
         &[
@@ -52,7 +52,7 @@ fn a_check_that_could_never_pass_is_refused() {
             "8:10: `expect` belongs to `http`",
             "10:8: there is already a check of this service named `a`",
             "12:11: `version` is a list of bounds",
-            "16:10: `format` is one of `json` or `toml`",
+            "16:10: `format` is one of `json`, `toml` or `yaml`",
             "19:8: `disk` needs `free_percent` or `free_gib`",
             "22:15: `certificate` is an address that begins with https://",
         ],

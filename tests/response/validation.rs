@@ -34,18 +34,24 @@ fn every_kind_of_check_says_what_it_found() {
          keys = [\"db.host\"]\nnames = [\"get_user\"]\n\
          [[service.check]]\nname = \"broken\"\nfile = \"bad.toml\"\nformat = \"toml\"\n\
          critical = false\nretries = 0\n\
-         [[service.check]]\nname = \"disk\"\ndisk = \"/\"\nfree_percent = 0\n"
+         [[service.check]]\nname = \"disk\"\ndisk = \"/\"\nfree_percent = 0\n\
+         [[service.check]]\nname = \"yaml\"\nfile = \"good.yaml\"\nformat = \"yaml\"\n\
+         keys = [\"db.host\"]\n\
+         [[service.check]]\nname = \"database\"\ncommand = [\"/bin/sh\", \"-c\", \
+         \"cat; echo; echo $PGUSER\"]\nenv = {{ PGUSER = \"watch\" }}\nstdin = \"select 1\"\n\
+         output = \"select 1\"\n"
     );
     let deck = deck(&router, &checks);
     let put = |name: &str, text: &str| {
         std::fs::write(deck.dir.path().join(name), text).expect("a file is written");
     };
     put("good.json", "{\"db\": {\"host\": \"x\"}, \"calls\": [\"get_user\"]}");
+    put("good.yaml", "db:\n  host: x\n");
     put("bad.toml", "a = 1\nb = = 2\n");
     let said = deck.run(&["validate", "web", "--version", "1.2", "--json"]);
     let found = document(&said);
     assert_eq!((said.code, &found["can_deploy"]), (0, &Value::Bool(true)), "{found:#}");
-    assert_eq!([&found["passed"], &found["failed"], &found["warnings"]], [6, 0, 2], "{found:#}");
+    assert_eq!([&found["passed"], &found["failed"], &found["warnings"]], [8, 0, 2], "{found:#}");
     let detail = |name: &str| {
         let checks = found["checks"].as_array().expect("a list").iter();
         let mut own = checks.filter(|check| check["name"] == name);
@@ -54,9 +60,17 @@ fn every_kind_of_check_says_what_it_found() {
     assert!(detail("old").contains("18.4.1 is not >=20.0.0"), "{found:#}");
     assert!(detail("broken").contains("at line 2 column 5"), "{found:#}");
     assert!(stub.asked().iter().any(|asked| asked.head.contains("get /v2/1.2 ")));
-    let said = deck.run(&["validate", "web", "--version", "1.2"]).ends(0, "CAN DEPLOY: 6 passed");
+    let said = deck.run(&["validate", "web", "--version", "1.2"]).ends(0, "CAN DEPLOY: 8 passed");
     assert!(said.out.contains("warning   old") && said.out.contains("passed    http"), "{said:#?}");
     assert_eq!(records(&deck, "validated").len(), 2);
+    let said = deck.run(&["status", "--json"]);
+    let last = &document(&said)["services"][0]["validation"];
+    let state = [&last["state"], &last["version"], &last["can_deploy"], &last["fresh"]];
+    assert_eq!(state, [&json!("ended"), &json!("1.2"), &json!(true), &json!(true)], "{last:#}");
+    assert_eq!([&last["passed"], &last["checks"]], [8, 10], "{last:#}");
+    assert_eq!(last["warnings"], json!(["old", "broken"]));
+    let plain = deck.run(&["status"]).out;
+    assert!(plain.contains("checks    1.2 may deploy, ") && plain.contains(": old, broken\n"));
 }
 
 #[test]

@@ -141,6 +141,7 @@ fn step(name: &str, state: StepState, detail: &str) -> StepView {
         started: begun.then(|| ago(200)),
         ended: (begun && state != StepState::Running).then(|| ago(180)),
         detail: Untrusted::new(detail),
+        estimate: (name == "deploy").then_some(Duration::from_secs(15)),
     }
 }
 

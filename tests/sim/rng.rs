@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+#[derive(Clone)]
 pub struct Rng(u64);
 
 impl Rng {

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// A file system of its own, as small as asked for; unmounted with the test.
 pub struct SmallDisk(PathBuf);
@@ -18,11 +19,20 @@ impl SmallDisk {
         done.then(|| SmallDisk(place.to_owned()))
     }
 
+    /// Waits for what holds a file open for writing: the kernel closes the files of an engine that
+    /// was just killed a moment later.
     pub fn remount(&self, option: &str) {
-        let mut command = Command::new("/bin/mount");
-        command.args(["-o", &format!("remount,{option}")]).arg(&self.0);
-        let output = command.output().expect("it starts");
-        assert!(output.status.success(), "{output:?}");
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let mut command = Command::new("/bin/mount");
+            command.args(["-o", &format!("remount,{option}")]).arg(&self.0);
+            let output = command.output().expect("it starts");
+            if output.status.success() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{output:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     pub fn fill(&self) {

@@ -10,12 +10,12 @@ use crate::ledger::Purpose;
 use crate::record::{
     ArmCount, Event, Intent, Look, ReleaseKind, ReleaseResult, ReleaseStarted, ReleaseState,
 };
-use crate::release::{Facts, Move, Release};
+use crate::release::{Facts, Move, Release, graph};
 use crate::rollout::{Delta, Rollout};
 use crate::route::Operation;
 use crate::rule::{self, Values};
 use crate::schedule::Timer;
-use crate::settings::{self, Action, AfterCrash, Step};
+use crate::settings::{self, Action, Step};
 use crate::snapshot::JournalState;
 use crate::types::{
     Actor, EffectId, Fence, Group, Now, Percent, PlanId, ServiceId, Time, Untrusted,
@@ -97,12 +97,12 @@ impl Engine {
                 let fence = self.roll_back(service, &sentence, now, effects);
                 self.told(service, |release| release.split_began(Ok(fence)));
             }
-            Move::Task { task, budget } => {
+            Move::Task { step, task, budget } => {
                 let id = self.id();
                 let group = self.routes[service.index()].stable.other();
                 let name = self.settings.service(service).name.clone();
                 let Some(release) = &mut self.releases[service.index()] else { return };
-                release.task_began(id);
+                release.task_began(step, id);
                 let context = release.context(group.word(), &name);
                 effects.push(Effect::Task { id, task, context, budget });
             }
@@ -248,6 +248,10 @@ impl Engine {
         effects: &mut Vec<Effect>,
     ) {
         let Some(release) = &mut self.releases[service.index()] else { return };
+        if release.side_recorded(id, failure) {
+            self.touched.insert(service);
+            return;
+        }
         if !release.awaits_record(id) {
             return;
         }
@@ -286,7 +290,7 @@ impl Engine {
         for (place, release) in (0..).zip(&mut self.releases) {
             let Some(release) = release else { continue };
             if release.runs(id) {
-                release.task_ended(answer, now);
+                release.task_ended(id, answer, now);
                 self.touched.insert(ServiceId(place));
                 return;
             }
@@ -398,6 +402,7 @@ impl Engine {
             hotfix,
             stable: self.routes[service.index()].stable,
             steps: steps.iter().map(|step| step.name.clone()).collect(),
+            after: graph::links(&steps),
             baseline: baseline
                 .iter()
                 .map(|(key, value)| (key.clone(), value.to_string()))
@@ -456,6 +461,7 @@ impl Engine {
             hotfix: false,
             stable: route.stable,
             steps: steps.iter().map(|step| step.name.clone()).collect(),
+            after: graph::links(&steps),
             baseline: std::collections::BTreeMap::new(),
             reason: Untrusted::new(&format!("after rollback #{fence}")),
             seen: Untrusted::default(),
@@ -528,42 +534,37 @@ impl Engine {
         kind: ReleaseKind,
     ) -> Vec<Step> {
         let mut steps = plan.map(|plan| self.settings.plan(plan).steps.clone()).unwrap_or_default();
-        let step = |name: &str, action, timeout| Step {
-            name: name.to_owned(),
-            action,
-            timeout,
-            verify: None,
-            undo: None,
-            after_crash: AfterCrash::Repeat,
-        };
         match kind {
             ReleaseKind::Plan => return steps,
             ReleaseKind::Recovery => {
                 let question = "traffic is on stable; go on with the recovery plan?".to_owned();
                 let ask = Action::Ask { question, default: Some(false) };
-                steps.insert(0, step("go on?", ask, ASK_TIMEOUT));
+                graph::put_first(&mut steps, Step::new("go on?", ask, ASK_TIMEOUT));
                 return steps;
             }
             ReleaseKind::Deploy => {}
         }
         if !self.settings.service(service).checks.is_empty() {
-            steps.insert(0, step("validate", Action::Validate, VALIDATE_TIMEOUT));
+            let validate = Step::new("validate", Action::Validate, VALIDATE_TIMEOUT);
+            graph::put_first(&mut steps, validate);
         }
         let canary = self.settings.service(service).canary.as_ref();
         let moves = |step: &Step| matches!(step.action, Action::Canary | Action::Switch);
         if !steps.iter().any(moves) {
             if canary.is_some() {
-                steps.push(step("canary", Action::Canary, ASK_TIMEOUT));
+                let canary = Step::new("canary", Action::Canary, ASK_TIMEOUT);
+                graph::put_last(&mut steps, canary);
             } else {
                 let question = "give all traffic to the new version?".to_owned();
                 let ask = Action::Ask { question, default: None };
-                steps.push(step("ask", ask, ASK_TIMEOUT));
-                steps.push(step("switch", Action::Switch, ASK_TIMEOUT));
+                graph::put_last(&mut steps, Step::new("ask", ask, ASK_TIMEOUT));
+                let switch = Step::new("switch", Action::Switch, ASK_TIMEOUT);
+                graph::put_last(&mut steps, switch);
             }
         }
         if let Some(canary) = canary.filter(|canary| !canary.bake.is_zero()) {
             let wait = Action::Wait { span: canary.bake, watch: true };
-            steps.push(step("bake", wait, canary.bake * 2));
+            graph::put_last(&mut steps, Step::new("bake", wait, canary.bake * 2));
         }
         steps
     }
@@ -611,9 +612,27 @@ impl Engine {
     /// Somebody began an operation of their own: a release in flight ends with it.
     pub(super) fn preempt(&mut self, service: ServiceId, abort: bool, fence: Fence, why: &str) {
         if let Some(release) = &mut self.releases[service.index()] {
-            release.preempt(abort, fence, why);
+            release.preempt(abort, Some(fence), why);
             self.touched.insert(service);
         }
+    }
+
+    /// A plan of a service that is only watched ends; its steps are taken back.
+    pub(super) fn abort_unrouted(
+        &mut self,
+        service: ServiceId,
+        submission: &Submission,
+    ) -> Result<Taken, String> {
+        let name = &self.settings.service(service).name;
+        let reason = submission.command.reason().cloned().unwrap_or_default();
+        let release = self.releases[service.index()].as_mut().filter(|own| own.in_flight());
+        let Some(release) = release.filter(|_| matches!(submission.command, Command::Abort { .. }))
+        else {
+            return Err(format!("{name} has no router: it is only watched"));
+        };
+        release.preempt(true, None, &format!("abort by {}: {reason}", submission.actor.user));
+        self.touched.insert(service);
+        Ok(Taken::Accepted(None))
     }
 
     /// A release that the journal shows as open.

@@ -3,7 +3,7 @@
 //! Decides what is taken back and how it ends. Never gives the canary traffic. Contract: what could
 //! not be taken back is said, and the release has failed.
 
-use super::{Doing, Facts, Move, Purpose, Release};
+use super::{Doing, Facts, Move, Purpose, Release, graph};
 use crate::reading::TaskAnswer;
 use crate::record::{OperationResult, ReleaseResult, StepResult};
 use crate::settings::Action;
@@ -54,17 +54,24 @@ impl Release {
             })
     }
 
+    /// The last one that ended first, and none before those that waited for it.
     fn take_back(&mut self, facts: &Facts) -> Option<Move> {
-        let place = (0..self.steps.len()).rev().find(|&place| {
-            let (step, mark) = (&self.steps[place], &self.marks[place]);
-            let reversible = step.undo.is_some() || step.action == Action::Maintenance(true);
-            let touched = match mark.state {
-                StepState::Done | StepState::Failed | StepState::Running => true,
-                StepState::Waiting => mark.touched,
-                StepState::Undone => false,
-            };
-            self.back.undoes && reversible && touched
-        });
+        if !self.sides.is_empty() {
+            return None;
+        }
+        let touched: Vec<usize> = (0..self.steps.len())
+            .filter(|&place| {
+                let (step, mark) = (&self.steps[place], &self.marks[place]);
+                let reversible = step.undo.is_some() || step.action == Action::Maintenance(true);
+                let touched = match mark.state {
+                    StepState::Done | StepState::Failed | StepState::Running => true,
+                    StepState::Waiting => mark.touched,
+                    StepState::Undone => false,
+                };
+                self.back.undoes && reversible && touched
+            })
+            .collect();
+        let place = self.last_of(&touched);
         if let Some(place) = place {
             self.doing = Doing::Asked(Purpose::Undo(place));
             return self.task(Purpose::Undo(place), facts);
@@ -74,6 +81,18 @@ impl Release {
         }
         self.doing = Doing::Closing;
         Some(self.closing(facts))
+    }
+
+    fn last_of(&self, touched: &[usize]) -> Option<usize> {
+        if self.links.is_empty() {
+            return touched.last().copied();
+        }
+        let number = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
+        let waited: Vec<usize> =
+            touched.iter().flat_map(|&place| graph::behind(&self.links, number(place))).collect();
+        let ended = |place: usize| self.order.iter().position(|own| *own == place);
+        let free = touched.iter().copied().filter(|place| !waited.contains(place));
+        free.max_by_key(|&place| (ended(place).unwrap_or(usize::MAX), place))
     }
 
     pub(super) fn undone(&mut self, place: usize, answer: TaskAnswer, now: Now) {

@@ -3,7 +3,8 @@
 use super::*;
 use crate::analysis;
 use crate::record::{ArmCount, Look};
-use crate::settings::{Canary, Limits, OnFail, Pass};
+use crate::recovery::OpenRelease;
+use crate::settings::{AfterCrash, Canary, Limits, OnFail, Pass};
 use crate::types::Group;
 
 const STEPS: [&str; 3] = ["prepare", "canary", "bake"];
@@ -24,12 +25,8 @@ fn steps() -> Vec<Step> {
         Action::Wait { span: Duration::from_mins(1), watch: true },
     ];
     let step = |(name, action): (&str, Action)| Step {
-        name: name.to_owned(),
-        action,
-        timeout: Duration::from_mins(30),
-        verify: None,
-        undo: None,
         after_crash: AfterCrash::Ask,
+        ..Step::new(name, action, Duration::from_mins(30))
     };
     STEPS.into_iter().zip(actions).map(step).collect()
 }
@@ -63,6 +60,7 @@ fn open(place: usize, state: ReleaseState, verdict: &str) -> OpenRelease {
         kind: ReleaseKind::Deploy,
         hotfix: false,
         stable: Group::A,
+        after: Vec::new(),
         steps: STEPS.iter().map(|name| (*name).to_owned()).collect(),
         baseline: std::collections::BTreeMap::new(),
         reason: Untrusted::default(),
@@ -95,6 +93,7 @@ fn open(place: usize, state: ReleaseState, verdict: &str) -> OpenRelease {
         looks: vec![look("NEED MORE DATA"), look(verdict)],
         failed: false,
         stuck: false,
+        order: Vec::new(),
     }
 }
 

@@ -20,6 +20,7 @@ impl Release {
             started: mark.started,
             ended: mark.ended,
             detail: mark.detail.clone(),
+            estimate: step.estimate,
         });
         let canary = self.rollout.as_ref().map(|rollout| {
             let mut view = rollout.view();

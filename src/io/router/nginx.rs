@@ -24,8 +24,10 @@ use super::{Deadline, rejected, unknown};
 use crate::io::command;
 use crate::io::settings::RouterTarget;
 
-/// Kept free at the end of a budget for putting the previous file back.
-const RESTORE_TIME: Duration = Duration::from_millis(100);
+/// Kept free at the end of a budget for putting the previous file back: a part of what is left,
+/// and at most what a busy disk needs to sync one small file.
+const RESTORE_PART: u32 = 5;
+const RESTORE_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// A managed file is a few lines for each server; anything larger is not ours.
 const FILE_BYTES_MAX: u64 = 256 * 1024;
@@ -144,7 +146,7 @@ pub async fn set(
         return rejected(format!("{file} has no {}: not a file of Quarterdeck", conf::GENERATION));
     }
     memory.previous = previous.as_deref().and_then(|text| Conf::parse(text).ok());
-    let limit = deadline.earlier(RESTORE_TIME);
+    let limit = deadline.earlier((deadline.left() / RESTORE_PART).min(RESTORE_TIME_MAX));
     let (file, before, text) = (place.file.to_owned(), previous.clone(), wanted.print());
     let work = move || {
         if limit.left().is_zero() {

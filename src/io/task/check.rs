@@ -14,7 +14,7 @@ use engine::types::Status;
 use engine::words;
 
 use super::fill::{Spot, fill};
-use super::{Ready, failed, passed, told};
+use super::{Ready, failed, passed, told, yaml};
 use crate::io::http::{Client, Method};
 use crate::io::settings::{Bound, Format, HttpTarget, Order, ProbeTarget, Program};
 use crate::io::{clock, probe};
@@ -112,7 +112,7 @@ fn look_at(wanted: &Document) -> Result<u64, String> {
 }
 
 fn look_into(bytes: &[u8], wanted: &Document) -> Result<(), String> {
-    let has: Box<dyn Fn(&str) -> bool> = match wanted.format {
+    let has: Box<dyn Fn(&str) -> bool + '_> = match wanted.format {
         None => Box::new(|_| true),
         Some(Format::Json) => {
             let document: serde_json::Value =
@@ -132,6 +132,10 @@ fn look_into(bytes: &[u8], wanted: &Document) -> Result<(), String> {
             Box::new(move |key| {
                 key.split('.').try_fold(&document, |at, part| at.get(part)).is_some()
             })
+        }
+        Some(Format::Yaml) => {
+            let found = yaml::keys(text_of(bytes)?, &wanted.keys)?;
+            Box::new(move |key| found.contains(key))
         }
     };
     let absent = wanted.keys.iter().filter(|key| !has(key)).map(String::as_str).collect();
@@ -384,6 +388,9 @@ mod tests {
         let wanted = Document { path: PathBuf::new(), format: toml, keys: vec![], names: vec![] };
         let why = look_into(broken.as_bytes(), &wanted).expect_err("it is no TOML");
         assert!(why.ends_with("at line 2 column 5") && !why.contains("s3cret"), "{why}");
+        let yaml = Some(Format::Yaml);
+        check_document(yaml, "# get_user\ndb: {host: x, port: 1}\n", "");
+        check_document(yaml, "db:\n  host: x\n", "lacks the key db.port");
         check_document(None, "call get_user;", "");
         check_document(None, "call get_users or forget_user", "lacks the name get_user");
     }

@@ -11,8 +11,8 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::rollout::{state_word, validation};
-use super::{Scene, overlay, put, time_of_day};
+use super::rollout::state_word;
+use super::{Scene, overlay, put, time_of_day, validation};
 use crate::ui::guard::{DEAD_TIME, Field, Guard, IDLE_MAX, STOP_SECONDS, Target, Verb, in_flight};
 use crate::ui::keymap::Danger;
 use crate::ui::theme::Role;
@@ -205,7 +205,7 @@ fn standing(
         Verb::Deploy => {
             let (_, ready) = service.readiness.summary(scene.clock);
             lines.push(fact("way back", ready, scene));
-            lines.extend(service.validation.as_ref().map(|view| validation(view, scene)));
+            lines.extend(service.validation.as_ref().map(|view| validation::line(view, scene)));
             lines.push(fact("data", data(service, scene), scene));
             lines.extend(versions(service, scene));
         }

@@ -6,19 +6,19 @@
 
 use engine::record::{ReleaseResult, ReleaseState};
 use engine::snapshot::{
-    CanaryView, CheckState, Evidence, Question, ReleaseView, ServiceView, StepState, StepView,
-    TriggerState, TriggerView, ValidationView,
+    CanaryView, Evidence, Question, ReleaseView, ServiceView, StepState, StepView, TriggerState,
+    TriggerView,
 };
 use engine::types::Status;
 use ratatui::text::{Line, Span};
 
 use super::release::Ranked;
-use super::{Scene, cell, number};
+use super::{Scene, cell, number, validation};
 use crate::ui::theme::Role;
 use crate::ui::words;
 
 /// The word that begins a line, and the space after it.
-const NAME: usize = 9;
+pub const NAME: usize = 9;
 /// Lines of the verdict's sentence, of a question, of the reason why it ended.
 const SENTENCE_MAX: usize = 3;
 const QUESTION_MAX: usize = 3;
@@ -151,7 +151,12 @@ fn place(release: &ReleaseView) -> String {
         }
         Some(_) | None => {
             let at = (release.step as usize + 1).min(release.steps.len());
-            format!("STEP {at}/{} {name}", release.steps.len())
+            let running = release.steps.iter().filter(|step| step.state == StepState::Running);
+            let beside = match running.count() {
+                0 | 1 => String::new(),
+                all => format!(" +{}", all - 1),
+            };
+            format!("STEP {at}/{} {name}{beside}", release.steps.len())
         }
     }
 }
@@ -208,7 +213,14 @@ fn next(release: &ReleaseView, width: u16, scene: Scene<'_>) -> Vec<Line<'static
     told("next", &parts.join(" · "), width, Role::Text, scene)
 }
 
-fn told(name: &str, text: &str, width: u16, role: Role, scene: Scene<'_>) -> Vec<Line<'static>> {
+/// One sentence behind its name, over a few lines.
+pub fn told(
+    name: &str,
+    text: &str,
+    width: u16,
+    role: Role,
+    scene: Scene<'_>,
+) -> Vec<Line<'static>> {
     let theme = scene.theme;
     let rows = words::wrap(text, usize::from(width).saturating_sub(NAME), SENTENCE_MAX);
     let name = |at: usize| if at == 0 { name } else { "" };
@@ -305,7 +317,9 @@ pub fn standing(service: &ServiceView, width: u16, scene: Scene<'_>) -> Vec<Rank
         let rows = (0_u8..).zip(rows);
         lines.extend(rows.map(|(at, row)| (rank(at), Line::styled(row, scene.theme.style(role)))));
     }
-    lines.extend(service.validation.as_ref().map(|checks| (5, validation(checks, scene))));
+    if let Some(view) = &service.validation {
+        lines.extend(validation::lines(view, width, scene));
+    }
     let max = if scene.ui.zoomed { usize::MAX } else { RULES_MAX };
     let rules = (1..).zip(&service.triggers).take(max);
     for (number, rule) in rules {
@@ -317,52 +331,6 @@ pub fn standing(service: &ServiceView, width: u16, scene: Scene<'_>) -> Vec<Rank
         }
     }
     lines
-}
-
-/// The service's checks in one line: under way, or what they said and how long that counts.
-pub fn validation(view: &ValidationView, scene: Scene<'_>) -> Line<'static> {
-    let theme = scene.theme;
-    let passed = view.checks.iter().filter(|check| check.state == CheckState::Passed).count();
-    let version = if view.version.is_empty() { "" } else { " for " };
-    let counted = format!("{passed} of {} passed{version}{}", view.checks.len(), view.version);
-    let old = view.ended.is_some_and(|at| at.age(scene.now) > view.fresh_for);
-    let age = words::age_of(view.ended, scene.now);
-    let (text, role) = match (view.can_deploy, old) {
-        (None, _) => (format!("{counted}, under way"), Role::Strong),
-        (Some(_), true) => (format!("{counted} {age} ago: too old to release on"), Role::Stale),
-        (Some(true), false) => (format!("may deploy: yes, {counted} {age} ago"), Role::Up),
-        (Some(false), false) => {
-            let failed = view.checks.iter().find(|check| check.state == CheckState::Failed);
-            let failed = failed.map_or(String::new(), |it| format!(": {} {}", it.name, it.detail));
-            (format!("may deploy: NO, {counted} {age} ago{failed}"), Role::Down)
-        }
-    };
-    Line::from(vec![
-        cell("checks", NAME - 1, theme.style(Role::Dim)),
-        Span::styled(text, theme.style(role)),
-    ])
-}
-
-/// Every check with its state, for a zoomed panel.
-fn checks(view: &ValidationView, scene: Scene<'_>) -> Vec<Line<'static>> {
-    let theme = scene.theme;
-    let lines = view.checks.iter().map(|check| {
-        let (word, role) = match check.state {
-            CheckState::Waiting => ("waits", Role::Dim),
-            CheckState::Running => ("runs", Role::Strong),
-            CheckState::Retrying => ("again", Role::Degraded),
-            CheckState::Passed => ("passed", Role::Up),
-            CheckState::Failed if check.critical => ("FAILED", Role::Down),
-            CheckState::Failed => ("failed", Role::Degraded),
-        };
-        Line::from(vec![
-            cell(&format!("  {word}"), 8, theme.style(role)),
-            cell(&check.name, 23, theme.style(Role::Text)),
-            cell(&words::latency(check.took), 8, theme.style(Role::Dim)),
-            Span::styled(check.detail.display().to_owned(), theme.style(Role::Dim)),
-        ])
-    });
-    lines.collect()
 }
 
 /// The lamp, in symbol and words.
@@ -422,7 +390,7 @@ pub fn zoomed(service: &ServiceView, width: u16, scene: Scene<'_>) -> Vec<Line<'
     }
     if let Some(view) = &service.validation {
         lines.push(heading("checks".to_owned()));
-        lines.extend(checks(view, scene));
+        lines.extend(validation::checks(view, scene));
     }
     if !service.readiness.checks.is_empty() {
         lines.push(heading("the way back".to_owned()));
@@ -472,6 +440,11 @@ fn step_lines(number: usize, step: &StepView, width: u16, scene: Scene<'_>) -> V
         (Some(started), Some(ended)) => words::age(started.age(ended)),
         (Some(started), None) => words::age(started.age(scene.now)),
         (None, _) => String::new(),
+    };
+    let took = match step.estimate.map(words::age) {
+        Some(estimate) if took.is_empty() => format!("about {estimate}"),
+        Some(estimate) => format!("{took} of about {estimate}"),
+        None => took,
     };
     let mut lines = vec![Line::from(vec![
         Span::styled(format!("  {mark} "), theme.style(role)),

@@ -150,6 +150,7 @@ impl Fleet {
             };
             steps.push(self.step(place, action, rng));
         }
+        link(&mut steps, rng);
         let id = u32::try_from(self.settings.plans.len()).expect("few plans");
         let name = format!("{name}{}", service.0);
         self.settings.plans.push(Plan { name, service: Some(service), steps });
@@ -178,7 +179,7 @@ impl Fleet {
             verify: (acts && rng.chance(350)).then(|| self.task(role(Kind::Verify))),
             undo: undoes.then(|| self.task(role(Kind::Undo))),
             after_crash: rng.pick(&[AfterCrash::Repeat, AfterCrash::Check, AfterCrash::Ask]),
-            action,
+            ..Step::new("", action, Duration::ZERO)
         }
     }
 
@@ -192,14 +193,10 @@ impl Fleet {
             1 if steps.len() > 1 => {
                 steps.pop();
             }
-            _ => steps.push(Step {
-                name: "one more".into(),
-                action: Action::Note("new".into()),
-                timeout: Duration::from_secs(5),
-                verify: None,
-                undo: None,
-                after_crash: AfterCrash::Repeat,
-            }),
+            _ => {
+                let note = Action::Note("new".into());
+                steps.push(Step::new("one more", note, Duration::from_secs(5)));
+            }
         }
         self.settings.hash = format!("{:064x}", rng.next());
     }
@@ -213,28 +210,42 @@ impl Fleet {
         } else {
             return named.map(|plan| plan.steps.clone()).unwrap_or_default();
         };
-        let step = |name: &str, action| Step {
-            name: name.to_owned(),
-            action,
-            timeout: Duration::from_mins(30),
-            verify: None,
-            undo: None,
-            after_crash: AfterCrash::Repeat,
-        };
+        let step = |name: &str, action| Step::new(name, action, Duration::from_mins(30));
         if !steps.iter().any(|step| matches!(step.action, Action::Canary | Action::Switch)) {
             if own.canary.is_some() {
-                steps.push(step("canary", Action::Canary));
+                last(&mut steps, step("canary", Action::Canary));
             } else {
                 let question = String::new();
-                steps.push(step("ask", Action::Ask { question, default: None }));
-                steps.push(step("switch", Action::Switch));
+                last(&mut steps, step("ask", Action::Ask { question, default: None }));
+                last(&mut steps, step("switch", Action::Switch));
             }
         }
         if let Some(canary) = own.canary.as_ref().filter(|canary| !canary.bake.is_zero()) {
-            steps.push(step("bake", Action::Wait { span: canary.bake, watch: true }));
+            last(&mut steps, step("bake", Action::Wait { span: canary.bake, watch: true }));
         }
         steps
     }
+}
+
+/// Some plans are graphs. The dice are thrown apart, so that a seed of a list stays what it was.
+fn link(steps: &mut [Step], rng: &Rng) {
+    let mut rng = rng.clone();
+    if !rng.chance(350) {
+        return;
+    }
+    let names: Vec<String> = steps.iter().map(|step| step.name.clone()).collect();
+    for (place, step) in steps.iter_mut().enumerate() {
+        let before = names[..place].iter().filter(|_| rng.chance(400));
+        step.after = Some(before.cloned().collect());
+    }
+}
+
+/// Behind all others.
+fn last(steps: &mut Vec<Step>, mut step: Step) {
+    if steps.iter().any(|step| step.after.is_some()) {
+        step.after = Some(steps.iter().map(|step| step.name.clone()).collect());
+    }
+    steps.push(step);
 }
 
 fn canary(rng: &mut Rng) -> Canary {

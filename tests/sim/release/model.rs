@@ -25,6 +25,9 @@ use crate::disk::Fate;
 /// At most one rollback by itself in this long.
 const COOLDOWN: Duration = Duration::from_mins(15);
 
+/// Tasks of one release at a time.
+const TASKS_MAX: usize = 4;
+
 /// A scrape is this much older than its delivery.
 const DELIVERY: Duration = Duration::from_secs(1);
 
@@ -58,14 +61,14 @@ pub struct Open {
     pub place: usize,
     pub marks: Vec<StepState>,
     began: Vec<Time>,
-    /// The record of the step's start.
-    step_record: Option<String>,
-    step_durable: bool,
-    acted: bool,
-    /// A person must say so before the step is done again.
-    asks: bool,
+    /// The record of each step's start.
+    step_record: Vec<Option<String>>,
+    step_durable: Vec<bool>,
+    acted: Vec<bool>,
+    /// A person must say so before these steps are done again.
+    asks: BTreeSet<usize>,
     /// The step's own verification must say no first.
-    checks: bool,
+    checks: BTreeSet<usize>,
     /// The canary's place that was verified last, since when, and what its looks said.
     reached: Option<usize>,
     since: Time,
@@ -239,14 +242,14 @@ impl Model {
                     self.open.take_if(|open| open.facts.release == facts.release);
                 }
             }
-            Event::StepStarted { release, service, .. } if *service == self.name => {
+            Event::StepStarted { release, service, step, .. } if *service == self.name => {
+                let step = *step as usize;
                 if let Some(open) = self.own(*release)
-                    && open.step_record.as_ref() == Some(&entry.id)
+                    && open.step_record[step].as_ref() == Some(&entry.id)
                 {
-                    open.step_durable = kept;
+                    open.step_durable[step] = kept;
                     if !kept {
-                        let place = open.place;
-                        open.marks[place] = StepState::Waiting;
+                        open.marks[step] = StepState::Waiting;
                     }
                 }
             }
@@ -296,11 +299,11 @@ impl Model {
             place: 0,
             marks: vec![StepState::Waiting; count],
             began: vec![scene.now; count],
-            step_record: None,
-            step_durable: false,
-            acted: false,
-            asks: false,
-            checks: false,
+            step_record: vec![None; count],
+            step_durable: vec![false; count],
+            acted: vec![false; count],
+            asks: BTreeSet::new(),
+            checks: BTreeSet::new(),
             reached: None,
             since: scene.now,
             requests: 0,
@@ -325,28 +328,28 @@ impl Model {
         })?;
         let Some(open) = self.own(release) else { return Ok(()) };
         if scene.live {
-            let right = open.durable && open.state == ReleaseState::Running && !open.changed;
+            let right = open.durable && open.goes(step) && !open.changed;
             holds("stopped_goes_no_further", right, || {
                 format!("r{release} is {:?}, and starts step {step}", open.state)
             })?;
-            let order = step == open.place
-                && open.marks[..step].iter().all(|mark| *mark == StepState::Done);
-            holds("steps_in_order", order, || {
+            holds("steps_in_order", open.is_next(step), || {
                 format!("r{release} starts step {step} after {:?}", open.marks)
             })?;
-            holds("a_person_repeats", !open.asks, || {
+            holds("a_person_repeats", !open.asks.contains(&step), || {
                 format!("r{release} repeats step {step} and asked nobody")
             })?;
         }
-        open.place = step;
         // The record of an end may be lost; what came after it is not.
-        open.marks[..step].fill(StepState::Done);
+        for before in open.behind(step) {
+            open.marks[before] = StepState::Done;
+        }
         open.marks[step] = StepState::Running;
+        open.place = if open.is_list() { step } else { open.first_not_done() };
         open.began[step] = scene.now;
-        open.step_record = Some(id.to_owned());
-        open.step_durable = false;
-        open.acted = false;
-        open.checks = false;
+        open.step_record[step] = Some(id.to_owned());
+        open.step_durable[step] = false;
+        open.acted[step] = false;
+        open.checks.remove(&step);
         Ok(())
     }
 
@@ -375,12 +378,15 @@ impl Model {
         match result {
             StepResult::Done => {
                 open.marks[step] = StepState::Done;
-                if step >= open.place {
-                    open.place = step + 1;
-                    open.step_durable = false;
-                }
-                if open.state == ReleaseState::Asking {
+                let own = step >= open.place;
+                open.step_durable[step] &= open.is_list() && !own;
+                if open.state == ReleaseState::Asking && step == open.place {
                     open.state = ReleaseState::Running;
+                }
+                if !open.is_list() {
+                    open.place = open.first_not_done();
+                } else if own {
+                    open.place = step + 1;
                 }
             }
             StepResult::Interrupted | StepResult::Failed => {
@@ -471,9 +477,9 @@ impl Model {
             open.promoted |= says(scene.person, &name, promoted);
             open.resumed = true;
             open.restarted = false;
-            open.asks = false;
-            if open.marks.get(open.place) == Some(&StepState::Failed) {
-                open.marks[open.place] = StepState::Waiting;
+            open.asks.clear();
+            for mark in open.marks.iter_mut().filter(|mark| **mark == StepState::Failed) {
+                *mark = StepState::Waiting;
             }
         }
         holds("it_says_why", !scene.live || !why.is_empty(), || {
@@ -595,7 +601,8 @@ impl Model {
         holds("frozen_raises_nothing", !self.is_frozen(scene.wall), || {
             format!("{} is frozen: {intent:?}", self.name)
         })?;
-        holds(rule, open.step_durable, || format!("{intent:?} before its step is durable"))?;
+        let durable = open.step_durable.get(open.place) == Some(&true);
+        holds(rule, durable, || format!("{intent:?} before its step is durable"))?;
         let canary = scene.fleet.settings.services[self.service].canary.as_ref();
         match open.steps.get(open.place).map(|step| &step.action) {
             Some(Action::Split(to)) => {
@@ -657,27 +664,32 @@ impl Model {
         };
         let (place, state) = (open.place, open.state);
         let back = state == ReleaseState::WalkingBack;
+        let step = role.step.unwrap_or(place);
+        let durable = open.step_durable.get(step) == Some(&true);
+        let current = step == place || (!open.is_list() && open.marks[step] == StepState::Running);
         match role.kind {
             Kind::Verify => {
-                open.checks = false;
-                let right = role.step == Some(place) && open.step_durable;
+                open.checks.remove(&step);
+                let right = current && durable;
                 holds("tasks_follow_their_record", right, || format!("{role:?} at {place}"))
             }
             Kind::Act | Kind::Page(_) if !back => {
-                let right = role.step.is_none_or(|step| step == place) && open.step_durable;
-                holds("tasks_follow_their_record", right, || {
-                    format!("{role:?} of {name} at step {place}, durable {}", open.step_durable)
+                holds("tasks_follow_their_record", current && durable, || {
+                    format!("{role:?} of {name} at step {place}, durable {durable}")
                 })?;
-                holds("stopped_goes_no_further", state == ReleaseState::Running, || {
+                holds("stopped_goes_no_further", open.goes(step), || {
                     format!("{role:?} of {name} while {state:?}")
                 })?;
-                holds("a_person_repeats", !open.asks, || format!("{role:?} of {name} once more"))?;
-                holds("checked_before_repeated", !open.checks, || {
+                let asks = open.asks.contains(&step);
+                holds("a_person_repeats", !asks, || format!("{role:?} of {name} once more"))?;
+                holds("checked_before_repeated", !open.checks.contains(&step), || {
                     format!("{role:?} of {name} is repeated unchecked")
                 })?;
-                holds("tasks_run_once", !open.acted, || format!("{role:?} of {name} runs again"))?;
-                open.acted = true;
-                Ok(())
+                let acted = std::mem::replace(&mut open.acted[step], true);
+                holds("tasks_run_once", !acted, || format!("{role:?} of {name} runs again"))?;
+                let beside = (0..open.marks.len())
+                    .filter(|&at| open.acted[at] && open.marks[at] == StepState::Running);
+                holds("few_run_beside", beside.count() <= TASKS_MAX, || format!("{role:?}"))
             }
             Kind::Act => holds("stopped_goes_no_further", false, || format!("{role:?} on the way")),
             Kind::Undo | Kind::Page(_) => {
@@ -692,7 +704,7 @@ impl Model {
         let Some(open) = self.open.as_ref().filter(|open| open.ending.is_none()) else {
             return Ok(());
         };
-        let failed = open.marks.get(open.place) == Some(&StepState::Failed) || {
+        let failed = open.marks.contains(&StepState::Failed) || {
             let canary = open.steps.get(open.place).map(|step| &step.action);
             canary == Some(&Action::Canary) && open.verdict == "FAIL" && open.reached.is_some()
         };
@@ -713,24 +725,77 @@ impl Open {
         self.changed = !self.steps.iter().map(|step| &step.name).eq(&self.facts.steps);
         self.undone.clear();
         self.ending = None;
-        self.acted = false;
+        self.acted.fill(false);
         if self.state == ReleaseState::Asking {
             self.state = ReleaseState::Running;
         }
-        let Some(step) = self.steps.get(self.place).filter(|_| !self.changed) else { return };
+        let end = if self.changed { self.place } else { self.steps.len() };
+        for place in self.place..end {
+            self.restart_step(place);
+        }
+    }
+
+    fn restart_step(&mut self, place: usize) {
+        let step = &self.steps[place];
         let acts = matches!(step.action, Action::Task(_) | Action::Maintenance(_));
-        if self.marks.get(self.place) == Some(&StepState::Running) {
-            self.begun.insert(self.place);
+        match self.marks[place] {
+            StepState::Failed => {
+                self.asks.insert(place);
+            }
+            StepState::Running => {
+                self.begun.insert(place);
+                match step.after_crash {
+                    AfterCrash::Check if acts && step.verify.is_some() => {
+                        self.checks.insert(place);
+                    }
+                    AfterCrash::Check | AfterCrash::Ask if acts => {
+                        self.asks.insert(place);
+                    }
+                    AfterCrash::Repeat | AfterCrash::Check | AfterCrash::Ask => {
+                        self.marks[place] = StepState::Waiting;
+                    }
+                }
+            }
+            StepState::Waiting | StepState::Done | StepState::Undone => {}
         }
-        match self.marks.get(self.place) {
-            Some(StepState::Failed) => self.asks = true,
-            Some(StepState::Running) if acts => match step.after_crash {
-                AfterCrash::Repeat => {}
-                AfterCrash::Check if step.verify.is_some() => self.checks = true,
-                AfterCrash::Check | AfterCrash::Ask => self.asks = true,
-            },
-            Some(_) | None => {}
+    }
+
+    /// Its steps go one by one.
+    fn is_list(&self) -> bool {
+        self.facts.after.is_empty()
+    }
+
+    /// What must be done before this step.
+    fn behind(&self, step: usize) -> Vec<usize> {
+        if self.is_list() {
+            return (0..step).collect();
         }
+        let mut found: Vec<usize> =
+            self.facts.after[step].iter().map(|place| *place as usize).collect();
+        for place in found.clone() {
+            found.extend(self.behind(place));
+        }
+        found
+    }
+
+    fn first_not_done(&self) -> usize {
+        let open = self.marks.iter().position(|mark| *mark != StepState::Done);
+        open.unwrap_or(self.marks.len())
+    }
+
+    /// May this step begin, by what is done?
+    fn is_next(&self, step: usize) -> bool {
+        let done = |place: usize| self.marks[place] == StepState::Done;
+        let beside = !self.is_list()
+            && self.marks[step] == StepState::Waiting
+            && matches!(self.steps[step].action, Action::Task(_));
+        (step == self.place || beside) && self.behind(step).into_iter().all(done)
+    }
+
+    /// May anything of this step begin now? A question holds up only what comes behind it.
+    fn goes(&self, step: usize) -> bool {
+        let beside = !self.is_list() && step != self.place;
+        self.state == ReleaseState::Running || (beside && self.state == ReleaseState::Asking)
     }
 
     fn may_end(
@@ -795,7 +860,11 @@ impl Open {
         holds("undone_in_order", self.state == ReleaseState::WalkingBack, || {
             format!("step {step} is undone while {:?}", self.state)
         })?;
-        let order = self.undone.iter().all(|other| *other > step);
+        let order = if self.is_list() {
+            self.undone.iter().all(|other| *other > step)
+        } else {
+            !self.undone.iter().any(|other| self.behind(step).contains(other))
+        };
         holds("undone_in_order", order, || {
             format!("step {step} is undone after {:?}", self.undone)
         })?;
