@@ -36,7 +36,7 @@ fn must_hold<W: World>(plan: Plan<W::Mutant>) -> Ran {
     let log = world.log();
     let crash = plan.crash_at.map(|at| format!("QUARTERDECK_CRASH={at} "));
     panic!(
-        "{}\n{}: {}\nthe same again: {}\nreplay: {}QUARTERDECK_SEED={} cargo test --test sim {} -- \
+        "{}\n{}: {}\nthe same again: {}\nreplay: {}QUARTERDECK_SEED={} cargo test --test sim {}one_seed -- \
          --exact --nocapture",
         log[log.len().saturating_sub(TRACE_LINES)..].join("\n"),
         offence.rule,
@@ -44,7 +44,7 @@ fn must_hold<W: World>(plan: Plan<W::Mutant>) -> Ran {
         again.as_ref() == Some(&offence),
         crash.unwrap_or_default(),
         plan.seed,
-        format!("{}one_seed", W::TESTS),
+        W::TESTS,
     );
 }
 

@@ -24,7 +24,7 @@ use crate::router::Answer;
 impl World {
     // Effects.
 
-    pub fn perform(&mut self, mut effects: Vec<Effect>) -> Checked {
+    pub(super) fn perform(&mut self, mut effects: Vec<Effect>) -> Checked {
         self.checks.effects_are_bounded(&effects)?;
         self.mutate(&mut effects);
         for effect in effects {
@@ -34,7 +34,7 @@ impl World {
         Ok(())
     }
 
-    pub fn effect(&mut self, effect: Effect) -> Checked {
+    pub(super) fn effect(&mut self, effect: Effect) -> Checked {
         let wait = self.rng.millis(1, 800);
         let input = match effect {
             Effect::Probe { id, probe } => {
@@ -76,7 +76,7 @@ impl World {
         Ok(())
     }
 
-    pub fn scrape(&mut self, id: EffectId, service: usize) {
+    pub(super) fn scrape(&mut self, id: EffectId, service: usize) {
         self.flow();
         let wall = self.clock().wall;
         let mut result = self.sources[service].measure(self.now, wall);
@@ -90,7 +90,7 @@ impl World {
         self.after(after, Happening::Deliver(Input::Measured { id, service, result }));
     }
 
-    pub fn task(&mut self, id: EffectId, task: TaskId, budget: Duration) -> Checked {
+    pub(super) fn task(&mut self, id: EffectId, task: TaskId, budget: Duration) -> Checked {
         let role = self.fleet.roles[task.index()];
         let Some(service) = self.owner(task) else {
             return holds("tasks_have_a_release", false, || format!("{task:?} is nobody's"));
@@ -182,7 +182,7 @@ impl World {
         }
     }
 
-    pub fn sample(&mut self, id: EffectId, router: RouterId) {
+    pub(super) fn sample(&mut self, id: EffectId, router: RouterId) {
         let own = &self.routers[router.index()];
         let echo = self.plan.mutant == Some(Mutant::ReadingsEchoTheWrite);
         let shown = if echo { own.sent } else { own.actual };
@@ -199,7 +199,7 @@ impl World {
         self.after(after, Happening::Deliver(input));
     }
 
-    pub fn append(&mut self, id: EffectId, entry: Entry, safety: bool) -> Checked {
+    pub(super) fn append(&mut self, id: EffectId, entry: Entry, safety: bool) -> Checked {
         // What a disk refused is asked for again under its old name: the models know it.
         let again = self.times.contains_key(&entry.id);
         if again {
@@ -315,12 +315,12 @@ impl World {
         Ok(())
     }
 
-    pub fn place(&self, service: &str) -> usize {
+    pub(super) fn place(&self, service: &str) -> usize {
         let place = self.fleet.settings.services.iter().position(|own| own.name == service);
         place.expect("an entry names a service that there is")
     }
 
-    pub fn flush(&mut self) {
+    pub(super) fn flush(&mut self) {
         let Some(Waiting { id, entry, fate, safety }) = self.disk.flush() else { return };
         if let Event::Intent(intent) = &entry.event {
             let key = (intent.service.clone(), intent.fence);

@@ -423,17 +423,19 @@ impl Model {
         Ok(())
     }
 
-    /// The split is what was wanted last, and proven: by its result, or by what was read since.
+    /// The split is proven: by the result of the last operation, or by what was read since.
     fn is_set(&mut self, rule: &'static str, wanted: Percent, scene: &Scene) -> Checked {
-        let Some((_, to, result)) = &mut self.operation else {
-            return holds(rule, !scene.live, || format!("nothing is set, not {wanted}"));
+        let last = self.operation.as_mut().filter(|(_, to, _)| *to == wanted);
+        let verified = |(_, _, result): &&mut (Fence, Percent, Option<OperationResult>)| {
+            *result == Some(OperationResult::Verified)
         };
-        let proven =
-            *result == Some(OperationResult::Verified) || scene.shown == Some((wanted, wanted));
-        holds(rule, !scene.live || (*to == wanted && proven), || {
-            format!("{wanted} is not proven: {to} {result:?}, read {:?}", scene.shown)
+        let proven = last.as_ref().is_some_and(verified) || scene.shown == Some((wanted, wanted));
+        holds(rule, !scene.live || proven, || {
+            format!("{wanted} is not proven: {last:?}, read {:?}", scene.shown)
         })?;
-        *result = Some(OperationResult::Verified);
+        if let Some((_, _, result)) = last {
+            *result = Some(OperationResult::Verified);
+        }
         Ok(())
     }
 

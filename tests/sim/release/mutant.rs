@@ -76,7 +76,7 @@ impl World {
     }
 
     /// The configuration as the engine gets it.
-    pub fn told_settings(&self) -> Settings {
+    pub(super) fn told_settings(&self) -> Settings {
         let mut settings = self.fleet.settings.clone();
         let Some(mutant) = self.plan.mutant else { return settings };
         for canary in settings.services.iter_mut().filter_map(|own| own.canary.as_mut()) {
@@ -106,7 +106,7 @@ impl World {
     }
 
     /// What the journal gives back at a start.
-    pub fn remembered(&self) -> Cow<'_, [Entry]> {
+    pub(super) fn remembered(&self) -> Cow<'_, [Entry]> {
         let Some(mutant) = self.plan.mutant else { return Cow::Borrowed(&self.disk.entries) };
         let forgets = |event: &Event| match mutant {
             Mutant::ForgetsEnds => matches!(event, Event::ReleaseEnded { .. }),
@@ -125,7 +125,7 @@ impl World {
         self.disk.entries.iter().filter(|entry| !forgets(&entry.event)).cloned().collect()
     }
 
-    pub fn resumes_by_itself(&mut self) -> Checked {
+    pub(super) fn resumes_by_itself(&mut self) -> Checked {
         if !self.is(Mutant::ResumesByItself) {
             return Ok(());
         }
@@ -144,7 +144,7 @@ impl World {
     }
 
     /// A client's words on their way to the engine; a reply where they are not passed on.
-    pub fn waylaid(&self, submission: &Submission) -> Option<Reply> {
+    pub(super) fn waylaid(&self, submission: &Submission) -> Option<Reply> {
         let id = submission.id.clone();
         match &submission.command {
             Command::Pause { .. } if self.is(Mutant::PausesAreDropped) => {
@@ -159,7 +159,7 @@ impl World {
         }
     }
 
-    pub fn mutate(&mut self, effects: &mut Vec<Effect>) {
+    pub(super) fn mutate(&mut self, effects: &mut Vec<Effect>) {
         let Some(mutant) = self.plan.mutant else { return };
         let mut more = Vec::new();
         effects.retain_mut(|effect| {
@@ -194,7 +194,7 @@ impl World {
         }
     }
 
-    pub fn lie(
+    pub(super) fn lie(
         &mut self,
         service: usize,
         wall: DateTime<Utc>,
@@ -219,7 +219,7 @@ impl World {
         }
     }
 
-    pub fn double(&mut self, id: EffectId, answer: &TaskAnswer, after: Duration) {
+    pub(super) fn double(&mut self, id: EffectId, answer: &TaskAnswer, after: Duration) {
         if self.is(Mutant::TasksAnswerTwice) {
             let answer = answer.clone();
             self.after(after, Happening::Deliver(Input::TaskEnded { id, answer }));
@@ -227,7 +227,7 @@ impl World {
     }
 
     /// An answer before the disk has one; the disk's own is kept from the engine.
-    pub fn hasten(&mut self, id: EffectId, entry: &Entry) {
+    pub(super) fn hasten(&mut self, id: EffectId, entry: &Entry) {
         let starts = matches!(entry.event, Event::StepStarted { .. });
         if starts && self.is(Mutant::StartsAreToldDurable) {
             self.unheard.remove(&id);

@@ -47,11 +47,11 @@ pub enum Stage {
 
 impl World {
     /// Begins phase two anew.
-    pub fn look_soon(&mut self) {
+    pub(super) fn look_soon(&mut self) {
         self.after(GLANCE, Happening::Settle(Stage::Look { glances: GLANCES }));
     }
 
-    pub fn settle(&mut self, stage: Stage) -> Checked {
+    pub(super) fn settle(&mut self, stage: Stage) -> Checked {
         if self.busy_until > self.now {
             let wait = self.busy_until.since(self.now) + GLANCE;
             let stage = match stage {
@@ -88,9 +88,8 @@ impl World {
                 Ok(())
             }
             Stage::Last { tries, glances } => {
-                let views = shown.services.iter().enumerate();
-                let found: Checked =
-                    views.map(|(place, view)| self.converges(view, place)).collect();
+                let mut views = shown.services.iter().enumerate();
+                let found = views.try_for_each(|(place, view)| self.converges(view, place));
                 if glances > 0 && (found.is_err() || self.stays()) {
                     let glances = glances - 1;
                     self.after(GLANCE, Happening::Settle(Stage::Last { tries, glances }));

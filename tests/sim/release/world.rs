@@ -295,16 +295,16 @@ impl World {
         self.after(Duration::from_millis(end), Happening::Heal);
     }
 
-    pub fn any(&mut self, count: usize) -> usize {
+    pub(super) fn any(&mut self, count: usize) -> usize {
         usize::try_from(self.rng.below(count as u64)).expect("few of them")
     }
 
-    pub fn after(&mut self, span: Duration, happening: Happening) {
+    pub(super) fn after(&mut self, span: Duration, happening: Happening) {
         self.order += 1;
         self.future.insert((self.now + span, self.order), happening);
     }
 
-    pub fn clock(&self) -> Now {
+    pub(super) fn clock(&self) -> Now {
         let since = self.now.since(Time(0));
         let wall = self.wall + TimeDelta::from_std(since).expect("a run is short");
         let mono = if self.plan.mutant == Some(Mutant::WallForMono) {
@@ -325,7 +325,7 @@ impl World {
         Time(at.0 + self.boot.0)
     }
 
-    pub fn mark(&mut self, text: impl Fn() -> String, words: &[u64]) {
+    pub(super) fn mark(&mut self, text: impl Fn() -> String, words: &[u64]) {
         for word in words.iter().chain([&self.now.0]) {
             for byte in word.to_le_bytes() {
                 self.trace = (self.trace ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
@@ -399,7 +399,7 @@ impl World {
     }
 
     /// Traffic up to now, by what the routers truly are.
-    pub fn flow(&mut self) {
+    pub(super) fn flow(&mut self) {
         for (service, source) in self.sources.iter_mut().enumerate() {
             let own = self.routers.iter().filter(|router| router.service == service);
             let shares: Vec<f64> = own.map(|router| f64::from(router.actual.b.get())).collect();
@@ -493,7 +493,7 @@ impl World {
         self.turn(effects)
     }
 
-    pub fn deliver(&mut self, input: Input) -> Checked {
+    pub(super) fn deliver(&mut self, input: Input) -> Checked {
         self.note(&input)?;
         let now = self.clock();
         let Some(engine) = self.engine.as_mut() else { return Ok(()) };
@@ -611,11 +611,11 @@ impl World {
         Ok(())
     }
 
-    pub fn shown(&mut self) -> Option<Snapshot> {
+    pub(super) fn shown(&mut self) -> Option<Snapshot> {
         self.engine.as_mut().map(Engine::snapshot)
     }
 
-    pub fn of(&self, service: usize) -> Vec<&Router> {
+    pub(super) fn of(&self, service: usize) -> Vec<&Router> {
         self.routers.iter().filter(|router| router.service == service).collect()
     }
 
@@ -682,7 +682,7 @@ impl World {
         holds("one_answer", !self.checks.awaited.contains(&id), || format!("{id} has no answer"))
     }
 
-    pub fn submit(&mut self, submission: Submission) -> Checked {
+    pub(super) fn submit(&mut self, submission: Submission) -> Checked {
         if self.engine.is_none() {
             self.unanswered.push(submission);
             return Ok(());
@@ -696,7 +696,7 @@ impl World {
         self.deliver(Input::Submitted(submission))
     }
 
-    pub fn answered(&mut self, reply: &engine::command::Reply) -> Checked {
+    pub(super) fn answered(&mut self, reply: &engine::command::Reply) -> Checked {
         use engine::command::Reply;
         self.checks.one_answer(reply)?;
         match reply {
@@ -776,7 +776,7 @@ impl World {
         settle::folded_is_the_same(&running, &folded.snapshot(), now.wall, self.jumped)
     }
 
-    pub fn new_submission(&mut self, command: Command, expected: bool) -> Submission {
+    pub(super) fn new_submission(&mut self, command: Command, expected: bool) -> Submission {
         self.submissions += 1;
         let seen = self.shown().and_then(|shown| {
             let name = command.service()?;
