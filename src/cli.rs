@@ -6,14 +6,17 @@
 
 pub mod console;
 mod demo;
+mod doctor;
 mod history;
 mod journal;
 mod operate;
+mod plain;
 mod release;
 mod status;
 mod steer;
 mod taste;
 mod validate;
+mod wait;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -79,6 +82,9 @@ pub struct Global {
     /// Look, but never act
     #[arg(long, global = true)]
     read_only: bool,
+    /// No screen: what changes, line by line, for screen readers and logs
+    #[arg(long)]
+    plain: bool,
     #[command(flatten)]
     look: Look,
 }
@@ -112,6 +118,10 @@ enum Command {
     Demo(demo::Args),
     /// One look at everything, for scripts
     Status(status::Args),
+    /// Wait until services are healthy, routers verified, an operation or a release ended
+    Wait(wait::Args),
+    /// What of terminal, machine, secrets and sources is wrong, and what to do about it
+    Doctor(doctor::Args),
     /// Release a version: deploy plan, canary or switch, bake; followed to its end
     Deploy(release::Deploy),
     /// Run the checks that a release must pass; 0 when it may begin
@@ -199,6 +209,8 @@ fn dispatch(cli: Cli) -> Result<u8, Exit> {
         None => open_console(&global),
         Some(Command::Demo(args)) => demo::run(&args, &global),
         Some(Command::Status(args)) => status::run(&args, &global),
+        Some(Command::Wait(args)) => wait::run(&args, &global),
+        Some(Command::Doctor(args)) => doctor::run(&args, &global),
         Some(Command::Deploy(args)) => release::deploy(&args, &global),
         Some(Command::Validate(args)) => validate::run(&args, &global),
         Some(Command::Run(args)) => release::run(&args, &global),
@@ -308,6 +320,9 @@ impl Global {
 
 fn open_console(global: &Global) -> Result<u8, Exit> {
     let link = global.join()?;
+    if global.plain {
+        return plain::run(link);
+    }
     show(link, global, None)
 }
 

@@ -311,12 +311,13 @@ fn read_service(
     let mut names = BTreeSet::new();
     let first_router = io.routers.len();
     for router in table.tables("router", "router") {
-        if let Some((router, target)) =
+        if let Some((router, target, fallback)) =
             route::router(router, id, &mut names, &service.name, &io.routers)
         {
             service.routers.push(RouterId(place(engine.routers.len())));
             engine.routers.push(router);
             io.routers.push(target);
+            io.fallbacks.push(fallback);
         }
     }
     read_judgement(&mut table, &mut service, sources, io, first_router);

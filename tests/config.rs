@@ -389,6 +389,20 @@ fn routers_name_their_kind_and_groups() {
 }
 
 #[test]
+fn a_router_may_have_another_way() {
+    let router = |fallback: &str| {
+        format!("[service.router]\nhttp = {{ url = \"http://x/\" }}\nfallback = {{ {fallback} }}\n")
+    };
+    check_service(&router("command = [\"/bin/true\"]"), &[]);
+    check_service(&router("http = { url = \"http://y/\" }"), &[]);
+    check_service(&router(""), &["7:12: `fallback` needs one of `maint`, `command` or `http`"]);
+    check_service(&router("maint = true"), &["7:22: `maint` belongs to haproxy routers"]);
+    let haproxy = "[service.router]\nhaproxy = \"/run/x.sock\"\nbackend = \"b\"\n\
+                   stable = \"x\"\ncanary = \"y\"\nfallback = { maint = false }\n";
+    check_service(haproxy, &["10:22: `maint` is true"]);
+}
+
+#[test]
 fn the_name_of_an_nginx_variable_is_checked() {
     let nginx = |more: &str| {
         format!(

@@ -243,7 +243,8 @@ fn plain_service(service: &ServiceView, now: Now) -> String {
     out
 }
 
-fn plain(snapshot: &Snapshot, now: Now) -> String {
+#[must_use]
+pub fn plain(snapshot: &Snapshot, now: Now) -> String {
     let mut out = String::new();
     let score = engine::score::score(&snapshot.services, &snapshot.hosts, &snapshot.incidents, now);
     let score = score.map_or_else(|| "unknown".to_owned(), |score| score.to_string());

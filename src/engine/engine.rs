@@ -406,6 +406,9 @@ impl Engine {
     fn fire(&mut self, timer: Timer, now: Now, effects: &mut Vec<Effect>) {
         match timer {
             Timer::Decide(service) => self.with_route(service, now, effects, Route::decide),
+            Timer::Fallback(service) => {
+                self.with_route(service, now, effects, Route::fall_back);
+            }
             Timer::Journal(service) => {
                 self.with_route(service, now, effects, Route::journal_late);
                 self.dirty.head = true;
@@ -413,6 +416,7 @@ impl Engine {
             Timer::Knock => self.knock(now, effects),
             Timer::Notice => self.carry_notices(now, effects),
             Timer::Escalate => self.escalate_due(now, effects),
+            Timer::Lapse => self.lapse(now),
             Timer::Validate(service) => self.carry_validation(service, now, effects),
             Timer::Release(service) => {
                 self.touched.insert(service);
@@ -823,6 +827,7 @@ impl Engine {
             return Err(held);
         }
         if !toward_safety {
+            self.check_unfrozen(id, now)?;
             let unreadable = route.unreadable(&self.settings);
             if !unreadable.is_empty() {
                 let names = unreadable.join(", ");

@@ -154,6 +154,8 @@ pub enum Effect {
         weights: Weights,
         fence: Fence,
         claim: Claim,
+        /// By the router's other way: the usual one could not be proven.
+        fallback: bool,
         budget: Duration,
     },
     /// `renew` keeps the router for this engine while something is in flight; `None` gives it up.

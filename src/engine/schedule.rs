@@ -12,6 +12,8 @@ use crate::types::{FeedId, HostId, ProbeId, RouterId, ServiceId, Time};
 pub enum Timer {
     /// An operation has not proven all its routers: say so now.
     Decide(ServiceId),
+    /// Time for the other way of the routers that are not proven.
+    Fallback(ServiceId),
     /// The journal has not answered about an operation's record.
     Journal(ServiceId),
     /// The journal could not be written: can it again?
@@ -24,6 +26,8 @@ pub enum Timer {
     Notice,
     /// An incident that nobody took is escalated.
     Escalate,
+    /// A freeze, or the time for which a rule is off, may be over: what is shown changes.
+    Lapse,
     /// A validation tries a check again, or is over.
     Validate(ServiceId),
     Probe(ProbeId),

@@ -310,6 +310,8 @@ pub struct Router {
     pub timeout: Duration,
     /// What a person would run by hand; `{a}` and `{b}` stand for the groups' percents.
     pub manual: String,
+    /// The other way to take all traffic to stable, in words; `None` where there is none.
+    pub fallback: Option<String>,
 }
 
 #[derive(Clone, Debug)]

@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::command::Expected;
-use crate::reading::{AlertState, HostReading};
+use crate::reading::{Access, AlertState, HostReading};
 use crate::record::{OperationResult, ReleaseKind, ReleaseResult, ReleaseState};
 use crate::settings::Environment;
 use crate::types::{Fence, Freshness, Now, Percent, Severity, Status, Untrusted};
@@ -352,6 +352,9 @@ pub struct RouterView {
     /// Whether writes of other engines are checked at the same place; `None` before the first read.
     #[serde(default)]
     pub fenced: Option<bool>,
+    /// Whether it would take a write, as the last reading says.
+    #[serde(default)]
+    pub access: Access,
     /// What moves it by hand; `{stable}` and `{canary}` stand for the percents.
     #[serde(default)]
     pub manual: String,

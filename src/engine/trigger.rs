@@ -198,6 +198,12 @@ impl Triggers {
         calls
     }
 
+    /// When the first rule that is off is on again.
+    #[must_use]
+    pub fn next_on(&self, now: Now) -> Option<Time> {
+        self.each.iter().filter_map(|trigger| Some(trigger.off(now)?.deadline)).min()
+    }
+
     #[must_use]
     pub fn views(&self, own: &[settings::Trigger], every: Duration, now: Now) -> Vec<TriggerView> {
         self.each.iter().zip(own).map(|(trigger, own)| trigger.view(own, every, now)).collect()

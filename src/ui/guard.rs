@@ -587,6 +587,10 @@ impl Guard {
             self.problem = problem;
             return Step::Open;
         }
+        if let Some(frozen) = self.frozen() {
+            self.problem = format!("{frozen}; T thaws");
+            return Step::Open;
+        }
         let open = self.fields.iter().position(|(field, _)| self.problem_of(*field).is_some());
         if let Some(open) = open {
             self.at = open;
@@ -601,6 +605,13 @@ impl Guard {
         }
         self.fires = Some(now.mono + COUNTDOWN);
         Step::Open
+    }
+
+    /// The freeze that no word overrides: the engine raises nothing under it.
+    fn frozen(&self) -> Option<&str> {
+        let moves = self.verb.moves() && self.raises();
+        let gate = self.against.iter().find(|gate| gate.key == gate::FREEZE && gate.holds);
+        gate.filter(|_| moves).map(|gate| gate.text.as_str())
     }
 
     fn problem_of(&self, field: Field) -> Option<String> {

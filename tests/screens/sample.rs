@@ -65,6 +65,7 @@ fn router(name: &str, canary: f64) -> RouterView {
         manual: format!("echo 'set weight web/v2 {{canary}}' | socat - /run/{name}.sock"),
         holder: None,
         fenced: Some(true),
+        access: engine::reading::Access::default(),
     }
 }
 

@@ -4,6 +4,8 @@
 //! fires or what a freeze covers: [`crate::trigger`] and [`crate::freeze`] do. Contract: each of
 //! them takes every entry that is appended, at a start as when it is written.
 
+use std::time::Duration;
+
 use super::{Engine, Taken};
 use crate::Effect;
 use crate::command::{Command, Submission};
@@ -11,6 +13,7 @@ use crate::ledger::Purpose;
 use crate::readiness::{self, readiness};
 use crate::record::{Entry, Event, OperationResult};
 use crate::rule::Values;
+use crate::schedule::Timer;
 use crate::settings::Definition;
 use crate::snapshot::{Phase, Readiness, ServiceView};
 use crate::trigger::{Call, Ground};
@@ -18,6 +21,10 @@ use crate::types::{Actor, EffectId, Now, Percent, ServiceId, Severity, Untrusted
 
 /// Past releases that a client is sent for each service.
 pub(super) const HISTORY_SHOWN_MAX: usize = 20;
+
+/// A freeze that ended because the wall clock stepped is seen to have ended within this.
+const LAPSE_LOOK: Duration = Duration::from_mins(1);
+const LAPSE_GRAIN: Duration = Duration::from_millis(1);
 
 impl Engine {
     /// Takes an entry into everything that keeps a view of the journal.
@@ -34,6 +41,34 @@ impl Engine {
         for validation in &mut self.validations {
             validation.apply(entry, now);
         }
+        if let Event::Frozen { .. } | Event::TriggerSet { .. } = &entry.event {
+            self.await_lapse(now);
+        }
+    }
+
+    /// A freeze or a switched-off rule may be over: what clients see is built anew.
+    pub(super) fn lapse(&mut self, now: Now) {
+        self.dirty.head = true;
+        self.dirty.services = true;
+        self.await_lapse(now);
+    }
+
+    fn await_lapse(&mut self, now: Now) {
+        let end = self.freezes.next_end(now).map(|end| (end - now.wall).to_std());
+        // Never at once: the clocks have different grains.
+        let thawed = end.map(|left| now.mono + left.unwrap_or_default() + LAPSE_GRAIN);
+        let on = self.triggers.iter().filter_map(|triggers| triggers.next_on(now));
+        match thawed.into_iter().chain(on).min() {
+            // A freeze ends by the wall clock, which may step meanwhile.
+            Some(at) => self.schedule.set(Timer::Lapse, at.min(now.mono + LAPSE_LOOK)),
+            None => self.schedule.clear(Timer::Lapse),
+        }
+    }
+
+    /// More exposure is for after the freeze, or after somebody lifted it.
+    pub(super) fn check_unfrozen(&self, service: ServiceId, now: Now) -> Result<(), String> {
+        let frozen = self.freezes.forbids(&self.settings.service(service).name, now);
+        frozen.map_or(Ok(()), |why| Err(format!("{why} (thaw lifts it, a rollback needs none)")))
     }
 
     /// Writes down what nothing waits for.
