@@ -36,8 +36,8 @@ fn must_hold<W: World>(plan: Plan<W::Mutant>) -> Ran {
     let log = world.log();
     let crash = plan.crash_at.map(|at| format!("QUARTERDECK_CRASH={at} "));
     panic!(
-        "{}\n{}: {}\nthe same again: {}\nreplay: {}QUARTERDECK_SEED={} cargo test --test sim {}one_seed -- \
-         --exact --nocapture",
+        "{}\n{}: {}\nthe same again: {}\nreplay: {}QUARTERDECK_SEED={} cargo test \
+         --test sim {}one_seed -- --exact --nocapture",
         log[log.len().saturating_sub(TRACE_LINES)..].join("\n"),
         offence.rule,
         offence.text,
