@@ -75,7 +75,7 @@ fn counters_and_phases_that_mean_nothing_are_refused() {
             "14:8: there is already a phase of this service named `p`",
             "16:9: `every` needs `checks`",
             "17:1: `feed` needs `metrics`",
-            "19:1: `counters` names no query",
+            "19:12: `counters` names no query",
             "19:14: the name of a counter has letters, digits and `_`",
             "23:8: `when` is no rule: `counter.a` is not known",
         ],
