@@ -112,6 +112,7 @@ impl Fleet {
             deploy,
             recovery: None,
             maintenance,
+            phases: Vec::new(),
             checks: Vec::new(),
         });
     }
@@ -128,7 +129,6 @@ impl Fleet {
         service: ServiceId,
         name: &str,
         maintenance: Option<[TaskId; 2]>,
-        phases: Vec::new(),
         rng: &mut Rng,
     ) -> PlanId {
         let mut steps = Vec::new();
