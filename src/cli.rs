@@ -13,6 +13,7 @@ mod journal;
 mod operate;
 mod plain;
 mod release;
+mod runbook;
 mod status;
 mod steer;
 mod taste;
@@ -25,6 +26,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use engine::settings::Settings;
 use engine::types::Actor;
 
 use crate::cli::console::{ColorChoice, Source};
@@ -181,6 +183,8 @@ enum Command {
     /// What is open, and what a person says of it
     #[command(subcommand)]
     Incident(incident::Action),
+    /// Read a runbook, or run one of its commands
+    Runbook(runbook::Runbook),
     /// Read, check and export what was done
     #[command(subcommand)]
     Journal(journal::Command),
@@ -258,6 +262,7 @@ fn dispatch(cli: Cli) -> Result<u8, Exit> {
         Some(Command::Promote(args)) => operate::promote(&args, &global),
         Some(Command::Rollback(args)) => operate::rollback(&args, &global),
         Some(Command::Abort(args)) => operate::abort(&args, &global),
+        Some(Command::Runbook(args)) => runbook::run(&args, &global),
         Some(Command::Incident(action)) => incident::run(&action, &global),
         Some(Command::Journal(command)) => journal::run(&command, &global),
         Some(Command::Check) => check(&global),
@@ -379,6 +384,10 @@ fn show(
 ) -> Result<u8, Exit> {
     let look = &global.look;
     let live = matches!(source, Source::Engine(_));
+    // A sandbox and a recording have no file of their own.
+    let settings =
+        if live && faults.is_none() { global.load()?.1.engine } else { Settings::default() };
+    let runbooks = console::Runbooks::of(&settings);
     let options = console::Options {
         read_only: global.looks_only() || !live,
         theme: look.theme.clone(),
@@ -395,6 +404,7 @@ fn show(
         no_blink: look.no_blink,
         record: global.record.clone(),
         state_dir,
+        runbooks,
     };
     console::run(source, options).map(console::ExitKind::code).map_err(|why| Exit::new(1, why))
 }

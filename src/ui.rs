@@ -22,6 +22,7 @@ pub mod keymap;
 mod lists;
 pub mod past;
 pub mod room;
+pub mod runbook;
 mod selection;
 pub mod svg;
 pub mod theme;
@@ -33,6 +34,7 @@ pub mod words;
 use crate::ui::guard::{DEAD_TIME, Guard, IDLE_MAX, Step, Target, Verb};
 use crate::ui::keymap::{Act, Danger, Key, Keymap};
 use crate::ui::past::{Kept, Past};
+use crate::ui::runbook::{Reading, Runbooks};
 use crate::ui::trend::{Trends, Window};
 
 /// Two keys closer than this are not a person.
@@ -179,6 +181,7 @@ pub enum Mode {
     },
     Faults,
     Guard(Box<Guard>),
+    Runbook(Box<Reading>),
     Escalate {
         key: String,
         name: String,
@@ -254,6 +257,7 @@ pub struct Ui {
     pub keymap: Keymap,
     pub mouse: bool,
     pub faults: Vec<FaultItem>,
+    pub runbooks: Runbooks,
     pub message: Option<Message>,
     pub requested: BTreeMap<String, Requested>,
     pub acking: BTreeMap<String, Time>,
@@ -288,6 +292,7 @@ impl Ui {
             keymap: Keymap::default(),
             mouse: false,
             faults: Vec::new(),
+            runbooks: Runbooks::default(),
             message: None,
             requested: BTreeMap::new(),
             acking: BTreeMap::new(),
@@ -318,6 +323,7 @@ impl Ui {
             | Mode::Help { .. }
             | Mode::Page { .. }
             | Mode::Room { .. }
+            | Mode::Runbook(_)
             | Mode::Faults
             | Mode::Escalate { .. } => second,
         }
@@ -394,6 +400,7 @@ impl Ui {
             | Mode::Help { .. }
             | Mode::Page { .. }
             | Mode::Room { .. }
+            | Mode::Runbook(_)
             | Mode::Faults
             | Mode::Escalate { .. } => {}
         }
@@ -415,6 +422,7 @@ impl Ui {
             Mode::Help { .. } => self.help_key(key),
             Mode::Page { .. } => self.page_key(key, burst, live, now),
             Mode::Room { .. } => self.room_key(key, burst, live, now),
+            Mode::Runbook(_) => self.runbook_key(key, burst, now),
             Mode::Faults => self.fault_key(key, burst),
             Mode::Guard(guard) => {
                 let step = guard.key(key, live, now);
@@ -449,7 +457,8 @@ impl Ui {
             self.alarm("READ-ONLY: this console may look, not act", now);
             return vec![Action::Redraw];
         }
-        if self.past.is_some() && keymap::binding(act).danger != Danger::None {
+        let changes = keymap::binding(act).danger != Danger::None || act == Act::Runbook;
+        if self.past.is_some() && changes {
             let back = self.keymap.shown(Act::Back);
             self.alarm(&format!("this is the past: nothing can be changed; {back} is now"), now);
             return vec![Action::Redraw];
@@ -477,6 +486,7 @@ impl Ui {
             Act::Escalate => self.escalate(live, now),
             Act::Assign => self.say_of_incident(Verb::Assign, live, now),
             Act::Note => self.say_of_incident(Verb::Note, live, now),
+            Act::Runbook => self.open_runbook(live, now),
             Act::Snooze => self.say_of_incident(Verb::Snooze, live, now),
             Act::Up => self.go(live, now, |at, _| at.saturating_sub(1)),
             Act::Down => self.go(live, now, |at, _| at + 1),
@@ -739,6 +749,7 @@ impl Ui {
             | Mode::Help { .. }
             | Mode::Page { .. }
             | Mode::Room { .. }
+            | Mode::Runbook(_)
             | Mode::Faults
             | Mode::Escalate { .. } => {
                 self.say("pasted text was ignored: it is not a key", now);

@@ -36,6 +36,7 @@ use crate::io::recording::{Player, Recorder};
 use crate::io::terminal::{self, Screen, Told, sequences};
 use crate::link::{Link, Wake};
 use crate::ui::keymap::Key;
+pub use crate::ui::runbook::Runbooks;
 use crate::ui::theme::{Background, Symbols, Theme};
 use crate::ui::{Action, Click, Event, FaultItem, Mode, Ui, Unanswered, view};
 
@@ -58,6 +59,7 @@ pub struct Options {
     /// Who acts; the engine checks it against the peer's credentials.
     pub actor: Actor,
     pub faults: Option<Box<dyn Faults>>,
+    pub runbooks: Runbooks,
     /// On a wall.
     pub kiosk: bool,
     pub no_blink: bool,
@@ -188,6 +190,7 @@ fn prepare(options: &Options) -> (Ui, Look, Option<PathBuf>) {
     ui.keymap = own.keymap.clone();
     ui.mouse = own.mouse;
     ui.no_blink = options.no_blink;
+    ui.runbooks = options.runbooks.clone();
     let now = clock::now();
     if let Some(before) = before {
         before.restore(&mut ui, now);

@@ -63,6 +63,7 @@ pub fn empty() -> Snapshot {
             journal: JournalState::Writable,
             banners: Vec::new(),
             freezes: Vec::new(),
+            runs: Vec::new(),
         }),
         services: Arc::default(),
         hosts: Arc::default(),

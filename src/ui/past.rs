@@ -176,6 +176,7 @@ mod tests {
                 journal: JournalState::Writable,
                 banners: vec![engine::types::Untrusted::new(banner)],
                 freezes: Vec::new(),
+                runs: Vec::new(),
             }),
             services: Arc::default(),
             hosts: Arc::default(),

@@ -46,6 +46,7 @@ impl Ui {
                 Mode::Help { .. }
                 | Mode::Page { .. }
                 | Mode::Room { .. }
+                | Mode::Runbook(_)
                 | Mode::Filter
                 | Mode::Palette { .. }
                 | Mode::Faults

@@ -41,6 +41,7 @@ mod pages;
 mod release;
 mod rollout;
 mod room;
+mod runbook;
 mod services;
 mod sources;
 mod validation;
@@ -126,6 +127,7 @@ fn whole(buffer: &mut Buffer, area: Rect, scene: Scene<'_>) {
         Mode::Panels | Mode::Filter | Mode::Room { .. } => {}
         Mode::Page { page, scroll } => pages::draw(buffer, area, scene, *page, *scroll),
         Mode::Palette { query, at } => help::palette(buffer, area, scene, query, *at),
+        Mode::Runbook(reading) => runbook::draw(buffer, area, scene, reading),
         Mode::Help { scroll } => help::help(buffer, area, scene, *scroll),
         Mode::Faults => help::faults(buffer, area, scene),
         Mode::Guard(state) => guard::draw(buffer, area, scene, state),
