@@ -1,5 +1,7 @@
 //! The configuration as a user meets it: what loads, and what each mistake is answered.
 
+#[path = "config/releases.rs"]
+mod releases;
 #[path = "config/response.rs"]
 mod response;
 
