@@ -8,6 +8,7 @@ pub mod console;
 mod demo;
 mod doctor;
 mod history;
+mod incident;
 mod journal;
 mod operate;
 mod plain;
@@ -116,6 +117,9 @@ pub struct Look {
 enum Command {
     /// A live environment on loopback, to try everything on
     Demo(demo::Args),
+    /// A fleet's small servers, for its `run`
+    #[command(hide = true)]
+    StandIn(demo::StandIn),
     /// One look at everything, for scripts
     Status(status::Args),
     /// Wait until services are healthy, routers verified, an operation or a release ended
@@ -156,6 +160,9 @@ enum Command {
     Releases(history::Args),
     /// Would a rollback work right now?
     Ready(history::Args),
+    /// What is open, and what a person says of it
+    #[command(subcommand)]
+    Incident(incident::Action),
     /// Read, check and export what was done
     #[command(subcommand)]
     Journal(journal::Command),
@@ -208,6 +215,7 @@ fn dispatch(cli: Cli) -> Result<u8, Exit> {
     match cli.command {
         None => open_console(&global),
         Some(Command::Demo(args)) => demo::run(&args, &global),
+        Some(Command::StandIn(args)) => demo::stand_in(&args),
         Some(Command::Status(args)) => status::run(&args, &global),
         Some(Command::Wait(args)) => wait::run(&args, &global),
         Some(Command::Doctor(args)) => doctor::run(&args, &global),
@@ -228,6 +236,7 @@ fn dispatch(cli: Cli) -> Result<u8, Exit> {
         Some(Command::Promote(args)) => operate::promote(&args, &global),
         Some(Command::Rollback(args)) => operate::rollback(&args, &global),
         Some(Command::Abort(args)) => operate::abort(&args, &global),
+        Some(Command::Incident(action)) => incident::run(&action, &global),
         Some(Command::Journal(command)) => journal::run(&command, &global),
         Some(Command::Check) => check(&global),
         Some(Command::Config(ConfigCommand::Schema)) => print(config::SCHEMA),
