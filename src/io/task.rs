@@ -2,8 +2,9 @@
 //!
 //! Decides what became of it: done, not done, or nobody knows. A late or cut-off `run` or `call`
 //! may have happened, so it is unknown; a late check is a failure. Never starts a task whose
-//! values or secrets are missing, never repeats one but a check that says so. Contract: returns within its budget and a
-//! second, with the last [`LINES_MAX`] lines of output, without the secrets that it was given.
+//! values or secrets are missing, never repeats one but a check that says so. Contract: returns
+//! within its budget and a second, with the last [`LINES_MAX`] lines of output, without the secrets
+//! that it was given.
 
 pub mod check;
 pub mod fill;

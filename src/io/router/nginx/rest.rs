@@ -1,7 +1,7 @@
 //! The managed file at rest: what nginx runs, or the next reload of anybody changes the traffic.
 //!
-//! Decides when a file that is ahead of nginx, as a kill between rename and reload leaves it, is put
-//! back. Never touches one that a person edited, or that another engine is at. Contract: it was
+//! Decides when a file that is ahead of nginx, as a kill between rename and reload leaves it, is
+//! put back. Never touches one that a person edited, or that another engine is at. Contract: it was
 //! ahead for longer than any reload takes; both contents stay beside it, so that a reading can
 //! still tell what runs.
 
