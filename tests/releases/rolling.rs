@@ -50,9 +50,10 @@ impl Instances {
             )
         };
         let deck = Deck::new(&format!(
-            "{HEAD}[[service]]\nname = \"web\"\nalias = \"web\"\n[[service.router]]\nname = \"edge\"\n\
-             haproxy = \"{}/admin.sock\"\nbackend = \"app\"\narms = {{ a = [\"v1\", \"v2\"], b = \
-             [\"v3\"] }}\nreread = \"500ms\"\n[plan.rolling]\nservice = \"web\"\nsteps = [\n{}{}]\n",
+            "{HEAD}[[service]]\nname = \"web\"\nalias = \"web\"\n[[service.router]]\n\
+             name = \"edge\"\nhaproxy = \"{}/admin.sock\"\nbackend = \"app\"\n\
+             arms = {{ a = [\"v1\", \"v2\"], b = [\"v3\"] }}\nreread = \"500ms\"\n\
+             [plan.rolling]\nservice = \"web\"\nsteps = [\n{}{}]\n",
             dir.display(),
             step("v1"),
             step("v2"),
