@@ -4,6 +4,7 @@
 //! which find them under the same ids. Contract: ids are places in these lists, and every list is
 //! as long as the adapters' list of the same name.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -139,6 +140,8 @@ pub struct Canary {
     pub soak: Duration,
     /// At most this long at each step; then it holds.
     pub wait: Duration,
+    /// By step: its own times instead of these two.
+    pub own_times: BTreeMap<usize, StepTimes>,
     /// How often a look is judged and journaled.
     pub every: Duration,
     pub on_fail: OnFail,
@@ -150,6 +153,22 @@ pub struct Canary {
     pub pass_when: Vec<Rule>,
     pub limits: Limits,
     pub policy: Policy,
+}
+
+/// How long one step of a canary takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepTimes {
+    pub soak: Duration,
+    pub wait: Duration,
+}
+
+impl Canary {
+    /// The times of the step at this place.
+    #[must_use]
+    pub fn times(&self, place: usize) -> StepTimes {
+        let usual = StepTimes { soak: self.soak, wait: self.wait };
+        self.own_times.get(&place).copied().unwrap_or(usual)
+    }
 }
 
 /// How often a rule may say something before it counts; reached at *more than*.

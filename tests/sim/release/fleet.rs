@@ -260,6 +260,7 @@ fn canary(rng: &mut Rng) -> Canary {
         objective: rng.pick(&[None, Some(1.0), Some(3.0)]),
         soak,
         wait: soak + rng.millis(15_000, 40_000),
+        own_times: std::collections::BTreeMap::new(),
         every: Duration::from_secs(rng.pick(&[2, 3, 4])),
         on_fail: if rng.chance(800) { OnFail::RollBack } else { OnFail::Hold },
         bake: Duration::from_secs(rng.pick(&[0, 5, 15])),
