@@ -8,6 +8,7 @@ pub mod console;
 mod demo;
 mod doctor;
 mod history;
+mod incident;
 mod journal;
 mod operate;
 mod plain;
@@ -159,6 +160,9 @@ enum Command {
     Releases(history::Args),
     /// Would a rollback work right now?
     Ready(history::Args),
+    /// What is open, and what a person says of it
+    #[command(subcommand)]
+    Incident(incident::Action),
     /// Read, check and export what was done
     #[command(subcommand)]
     Journal(journal::Command),
@@ -232,6 +236,7 @@ fn dispatch(cli: Cli) -> Result<u8, Exit> {
         Some(Command::Promote(args)) => operate::promote(&args, &global),
         Some(Command::Rollback(args)) => operate::rollback(&args, &global),
         Some(Command::Abort(args)) => operate::abort(&args, &global),
+        Some(Command::Incident(action)) => incident::run(&action, &global),
         Some(Command::Journal(command)) => journal::run(&command, &global),
         Some(Command::Check) => check(&global),
         Some(Command::Config(ConfigCommand::Schema)) => print(config::SCHEMA),

@@ -173,7 +173,7 @@ fn unknown_keys_get_a_hint_and_the_known_list() {
     check_whole(
         "[environment]\nname = \"x\"\ntimezon = \"UTC\"\n",
         &["3:1: unknown key `timezon` in `environment`; did you mean `timezone`? known here: \
-           band, name, timezone"],
+           band, name, notify, timezone"],
     );
     check("sevice = 1\n", &["3:1: unknown key `sevice` in `environment`"]);
     check_service("colour = 1\n", &["5:1: unknown key `colour` in `service`; known here: alias"]);

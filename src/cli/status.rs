@@ -150,7 +150,7 @@ fn host(host: &HostView) -> Value {
     })
 }
 
-fn incident(incident: &IncidentView) -> Value {
+pub fn incident(incident: &IncidentView) -> Value {
     json!({
         "id": incident.key,
         "name": incident.name,
@@ -159,6 +159,9 @@ fn incident(incident: &IncidentView) -> Value {
         "source": incident.source,
         "started_at": incident.started_at,
         "labels": incident.labels,
+        "assignee": Some(&incident.triage.assignee).filter(|name| !name.is_empty()),
+        "snoozed_until": incident.triage.snoozed_until,
+        "notes": incident.triage.notes.len(),
     })
 }
 

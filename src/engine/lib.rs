@@ -31,6 +31,7 @@ pub mod score;
 pub mod settings;
 pub mod snapshot;
 pub mod text;
+pub mod triage;
 pub mod trigger;
 pub mod types;
 pub mod validation;

@@ -26,6 +26,8 @@ pub enum Timer {
     Notice,
     /// An incident that nobody took is escalated.
     Escalate,
+    /// An incident that was put aside speaks again.
+    Rest,
     /// A freeze, or the time for which a rule is off, may be over: what is shown changes.
     Lapse,
     /// A validation tries a check again, or is over.

@@ -25,6 +25,8 @@ pub struct Settings {
     pub plans: Vec<Plan>,
     /// Ways to reach people.
     pub channels: Vec<Channel>,
+    /// Who is told of what Quarterdeck raises by itself.
+    pub notify: Vec<ChannelId>,
     /// Incidents of our own.
     pub incidents: Vec<Definition>,
     /// What plans run and call; the adapters know the program or the address.

@@ -501,6 +501,34 @@ pub struct IncidentView {
     pub pending: Untrusted,
     pub can_acknowledge: bool,
     pub can_escalate: bool,
+    /// What people said of it.
+    #[serde(default)]
+    pub triage: TriageView,
+}
+
+/// Who has an incident, what was noted, until when it rests.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TriageView {
+    /// Empty for nobody.
+    pub assignee: Untrusted,
+    /// Oldest first.
+    pub notes: Vec<NoteView>,
+    pub snoozed_until: Option<DateTime<Utc>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NoteView {
+    pub at: DateTime<Utc>,
+    pub user: Untrusted,
+    pub text: Untrusted,
+}
+
+impl IncidentView {
+    /// Somebody put it aside, and its time is not over.
+    #[must_use]
+    pub fn is_snoozed(&self, now: Now) -> bool {
+        self.triage.snoozed_until.is_some_and(|until| until > now.wall)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

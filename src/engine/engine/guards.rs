@@ -10,6 +10,7 @@ use super::{Engine, Taken};
 use crate::Effect;
 use crate::command::{Command, Submission};
 use crate::ledger::Purpose;
+use crate::notice::Stage;
 use crate::readiness::{self, readiness};
 use crate::record::{Entry, Event, OperationResult};
 use crate::schedule::Timer;
@@ -36,6 +37,7 @@ impl Engine {
             history.apply(entry);
         }
         self.response.apply(entry, now);
+        self.dirty.incidents |= self.board.apply(entry, now);
         self.notices.apply(entry, now);
         for validation in &mut self.validations {
             validation.apply(entry, now);
@@ -129,6 +131,10 @@ impl Engine {
             target: target.as_deref(),
         };
         let calls = self.triggers[service.index()].look(&own, every, &values, &ground, now);
+        // One that was open before a restart has nobody else to end it.
+        for trigger in self.triggers[service.index()].not_held() {
+            self.clear(&trigger_key(&name, trigger), now, effects);
+        }
         for call in calls {
             match call {
                 Call::Fire { trigger, sentence } => {
@@ -137,7 +143,7 @@ impl Engine {
                 Call::Hold { trigger, sentence } => {
                     let key = trigger_key(&name, trigger);
                     let title = format!("{name}: a rollback is wanted and held");
-                    self.raise(&key, &title, &sentence, now, effects);
+                    self.raise(&key, Severity::Critical, &title, &sentence, now, effects);
                 }
                 Call::Clear { trigger } => {
                     let key = trigger_key(&name, trigger);
@@ -181,7 +187,7 @@ impl Engine {
             {
                 let title = format!("{name}: a rollback is not proven");
                 let summary = format!("#{}: {}", operation.fence, operation.sentence());
-                self.raise(&key, &title, &summary, now, effects);
+                self.raise(&key, Severity::Critical, &title, &summary, now, effects);
             }
             Phase::Ended(_) => self.clear(&key, now, effects),
             Phase::Accepted | Phase::Applying | Phase::Recording => {}
@@ -224,18 +230,30 @@ impl Engine {
     pub(super) fn raise(
         &mut self,
         key: &str,
+        severity: Severity,
         title: &str,
         summary: &str,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
         self.dirty.incidents = true;
-        if let Some(event) = self.board.raise(key, Severity::Critical, title, summary, now) {
+        if let Some(event) = self.board.raise(key, severity, title, summary, now) {
             self.note(event, now, effects);
+            let channels = self.settings.notify.clone();
+            self.tell(&channels, key, Stage::Opened, now, effects);
         }
     }
 
+    /// What was raised so is over; nothing when it is not open.
     pub(super) fn clear(&mut self, key: &str, now: Now, effects: &mut Vec<Effect>) {
+        if self.board.view(key).is_some() {
+            let channels = self.settings.notify.clone();
+            self.tell(&channels, key, Stage::Resolved, now, effects);
+            self.resolve(key, now, effects);
+        }
+    }
+
+    pub(super) fn resolve(&mut self, key: &str, now: Now, effects: &mut Vec<Effect>) {
         if let Some(event) = self.board.resolve_at(key, now) {
             self.dirty.incidents = true;
             self.note(event, now, effects);

@@ -18,7 +18,7 @@ use crate::schedule::Timer;
 use crate::settings::{Action, Step};
 use crate::snapshot::JournalState;
 use crate::types::{
-    Actor, EffectId, Fence, Group, Now, Percent, PlanId, ServiceId, Time, Untrusted,
+    Actor, EffectId, Fence, Group, Now, Percent, PlanId, ServiceId, Severity, Time, Untrusted,
 };
 use crate::{Effect, reading::TaskAnswer};
 
@@ -119,7 +119,7 @@ impl Engine {
                 let key = self.release_key(service);
                 let name =
                     format!("{}: the release needs a person", self.settings.service(service).name);
-                self.raise(&key, &name, &summary, now, effects);
+                self.raise(&key, Severity::Critical, &name, &summary, now, effects);
             }
         }
     }

@@ -239,6 +239,7 @@ impl Rig {
                 | Timer::Validate(_)
                 | Timer::Notice
                 | Timer::Escalate
+                | Timer::Rest
                 | Timer::Lapse
                 | Timer::Probe(_)
                 | Timer::Measure(_)
