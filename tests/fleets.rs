@@ -124,9 +124,10 @@ impl Fleet {
     }
 
     /// A command that is followed in the background.
-    fn follow(&self, words: &[&str]) -> Child {
+    fn follow(&self, words: &[&str]) -> Followed {
         let mut command = self.command(words);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts")
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        Followed(Some(child.expect("the program starts")))
     }
 
     fn status(&self) -> Value {
@@ -212,6 +213,26 @@ impl Drop for Fleet {
         }
         let _ = self.demo.kill();
         let _ = self.demo.wait();
+    }
+}
+
+/// A command that goes on.
+struct Followed(Option<Child>);
+
+impl Followed {
+    fn ended(mut self) -> Said {
+        let child = self.0.take().expect("it ends once");
+        Said::of(&child.wait_with_output().expect("it ends"))
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            // Gone already is as good.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 

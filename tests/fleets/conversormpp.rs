@@ -1,19 +1,12 @@
 //! Fleet B: blue-green and canary behind nginx, workers one by one, an emergency with its schema.
 
-use std::process::Output;
-
 use super::*;
 
 const SERVICES: [&str; 3] = ["site", "api", "workers"];
 
-fn deploy(fleet: &Fleet, service: &str, version: &str) -> Child {
+fn deploy(fleet: &Fleet, service: &str, version: &str) -> Followed {
     let alias = &service[..3];
     fleet.follow(&["deploy", service, "--version", version, "--confirm", alias, "--timeout", "2m"])
-}
-
-fn ended(child: Child) -> Said {
-    let output: Output = child.wait_with_output().expect("it ends");
-    Said::of(&output)
 }
 
 /// A part of what `status --json` says of a service.
@@ -92,7 +85,7 @@ fn healthy(fleet: &Fleet) {
 /// 5 % for 15 min, then 10, 25, 50, 75 and 100 for 2 min each.
 fn canary(fleet: &Fleet) {
     let begun = Instant::now();
-    ended(deploy(fleet, "api", "2.0.0")).ends(0, "good: finalised");
+    deploy(fleet, "api", "2.0.0").ended().ends(0, "good: finalised");
     assert!(begun.elapsed() > Duration::from_secs(12), "no step was cut short");
     let steps = fleet.records("canary_step");
     let steps = steps.iter().filter(|step| step["service"] == "api" || step["percent"] != 100);
@@ -107,7 +100,7 @@ fn canary(fleet: &Fleet) {
 fn blue_green(fleet: &Fleet) {
     let child = deploy(fleet, "site", "2.0.0");
     reply(fleet, "site", "yes");
-    let said = ended(child).ends(0, "good: finalised");
+    let said = child.ended().ends(0, "good: finalised");
     let steps = ["migrate", "smoke tests", "final health", "immediate health", "features", "load"];
     for step in steps {
         let done = said.out.lines().any(|line| line.contains("done") && line.contains(step));
@@ -142,7 +135,7 @@ fn rolling(fleet: &Fleet) {
 /// Taken back at 5 %, by the document's rules.
 fn bad_canary(fleet: &Fleet, version: &str, rule: &str) {
     let begun = Instant::now();
-    let said = ended(deploy(fleet, "api", version)).ends(1, "rolled back");
+    let said = deploy(fleet, "api", version).ended().ends(1, "rolled back");
     assert!(said.out.contains("FAIL") && said.out.contains(rule), "{said:#?}");
     assert!(!said.out.contains("canary to 10 %"), "{said:#?}");
     assert!(begun.elapsed() < Duration::from_mins(5), "{:?}", begun.elapsed());
@@ -162,13 +155,13 @@ fn trigger(fleet: &Fleet) {
 
 /// Smoke tests that fail end it before any traffic moved; errors after the switch take it back.
 fn bad_site(fleet: &Fleet) {
-    let said = ended(deploy(fleet, "site", "2.1.0-broken")).ends(1, "rolled back");
+    let said = deploy(fleet, "site", "2.1.0-broken").ended().ends(1, "rolled back");
     assert!(said.out.contains("smoke: checkout fails"), "{said:#?}");
     assert_eq!(fleet.runs("site-a"), Value::Null, "what was started is stopped");
     let child = deploy(fleet, "site", "2.2.0-errors");
     reply(fleet, "site", "yes");
     let begun = Instant::now();
-    ended(child).ends(1, "rolled back");
+    child.ended().ends(1, "rolled back");
     assert!(begun.elapsed() < Duration::from_mins(2), "{:?}", begun.elapsed());
     assert!(head(fleet.port("site_edge"), "/").contains("x-slot: site-b"), "green serves again");
 }
@@ -182,7 +175,7 @@ fn emergency(fleet: &Fleet) {
     assert!(head(fleet.port("site_edge"), "/").contains(" 503 "), "the maintenance page is on");
     assert_eq!(schema(fleet), "2", "nothing before the answer");
     reply(fleet, "site", "yes");
-    ended(child).ends(0, "");
+    child.ended().ends(0, "");
     assert_eq!((schema(fleet).as_str(), fleet.runs("site-a")), ("1", json!("1.4.0")));
     assert!(head(fleet.port("site_edge"), "/").contains("x-slot: site-a"));
     assert!(fleet.told("team").iter().any(|told| told["name"] == "site is back on 1.4.0"));

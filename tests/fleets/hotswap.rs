@@ -2,13 +2,9 @@
 
 use super::*;
 
-fn run(fleet: &Fleet, plan: &str, migration: &str) -> Child {
+fn run(fleet: &Fleet, plan: &str, migration: &str) -> Followed {
     let words = ["run", plan, "orchestrator", "--version", migration, "--confirm", "orc"];
     fleet.follow(&[&words[..], &["--timeout", "1m"]].concat())
-}
-
-fn ended(child: Child) -> Said {
-    Said::of(&child.wait_with_output().expect("it ends"))
 }
 
 fn locks(fleet: &Fleet, word: &str) -> Command {
@@ -33,12 +29,14 @@ pub fn story() {
     let fleet = Fleet::start("hotswap");
     healthy(&fleet);
     // It takes an hour, divided by the speed, until it is stuck.
-    let stuck = ended(run(&fleet, "begin", "m3-stuck"));
+    let stuck = run(&fleet, "begin", "m3-stuck").ended();
     assert_eq!(stuck.code, 0, "{stuck:#?}");
     let begun = Instant::now();
     good(&fleet);
     rolled_back(&fleet);
     slow(&fleet);
+    // Nothing is to be seen before its hour is over.
+    std::thread::sleep(Duration::from_secs(30).saturating_sub(begun.elapsed()));
     until("a stuck migration", || incident(&fleet, "MigrationStuck"));
     assert!(begun.elapsed() > Duration::from_secs(25), "{:?}", begun.elapsed());
     unstuck(&fleet);
@@ -63,7 +61,7 @@ fn healthy(fleet: &Fleet) {
 }
 
 fn good(fleet: &Fleet) {
-    ended(run(fleet, "execute", "m1")).ends(0, "");
+    run(fleet, "execute", "m1").ended().ends(0, "");
 }
 
 /// The orchestrator took it back: the release holds, the incident opens.
@@ -74,14 +72,14 @@ fn rolled_back(fleet: &Fleet) {
     assert!(sentence.contains("canary, shadow, or low traffic"), "{sentence}");
     until("an incident", || incident(fleet, "MigrationRolledBack"));
     fleet.run(&["abort", "orchestrator", "--confirm", "orc"]).ends(0, "");
-    assert_eq!(ended(child).code, 1);
+    assert_eq!(child.ended().code, 1);
 }
 
 /// Queries are more than 50 % slower: the incident, and the way back with a reason.
 fn slow(fleet: &Fleet) {
     fleet.turn(&json!({ "latency_ms": 80 }));
     until("an incident", || incident(fleet, "MigrationSlowedQueries"));
-    ended(run(fleet, "roll-back", "m1")).ends(0, "");
+    run(fleet, "roll-back", "m1").ended().ends(0, "");
     fleet.turn(&json!({ "latency_ms": 40 }));
     until("its end", || incident(fleet, "MigrationSlowedQueries").is_none().then_some(()));
 }
@@ -90,7 +88,7 @@ fn slow(fleet: &Fleet) {
 fn unstuck(fleet: &Fleet) {
     let mut block = locks(fleet, "block").spawn().expect("the script starts");
     until("a lock that is waited for", || (waiting(fleet) == "1").then_some(()));
-    ended(run(fleet, "resolve-stuck", "m3-stuck")).ends(0, "");
+    run(fleet, "resolve-stuck", "m3-stuck").ended().ends(0, "");
     assert_eq!(waiting(fleet), "0");
     block.wait().expect("it can be waited for");
     until("its end", || incident(fleet, "MigrationStuck").is_none().then_some(()));

@@ -2,13 +2,9 @@
 
 use super::*;
 
-fn run(fleet: &Fleet, plan: &str, version: &str) -> Child {
+fn run(fleet: &Fleet, plan: &str, version: &str) -> Followed {
     let words = ["run", plan, "overlay", "--version", version, "--confirm", "ove"];
     fleet.follow(&[&words[..], &["--timeout", "1m"]].concat())
-}
-
-fn ended(child: Child) -> Said {
-    Said::of(&child.wait_with_output().expect("it ends"))
 }
 
 /// What the fleet's own script says of the database.
@@ -70,7 +66,7 @@ fn validation(fleet: &Fleet) {
 
 /// A backup first; two steps that do not wait for each other; estimates beside what it took.
 fn migration(fleet: &Fleet) {
-    let said = ended(run(fleet, "migrate", "5.1")).ends(0, "");
+    let said = run(fleet, "migrate", "5.1").ended().ends(0, "");
     for step in ["backup", "width", "height", "version", "health"] {
         let done = said.out.lines().any(|line| line.contains("done") && line.contains(step));
         assert!(done, "{step}: {said:#?}");
@@ -86,7 +82,7 @@ fn missing(fleet: &Fleet) {
     fleet.comes("/services/0/release/state", &json!("HELD"));
     assert_eq!(fleet.runs("overlay"), "5.1", "it was not stopped");
     fleet.run(&["abort", "overlay", "--confirm", "ove"]).ends(0, "");
-    let said = ended(child);
+    let said = child.ended();
     assert!(said.code == 1 && said.out.contains("overlay-4.8.sql"), "{said:#?}");
     assert_eq!(database(fleet, &["holds", "5.1"]), "the database holds 5.1");
 }
@@ -96,7 +92,7 @@ fn restore(fleet: &Fleet) {
     let config = fleet.told["config"].as_str().expect("a path");
     let own = |name: &str| config.replace("quarterdeck.toml", name);
     std::fs::remove_dir_all(own("backups/config-4.9")).expect("it is there");
-    let said = ended(run(fleet, "restore", "4.9")).ends(0, "");
+    let said = run(fleet, "restore", "4.9").ended().ends(0, "");
     assert!(said.out.contains("warning: no configuration of 4.9"), "{said:#?}");
     assert_eq!(database(fleet, &["holds", "4.9"]), "the database holds 4.9");
     let version = std::fs::read_to_string(own("app/VERSION")).expect("it is there");
@@ -110,7 +106,7 @@ fn restore(fleet: &Fleet) {
     assert!(sentence.contains("may have failed"), "{sentence}");
     fleet.turn(&json!({ "pool_percent": 20 }));
     fleet.run(&["resume", "overlay", "--confirm", "ove"]).ends(0, "");
-    ended(child).ends(0, "");
+    child.ended().ends(0, "");
 }
 
 /// Five seconds without an answer are not healthy.
