@@ -75,7 +75,7 @@ pub struct Facts<'a> {
     pub now: Now,
     pub route: &'a Route,
     /// The service's probes: name, status now, last answer.
-    pub probes: Vec<(String, Status, Option<Now>)>,
+    pub probes: Vec<(&'a str, Status, Option<Now>)>,
     pub maintenance: Option<[TaskId; 2]>,
     /// What the service's checks say about the release's version.
     pub validity: Validity,
@@ -855,3 +855,6 @@ fn interrupted(step: &str) -> String {
 fn percent(set: Option<Percent>) -> String {
     set.map_or_else(|| "no split".to_owned(), |set| set.to_string())
 }
+
+#[cfg(test)]
+mod tests;
