@@ -112,6 +112,11 @@ fn run(
                 Some(_) | None => Ok(code),
             }
         }
+        // Without a router there is no traffic to take back, only the release's steps.
+        Reply::Accepted { fence: None, .. } if aborts && !asked.routed => match asked.steered {
+            Some(id) => release::follow_back(&mut asked.link, name, id, guard.timeout),
+            None => Ok(0),
+        },
         Reply::Accepted { fence: None, .. } => {
             let after = asked.fence;
             let begun = wait_for(&mut asked.link, guard.timeout, |snapshot| {
@@ -138,6 +143,8 @@ pub struct Asked {
     fence: Fence,
     /// The release that was in flight then.
     steered: Option<u64>,
+    /// Has the service a router?
+    routed: bool,
 }
 
 /// Shows how a service stands, asks for `command` and prints the answer. With `confirm`, only when
@@ -195,6 +202,7 @@ pub fn ask(
         before: stands(service),
         fence: expected.map(|expected| expected.fence).unwrap_or_default(),
         steered: expected.and_then(|expected| expected.release).map(|(id, _)| id),
+        routed: service.route.is_some(),
     })
 }
 

@@ -56,11 +56,13 @@ pub fn canary(mut table: Table<'_>, around: Around<'_>) -> Canary {
         Some("hold") => OnFail::Hold,
         Some(_) | None => OnFail::RollBack,
     };
+    let soak = table.duration("soak", SPANS).unwrap_or(SOAK);
     let canary = Canary {
         steps: steps(&mut table),
         pass,
         objective: objective(&mut table),
-        soak: table.duration("soak", SPANS).unwrap_or(SOAK),
+        soak,
+        first_soak: table.duration("first_soak", SPANS).unwrap_or(soak),
         wait: table.duration("wait", SPANS).unwrap_or(WAIT),
         every: table.duration("every", INTERVALS).unwrap_or(EVERY),
         on_fail,
@@ -151,9 +153,11 @@ fn policy(table: &mut Table<'_>) -> Policy {
 }
 
 fn times(table: &Table<'_>, canary: &Canary) {
-    if canary.wait < canary.soak {
-        let key = if table.has("wait") { "wait" } else { "soak" };
-        table.problem(key, "`wait` is shorter than `soak`: no step could pass");
+    for (key, soak) in [("soak", canary.soak), ("first_soak", canary.first_soak)] {
+        if canary.wait < soak && (key == "soak" || table.has(key)) {
+            let place = if table.has("wait") { "wait" } else { key };
+            table.problem(place, format!("`wait` is shorter than `{key}`: no step could pass"));
+        }
     }
     if canary.every > canary.wait {
         let key = if table.has("every") { "every" } else { "wait" };

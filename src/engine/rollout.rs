@@ -399,7 +399,10 @@ impl Rollout {
         if matches!(self.next, Next::Fail(_) | Next::Hold(_)) {
             return self.next.clone();
         }
-        if since.age(now) >= self.settings.soak && !self.is_stale(now) && self.rules_allow() {
+        if since.age(now) >= self.settings.soak_at(self.place)
+            && !self.is_stale(now)
+            && self.rules_allow()
+        {
             match (&self.next, self.settings.pass) {
                 (Next::Pass(why), Pass::Evidence) => return Next::Pass(why.clone()),
                 (_, Pass::Time) if self.totals[1].requests >= self.settings.requests_min => {
@@ -428,7 +431,7 @@ impl Rollout {
     #[must_use]
     pub fn wakes(&self, now: Now) -> Option<Now> {
         let since = self.since?;
-        let soak = shifted(since, self.settings.soak);
+        let soak = shifted(since, self.settings.soak_at(self.place));
         let wait = shifted(self.waits_from.unwrap_or(since), self.settings.wait);
         [soak, wait].into_iter().filter(|at| at.mono > now.mono).min_by_key(|at| at.mono)
     }
@@ -486,7 +489,7 @@ impl Rollout {
             steps: self.settings.steps.clone(),
             place: u32::try_from(self.place).unwrap_or(u32::MAX),
             since: self.since,
-            soak_until: until(self.settings.soak),
+            soak_until: until(self.settings.soak_at(self.place)),
             wait_until: self.waits_from.map(|from| shifted(from, self.settings.wait)),
             bake_until: None,
             stable: self.totals[0],

@@ -129,6 +129,8 @@ pub struct Canary {
     pub objective: Option<f64>,
     /// At least this long at each step.
     pub soak: Duration,
+    /// The same at the first step.
+    pub first_soak: Duration,
     /// At most this long at each step; then it holds.
     pub wait: Duration,
     /// How often a look is judged and journaled.
@@ -142,6 +144,14 @@ pub struct Canary {
     pub pass_when: Vec<Rule>,
     pub limits: Limits,
     pub policy: Policy,
+}
+
+impl Canary {
+    /// The least time at this step.
+    #[must_use]
+    pub fn soak_at(&self, place: usize) -> Duration {
+        if place == 0 { self.first_soak } else { self.soak }
+    }
 }
 
 /// How often a rule may say something before it counts; reached at *more than*.

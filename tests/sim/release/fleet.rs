@@ -258,6 +258,7 @@ fn canary(rng: &mut Rng) -> Canary {
         pass: if rng.chance(600) { Pass::Evidence } else { Pass::Time },
         objective: rng.pick(&[None, Some(1.0), Some(3.0)]),
         soak,
+        first_soak: soak,
         wait: soak + rng.millis(15_000, 40_000),
         every: Duration::from_secs(rng.pick(&[2, 3, 4])),
         on_fail: if rng.chance(800) { OnFail::RollBack } else { OnFail::Hold },

@@ -84,7 +84,9 @@ impl World {
                 Mutant::VerdictsAreIgnored => {
                     (canary.pass, canary.requests_min) = (Pass::Time, 0);
                 }
-                Mutant::SoaksAreSkipped => canary.soak = Duration::ZERO,
+                Mutant::SoaksAreSkipped => {
+                    (canary.soak, canary.first_soak) = (Duration::ZERO, Duration::ZERO);
+                }
                 Mutant::StepsAreSkipped => canary.steps = vec![Percent::FULL],
                 Mutant::WaitsAreSkipped if !canary.bake.is_zero() => {
                     canary.bake = Duration::from_millis(1);
