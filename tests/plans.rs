@@ -1,5 +1,7 @@
 //! Plans through the binary: graphs, secrets, flags, restores, and what they leave in the journal.
 
+#[path = "plans/flag.rs"]
+mod flag;
 #[path = "plans/graph.rs"]
 mod graph;
 #[path = "support/product.rs"]

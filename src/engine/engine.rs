@@ -494,6 +494,7 @@ impl Engine {
         }
         self.dirty.services = true;
         self.touched.insert(service);
+        self.touch_owners(service);
         for effect in &effects[first..] {
             if let Effect::Answer(reply) = effect {
                 self.keep(reply.clone());

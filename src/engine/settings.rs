@@ -42,7 +42,7 @@ pub struct Environment {
     pub band: String,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Service {
     pub name: String,
     /// What is typed to fire a guard: 1 to 4 letters, unique.
@@ -51,6 +51,8 @@ pub struct Service {
     pub probes: Vec<ProbeId>,
     /// They move together; empty when Quarterdeck only watches.
     pub routers: Vec<RouterId>,
+    /// A feature flag: its one router's canary share is the percent that it is on for.
+    pub flag: bool,
     /// Present when stable and canary are counted.
     pub signals: Option<Signals>,
     /// How a release is raised step by step; `None` when it is switched at once.
@@ -233,6 +235,11 @@ pub enum Action {
     /// Run, call or check: done when the adapter says so.
     Task(TaskId),
     Split(Percent),
+    /// Sets a feature flag, which is a service of its own kind.
+    Flag {
+        flag: ServiceId,
+        to: Percent,
+    },
     /// The stepped one, by the service's [`Canary`].
     Canary,
     /// All traffic to the other group, at once.

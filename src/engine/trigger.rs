@@ -405,6 +405,7 @@ mod tests {
             recovery: None,
             maintenance: None,
             checks: Vec::new(),
+            flag: false,
         }
     }
 

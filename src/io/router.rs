@@ -6,6 +6,7 @@
 
 pub mod command;
 pub mod fence;
+pub mod flag;
 pub mod haproxy;
 pub mod http;
 pub mod lease;
@@ -55,7 +56,9 @@ impl Writer {
             RouterTarget::Haproxy { socket, backend, .. } => lease::places(socket, backend),
             RouterTarget::Nginx { file, .. } => lease::places(file, ""),
             RouterTarget::Command { lease: Some(path), .. } => lease::place(path),
-            RouterTarget::Command { lease: None, .. } | RouterTarget::Http(_) => Vec::new(),
+            RouterTarget::Command { lease: None, .. }
+            | RouterTarget::Http(_)
+            | RouterTarget::Flag(_) => Vec::new(),
         };
         let lease = (!places.is_empty()).then(|| Lease::new(places, own.clone()));
         let (own, nginx, trouble) = (own.clone(), nginx::Memory::default(), String::new());
@@ -132,6 +135,7 @@ impl Writer {
                 http::set(client, http, weights, stamp.as_ref(), deadline.left()).await
             }
             RouterTarget::Command { set, .. } => command::set(set, weights, deadline).await,
+            RouterTarget::Flag(target) => flag::set(client, target, weights, deadline).await,
         }
     }
 
@@ -179,6 +183,7 @@ impl Writer {
                 read
             }
             RouterTarget::Command { read, .. } => command::read(read, deadline).await,
+            RouterTarget::Flag(target) => flag::read(client, target, deadline).await,
         }
     }
 }

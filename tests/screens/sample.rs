@@ -88,6 +88,7 @@ fn service(name: &str, alias: &str, probe: ProbeView) -> ServiceView {
         name: name.to_owned(),
         alias: alias.to_owned(),
         runbook: None,
+        flag: false,
         probes: vec![probe],
         route: None,
         signals: None,

@@ -115,6 +115,7 @@ impl Engine {
             name: settings.name.clone(),
             alias: settings.alias.clone(),
             runbook: settings.runbook.clone(),
+            flag: settings.flag,
             probes: probes
                 .map(|&id| self.probes[id.index()].view(self.settings.probe(id)))
                 .collect(),

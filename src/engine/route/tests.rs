@@ -63,6 +63,7 @@ impl Rig {
             recovery: None,
             maintenance: None,
             checks: Vec::new(),
+            flag: false,
         };
         let wall = chrono::DateTime::UNIX_EPOCH;
         Rig {

@@ -112,6 +112,7 @@ impl Fleet {
             recovery: None,
             maintenance,
             checks: Vec::new(),
+            flag: false,
         });
     }
 
@@ -165,6 +166,7 @@ impl Fleet {
             Action::Probe(_) => "probe",
             Action::Task(_) => "task",
             Action::Split(_) => "split",
+            Action::Flag { .. } => "flag",
             Action::Canary => "canary",
             Action::Switch => "switch",
             Action::Wait { .. } => "wait",
