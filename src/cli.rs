@@ -12,6 +12,7 @@ mod operate;
 mod release;
 mod status;
 mod steer;
+mod taste;
 mod validate;
 
 use std::io::Write as _;
@@ -85,17 +86,24 @@ pub struct Global {
 /// How the console is drawn.
 #[derive(Args, Clone)]
 pub struct Look {
-    /// dark, light, mono
-    #[arg(long, global = true, value_name = "NAME", default_value = "dark")]
-    theme: String,
+    /// auto (by the terminal's background), dark, light, contrast, redgreen, blueyellow, mono, or
+    /// one of your own
+    #[arg(long, global = true, value_name = "NAME")]
+    theme: Option<String>,
     #[arg(long, global = true, value_enum, default_value = "auto")]
     color: ColorChoice,
     /// Letters instead of symbols
     #[arg(long, global = true)]
     ascii: bool,
-    /// IANA name of the clock beside UTC; else the environment's
+    /// IANA name of the clock beside UTC; else your own, else the environment's
     #[arg(long, global = true, value_name = "ZONE")]
-    timezone: Option<String>,
+    timezone: Option<chrono_tz::Tz>,
+    /// Ask the terminal nothing, not even its background
+    #[arg(long, global = true)]
+    no_probe: bool,
+    /// For a thin line: draw what changes at most every 5 s, keys and alarms at once
+    #[arg(long, global = true)]
+    slow: bool,
 }
 
 #[derive(Subcommand)]
@@ -308,12 +316,16 @@ fn open_console(global: &Global) -> Result<u8, Exit> {
 
 /// Runs the console on a link until it is left.
 fn show(link: Link, global: &Global, faults: Option<Box<dyn console::Faults>>) -> Result<u8, Exit> {
+    let look = &global.look;
     let options = console::Options {
         read_only: global.read_only,
-        theme: global.look.theme.clone(),
-        color: global.look.color,
-        ascii: global.look.ascii,
-        timezone: global.look.timezone.clone(),
+        theme: look.theme.clone(),
+        color: look.color,
+        symbols: console::symbols(look.ascii),
+        no_probe: look.no_probe,
+        slow: look.slow,
+        timezone: look.timezone,
+        own: taste::load().map_err(|why| Exit::new(BAD_CONFIG, why))?,
         // The engine replaces it by what the kernel says.
         actor: Actor::engine(),
         faults,
@@ -331,6 +343,11 @@ fn check(global: &Global) -> Result<u8, Exit> {
             problem.column,
             problem.text
         );
+    }
+    if let Ok(own) = taste::path() {
+        for told in taste::read(&own).2 {
+            eprintln!("{told}");
+        }
     }
     let engine = &loaded.engine;
     print(&format!(

@@ -6,6 +6,7 @@
 
 mod canary;
 mod check;
+pub mod console;
 mod flag;
 mod incident;
 mod later;

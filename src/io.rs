@@ -9,6 +9,7 @@ pub mod command;
 pub mod feed;
 pub mod host;
 pub mod http;
+pub mod input;
 pub mod journal;
 pub mod metrics;
 pub mod notify;

@@ -13,6 +13,7 @@ use engine::reading::AlertState;
 use engine::record::OperationResult;
 use engine::snapshot::{Phase, Snapshot};
 use engine::types::{Fence, Now, Time, Untrusted};
+use ratatui::layout::{Position, Rect};
 
 pub mod filter;
 pub mod gate;
@@ -21,11 +22,12 @@ pub mod keymap;
 mod selection;
 pub mod svg;
 pub mod theme;
+mod touch;
 pub mod view;
 pub mod words;
 
 use crate::ui::guard::{DEAD_TIME, Guard, IDLE_MAX, Step, Target, Verb};
-use crate::ui::keymap::{Act, Danger, Key};
+use crate::ui::keymap::{Act, Danger, Key, Keymap};
 
 /// Two keys closer than this are not a person.
 const BURST: Duration = Duration::from_millis(10);
@@ -47,6 +49,12 @@ pub enum Event {
     /// A key that came together with others: typed by no person.
     Burst(Key),
     Paste(String),
+    /// What the mouse did, where, on a screen of this size.
+    Click {
+        click: Click,
+        at: Position,
+        area: Rect,
+    },
     Resize,
     Tick,
     /// The snapshot changed.
@@ -55,6 +63,13 @@ pub enum Event {
     Lost,
     /// The answer to a submission: which command it was, and what was said.
     Replied(Command, Result<Reply, Unanswered>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Click {
+    Press,
+    WheelUp,
+    WheelDown,
 }
 
 /// Why there is no answer to a submission.
@@ -76,6 +91,12 @@ pub enum Action {
     Suspend,
     /// Switch a fault of the sandbox.
     Fault(usize),
+    /// The next theme.
+    Theme,
+    /// Take clicks, or leave them to the terminal.
+    Mouse(bool),
+    /// Into the terminal's clipboard.
+    Copy(String),
     Submit {
         command: Command,
         expected: Option<Expected>,
@@ -186,6 +207,8 @@ pub struct Ui {
     /// Zones that `t` cycles through, after UTC.
     pub zones: Vec<chrono_tz::Tz>,
     pub zone: usize,
+    pub keymap: Keymap,
+    pub mouse: bool,
     pub faults: Vec<FaultItem>,
     pub message: Option<Message>,
     pub requested: BTreeMap<String, Requested>,
@@ -212,6 +235,8 @@ impl Ui {
             read_only,
             zones: zone.into_iter().collect(),
             zone: 0,
+            keymap: Keymap::default(),
+            mouse: false,
             faults: Vec::new(),
             message: None,
             requested: BTreeMap::new(),
@@ -246,6 +271,12 @@ impl Ui {
         }
     }
 
+    /// True while nothing on the screen waits for the next second.
+    #[must_use]
+    pub fn is_calm(&self) -> bool {
+        matches!(self.mode, Mode::Panels | Mode::Help { .. }) && self.message.is_none()
+    }
+
     /// Takes one event; says what is to be done.
     pub fn update(&mut self, event: Event, live: Option<&Snapshot>, now: Now) -> Vec<Action> {
         self.keep_selection(live, now);
@@ -266,6 +297,7 @@ impl Ui {
                 }
                 actions
             }
+            Event::Click { click, at, area } => self.click(click, at, area, live, now),
             Event::Resize => vec![Action::Redraw],
             Event::Tick => self.tick(live, now),
             Event::Changed => {
@@ -345,7 +377,7 @@ impl Ui {
             self.say("keys came faster than a person types: ignored", now);
             return vec![Action::Redraw];
         }
-        match keymap::find(key) {
+        match self.keymap.find(key) {
             Some(binding) => self.act(binding.act, live, now),
             None => Vec::new(),
         }
@@ -395,6 +427,18 @@ impl Ui {
                     None => live.map(|live| (now, Box::new(live.clone()))),
                 };
             }
+            Act::Theme => return vec![Action::Theme],
+            Act::Mouse => {
+                self.mouse = !self.mouse;
+                let text = if self.mouse {
+                    "the mouse selects rows here"
+                } else {
+                    "the mouse is the terminal's"
+                };
+                self.say(text, now);
+                return vec![Action::Mouse(self.mouse), Action::Redraw];
+            }
+            Act::Copy => return self.copy(live, now),
             Act::Timezone => self.zone = (self.zone + 1) % (self.zones.len() + 1),
             Act::Palette => self.mode = Mode::Palette { query: String::new(), at: 0 },
             Act::Help => self.mode = Mode::Help { scroll: 0 },
@@ -728,7 +772,9 @@ impl Ui {
             Ok(Reply::Accepted { fence, .. }) => Ok(fence),
             Ok(Reply::Refused { why, .. }) => Err(format!("REFUSED: {}", why.display())),
             Err(Unanswered::NotSent(why)) => Err(format!("NOT SENT: {why}")),
-            Err(Unanswered::Unknown(why)) => Err(format!("UNKNOWN: v verifies ({why})")),
+            Err(Unanswered::Unknown(why)) => {
+                Err(format!("UNKNOWN: {} verifies ({why})", self.keymap.shown(Act::Verify)))
+            }
         };
         match &outcome {
             Ok(_) => self.say(&format!("{verb}: ACCEPTED"), now),

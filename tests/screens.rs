@@ -82,7 +82,13 @@ fn typed(text: &str) -> Vec<Key> {
 fn submitted(actions: &[Action]) -> Vec<(Command, Option<Expected>)> {
     let asked = actions.iter().filter_map(|action| match action {
         Action::Submit { command, expected, .. } => Some((command.clone(), *expected)),
-        Action::Quit | Action::Redraw | Action::Suspend | Action::Fault(_) => None,
+        Action::Quit
+        | Action::Redraw
+        | Action::Suspend
+        | Action::Fault(_)
+        | Action::Theme
+        | Action::Mouse(_)
+        | Action::Copy(_) => None,
     });
     asked.collect()
 }
@@ -596,7 +602,7 @@ fn a_deploy_asks_version_reason_and_alias() {
     };
     refused(&calm(), "the canary has 25 % of the traffic already");
     refused(&calm_release(ReleaseState::Running), "r12 is RUNNING: it must end first");
-    refused(&frozen(picture), "frozen by ana: audit; T thaws");
+    refused(&frozen(picture), "frozen by ana: audit; thaw ends it");
 }
 
 /// The line is stopped.

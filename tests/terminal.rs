@@ -1,5 +1,8 @@
 //! The real program on a real terminal: keys in, bytes out, and the terminal as it is left.
 
+#[path = "terminal/looks.rs"]
+mod looks;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
@@ -133,8 +136,14 @@ impl Console {
             command.env(name, dir.path());
         }
         command.env("TERM", "xterm-256color");
+        // What it is asked otherwise.
+        command.env("COLORFGBG", "15;0");
         for (name, value) in environment {
-            command.env(name, value);
+            if value.is_empty() {
+                command.env_remove(name);
+            } else {
+                command.env(name, value);
+            }
         }
         let child = pair.slave.spawn_command(command).expect("the program starts");
         let mut input = pair.master.try_clone_reader().expect("a reader");

@@ -6,7 +6,9 @@
 //!
 //! Clones of [`Link`] share one connection, so that a thread may wait on it while another asks.
 
-use std::env;
+mod ask;
+mod look;
+
 use std::io;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -14,25 +16,38 @@ use std::time::{Duration, Instant};
 
 use chrono_tz::Tz;
 use engine::command::{Command, Expected, Reply, Submission};
-use engine::snapshot::Snapshot;
-use engine::types::{Actor, FailureKind, Now, Untrusted};
-use ratatui::crossterm::event::{self, KeyCode, KeyEventKind, KeyModifiers};
+use engine::snapshot::{Phase, ServiceView, Snapshot};
+use engine::types::{Actor, FailureKind, Now, Status, Untrusted};
+use ratatui::crossterm::event::{self, KeyCode, KeyModifiers, MouseEventKind};
+use ratatui::layout::{Position, Rect};
+use signal_hook::consts::SIGHUP;
 
+use crate::cli::console::ask::{ASK_MAX, Ids, ask};
+use crate::cli::console::look::Look;
+use crate::cli::taste::Own;
 use crate::io::clock;
-use crate::io::terminal::{self, Screen, Told};
+use crate::io::input::{self, Input};
+use crate::io::terminal::{self, Screen, Told, sequences};
 use crate::link::{Link, Wake};
 use crate::ui::keymap::Key;
-use crate::ui::theme::{Depth, Symbols, Theme};
-use crate::ui::{Action, Event, FaultItem, Ui, Unanswered, view};
+use crate::ui::theme::{Background, Symbols, Theme};
+use crate::ui::{Action, Click, Event, FaultItem, Ui, Unanswered, view};
+
+pub use crate::cli::console::look::{ColorChoice, symbols};
 
 pub struct Options {
     pub read_only: bool,
-    /// The name of an embedded theme.
-    pub theme: String,
+    /// The name of a theme; `None` for the one of the person's file, or the terminal's background.
+    pub theme: Option<String>,
     pub color: ColorChoice,
-    pub ascii: bool,
-    /// IANA name; without it the environment's own, from the first picture.
-    pub timezone: Option<String>,
+    pub symbols: Symbols,
+    /// Never ask the terminal anything.
+    pub no_probe: bool,
+    /// Draw seldom: for a thin line.
+    pub slow: bool,
+    /// Instead of the person's own.
+    pub timezone: Option<Tz>,
+    pub own: Own,
     /// Who acts; the engine checks it against the peer's credentials.
     pub actor: Actor,
     pub faults: Option<Box<dyn Faults>>,
@@ -45,46 +60,8 @@ pub trait Faults: Send {
     fn toggle(&mut self, index: usize);
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum ColorChoice {
-    Auto,
-    #[value(name = "truecolor")]
-    TrueColor,
-    #[value(name = "256")]
-    Indexed,
-    #[value(name = "16")]
-    Basic,
-    Never,
-}
-
-impl ColorChoice {
-    /// `NO_COLOR` wins over guessing, an explicit choice wins over both. sshd drops `COLORTERM`,
-    /// so a terminal that does not say gets 256 colours.
-    #[must_use]
-    pub fn depth(self) -> Depth {
-        let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
-        match self {
-            ColorChoice::TrueColor => Depth::True,
-            ColorChoice::Indexed => Depth::Indexed,
-            ColorChoice::Basic => Depth::Basic,
-            ColorChoice::Never => Depth::Never,
-            ColorChoice::Auto if is_set("NO_COLOR") => Depth::Never,
-            ColorChoice::Auto => {
-                let term = env::var("TERM").unwrap_or_default();
-                let colorterm = env::var("COLORTERM").unwrap_or_default();
-                match (term.as_str(), colorterm.as_str()) {
-                    ("dumb", _) => Depth::Never,
-                    (_, "truecolor" | "24bit") => Depth::True,
-                    ("linux" | "vt100" | "xterm" | "ansi", _) => Depth::Basic,
-                    (_, _) => Depth::Indexed,
-                }
-            }
-        }
-    }
-}
-
 /// How the console ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ExitKind {
     Quit,
     /// By a signal, or a terminal that hung up.
@@ -102,40 +79,60 @@ impl ExitKind {
 }
 
 enum Message {
-    Input(event::Event, bool),
+    Input(Input, bool),
     InputEnded,
     Engine(Wake),
     Replied(String, Command, Result<Reply, Unanswered>),
     Told(Told),
+    ThemesChanged,
 }
 
+/// What a terminal answers later than this is not waited for, and does not count.
+const ANSWER_MAX: Duration = Duration::from_millis(500);
+/// Who leaves while the terminal still answers waits this long for it: else the shell would get it.
+const FENCE_MAX: Duration = Duration::from_millis(200);
+/// On a thin line the picture changes this often; keys and alarms are drawn at once.
+const SLOW: Duration = Duration::from_secs(5);
+
 /// Runs the console until the operator leaves.
-pub fn run(link: Link, mut options: Options) -> Result<ExitKind, String> {
-    let symbols = if options.ascii { Symbols::Ascii } else { Symbols::Unicode };
-    let theme = Theme::named(&options.theme, options.color.depth(), symbols)?;
-    let zone = options
-        .timezone
-        .as_deref()
-        .map(|name| name.parse::<Tz>().map_err(|_| format!("there is no time zone \"{name}\"")));
-    let ui = Ui::new(options.read_only, zone.transpose()?);
+pub fn run(link: Link, options: Options) -> Result<ExitKind, String> {
+    let own = options.own;
+    let name = options.theme.or(own.theme);
+    let look = Look::new(name, options.color, options.symbols, own.themes.clone());
+    let theme = look.theme()?;
+    let mut ui = Ui::new(options.read_only, options.timezone);
+    if ui.zones.is_empty() {
+        ui.zones = own.timezones;
+    }
+    ui.keymap = own.keymap;
+    ui.mouse = own.mouse;
+    if let Some(complaint) = &own.complaint {
+        ui.alarm(complaint, clock::now());
+    }
     let (sender, messages) = mpsc::channel();
     let text = |error: io::Error| format!("terminal: {error}");
     forward_wakes(link.clone(), sender.clone()).map_err(text)?;
     forward_told(&sender).map_err(text)?;
     let screen = Screen::enter().map_err(text)?;
     read_input(sender.clone()).map_err(text)?;
+    look::watch(&own.themes, sender.clone(), || Message::ThemesChanged);
     let snapshot = link.snapshot();
     let console = Console {
         link,
-        actor: options.actor.clone(),
-        faults: options.faults.take(),
+        actor: options.actor,
+        faults: options.faults,
         read_only: options.read_only,
         ids: Ids::default(),
         ui,
+        look,
         theme,
         screen,
         snapshot,
         sender,
+        asked: None,
+        drawn: Instant::now(),
+        slow: options.slow,
+        probes: !options.no_probe,
     };
     console.run(&messages).map_err(text)
 }
@@ -147,10 +144,16 @@ struct Console {
     read_only: bool,
     ids: Ids,
     ui: Ui,
+    look: Look,
     theme: Theme,
     screen: Screen,
     snapshot: Option<Snapshot>,
     sender: Sender<Message>,
+    /// When the terminal was asked for its background, until everything was answered.
+    asked: Option<Instant>,
+    drawn: Instant,
+    slow: bool,
+    probes: bool,
 }
 
 impl Console {
@@ -158,29 +161,52 @@ impl Console {
         self.list_faults();
         self.learn_zone();
         self.handle(Event::Resize)?;
+        self.screen.set_mouse(self.ui.mouse)?;
         self.draw()?;
-        loop {
-            let first = messages.recv_timeout(self.ui.next_tick(clock::now()));
-            let mut dirty = false;
+        if self.probes && self.look.must_ask() {
+            self.screen.send(sequences::ASK_BACKGROUND)?;
+            self.asked = Some(Instant::now());
+        }
+        let kind = loop {
+            let tick = self.ui.next_tick(clock::now());
+            let wait = if self.slow && self.ui.is_calm() { tick.max(SLOW) } else { tick };
+            let first = messages.recv_timeout(wait);
+            let mut after = After::Nothing;
             let mut next = match first {
                 Ok(message) => Some(message),
                 Err(RecvTimeoutError::Timeout) => {
-                    dirty |= self.handle(Event::Tick)? == After::Draw;
+                    after = self.handle(Event::Tick)?;
                     None
                 }
-                Err(RecvTimeoutError::Disconnected) => return Ok(ExitKind::Quit),
+                Err(RecvTimeoutError::Disconnected) => break ExitKind::Quit,
             };
             // Everything that is ready is taken before one frame is drawn.
             while let Some(message) = next {
-                match self.take(message)? {
-                    After::End(kind) => return Ok(kind),
-                    After::Draw => dirty = true,
-                    After::Nothing => {}
+                after = after.max(self.take(message)?);
+                if let After::End(_) = after {
+                    break;
                 }
                 next = messages.try_recv().ok();
             }
-            if dirty {
-                self.draw()?;
+            match after {
+                After::End(kind) => break kind,
+                After::Draw => self.draw()?,
+                After::DrawLater if !self.slow || self.drawn.elapsed() >= SLOW => self.draw()?,
+                After::DrawLater | After::Nothing => {}
+            }
+        };
+        self.await_fence(messages);
+        Ok(kind)
+    }
+
+    /// Takes what the terminal still answers, so that the shell does not get it.
+    fn await_fence(&mut self, messages: &Receiver<Message>) {
+        while let Some(left) = self.asked.and_then(|at| FENCE_MAX.checked_sub(at.elapsed())) {
+            match messages.recv_timeout(left) {
+                Ok(Message::Input(Input::Fence, _) | Message::Told(Told::End(_))) | Err(_) => {
+                    return;
+                }
+                Ok(_) => {}
             }
         }
     }
@@ -188,19 +214,25 @@ impl Console {
     fn draw(&mut self) -> io::Result<()> {
         let (snapshot, ui, theme) = (self.snapshot.as_ref(), &self.ui, &self.theme);
         let now = clock::now();
+        self.drawn = Instant::now();
         self.screen.draw(|frame| view::draw(frame, snapshot, ui, theme, now))
     }
 
     fn take(&mut self, message: Message) -> io::Result<After> {
         match message {
-            Message::Input(event, burst) => match translate(event, burst) {
-                Some(event) => self.handle(event),
-                None => Ok(After::Nothing),
-            },
-            Message::InputEnded => Ok(After::End(ExitKind::Quit)),
+            Message::Input(input, together) => self.input(input, together),
+            // The terminal is gone; who of us notices it first does not matter.
+            Message::InputEnded => Ok(After::End(ExitKind::Signal(SIGHUP))),
             Message::Engine(Wake::Changed) => {
+                let before = self.trouble();
                 self.fetch();
-                self.handle(Event::Changed)
+                let after = self.handle(Event::Changed)?;
+                let alarm = self.trouble() != before;
+                Ok(if alarm { after } else { after.min(After::DrawLater) })
+            }
+            Message::ThemesChanged => {
+                self.reload_theme();
+                Ok(After::Draw)
             }
             Message::Engine(Wake::TimedOut) => Ok(After::Nothing),
             Message::Engine(Wake::Lost) => self.handle(Event::Lost),
@@ -213,8 +245,49 @@ impl Console {
                 self.screen.again()?;
                 Ok(After::Draw)
             }
+            Message::Told(Told::Resized) => self.handle(Event::Resize),
             Message::Told(Told::End(signal)) => Ok(After::End(ExitKind::Signal(signal))),
         }
+    }
+
+    fn input(&mut self, input: Input, together: bool) -> io::Result<After> {
+        match input {
+            Input::Event(event) => match translate(event, together, self.screen.area()) {
+                Some(event) => self.handle(event),
+                None => Ok(After::Nothing),
+            },
+            Input::Background(rgb) => {
+                if self.asked.is_none_or(|at| at.elapsed() > ANSWER_MAX) {
+                    return Ok(After::Nothing);
+                }
+                self.look.learn(Background::of_color(rgb));
+                self.reload_theme();
+                Ok(After::Draw)
+            }
+            Input::Fence => {
+                self.asked = None;
+                Ok(After::Nothing)
+            }
+            Input::Mode { .. } => Ok(After::Nothing),
+        }
+    }
+
+    /// The theme as its file is now; the last good one stays when it cannot be read.
+    fn reload_theme(&mut self) {
+        match self.look.theme() {
+            Ok(theme) => self.theme = theme,
+            Err(why) => self.ui.alarm(&why, clock::now()),
+        }
+    }
+
+    /// What must be seen at once, however thin the line is: worst status, open incidents, and where
+    /// the operations are.
+    fn trouble(&self) -> Option<(Option<Status>, u32, Vec<Option<Phase>>)> {
+        let live = self.snapshot.as_ref().filter(|_| self.slow)?;
+        let now = clock::now();
+        let worst = live.services.iter().map(|service| service.status_at(now)).max();
+        let phase = |service: &ServiceView| service.operation.as_ref().map(|it| it.phase);
+        Some((worst, live.incidents.total, live.services.iter().map(phase).collect()))
     }
 
     /// The newest picture.
@@ -241,7 +314,25 @@ impl Console {
         for action in actions {
             match action {
                 Action::Quit => return Ok(After::End(ExitKind::Quit)),
-                Action::Redraw => after = After::Draw,
+                Action::Redraw => after = after.max(After::Draw),
+                Action::Theme => {
+                    self.look.next();
+                    self.reload_theme();
+                    self.ui.say(&format!("theme {}", self.look.name()), now);
+                    after = After::Draw;
+                }
+                Action::Mouse(on) => self.screen.set_mouse(on)?,
+                Action::Copy(text) => {
+                    let tmux = std::env::var_os("TMUX").is_some();
+                    match sequences::clipboard(&text, tmux) {
+                        Some(bytes) => {
+                            self.screen.send(&bytes)?;
+                            self.ui.say("sent to the terminal's clipboard", now);
+                        }
+                        None => self.ui.say("too long for a terminal's clipboard", now),
+                    }
+                    after = After::Draw;
+                }
                 Action::Suspend => {
                     self.screen.suspend()?;
                     after = After::Draw;
@@ -305,106 +396,12 @@ impl Console {
     }
 }
 
-/// No new try after this; with the link's own patience an answer is shown within thirty seconds.
-const ASK_MAX: Duration = Duration::from_secs(15);
-
-/// Between two tries while the engine is being started again.
-const ASK_PAUSE: Duration = Duration::from_millis(200);
-
-/// Asks until there is an answer, always with the same id, so that it is done once. Toward
-/// exposure nothing is sent to an engine that was gone when the operator asked: what stood on the
-/// screen may not be so any more.
-fn ask(
-    submission: &Submission,
-    deadline: Instant,
-    mut submit: impl FnMut(&Submission) -> Result<Reply, Unanswered>,
-) -> Result<Reply, Unanswered> {
-    let waits = matches!(
-        submission.command,
-        Command::Rollback { .. }
-            | Command::Abort { .. }
-            | Command::Pause { .. }
-            | Command::Freeze { .. }
-            | Command::StopTheLine { .. }
-    );
-    let mut maybe_sent = false;
-    loop {
-        let answer = match submit(submission) {
-            Err(Unanswered::NotSent(why)) if maybe_sent => Err(Unanswered::Unknown(why)),
-            answer @ (Ok(_) | Err(_)) => answer,
-        };
-        let again = match &answer {
-            Ok(_) => false,
-            Err(Unanswered::Unknown(_)) => {
-                maybe_sent = true;
-                true
-            }
-            Err(Unanswered::NotSent(_)) => waits,
-        };
-        if !again || Instant::now() >= deadline {
-            return answer;
-        }
-        thread::sleep(ASK_PAUSE);
-    }
-}
-
-/// The ids of submissions. Asking the same again after no answer is the same intention.
-#[derive(Default)]
-struct Ids {
-    asked: u64,
-    open: Vec<Open>,
-}
-
-struct Open {
-    id: String,
-    command: Command,
-    expected: Option<Expected>,
-    /// When it was given up without an answer; `None` while it is asked.
-    given_up: Option<Now>,
-}
-
-/// The same asked later than this is a new intention.
-const SAME_MAX: Duration = Duration::from_mins(1);
-
-/// More questions without an answer than this are forgotten, oldest first.
-const OPEN_MAX: usize = 16;
-
-impl Ids {
-    fn of(&mut self, command: &Command, expected: Option<Expected>, now: Now) -> String {
-        self.open.retain(|open| open.given_up.is_none_or(|at| at.age(now) < SAME_MAX));
-        let known = self.open.iter_mut().find(|open| {
-            open.given_up.is_some() && open.command == *command && open.expected == expected
-        });
-        if let Some(known) = known {
-            known.given_up = None;
-            return known.id.clone();
-        }
-        self.asked += 1;
-        let id = format!("{}-{}-{}", std::process::id(), now.mono.0, self.asked);
-        if self.open.len() == OPEN_MAX {
-            self.open.remove(0);
-        }
-        let command = command.clone();
-        self.open.push(Open { id: id.clone(), command, expected, given_up: None });
-        id
-    }
-
-    fn answered(&mut self, id: &str, answer: &Result<Reply, Unanswered>, now: Now) {
-        match answer {
-            Ok(_) => self.open.retain(|open| open.id != id),
-            Err(Unanswered::NotSent(_) | Unanswered::Unknown(_)) => {
-                let open = self.open.iter_mut().find(|open| open.id == id);
-                if let Some(open) = open {
-                    open.given_up = Some(now);
-                }
-            }
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What follows, the most urgent last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum After {
     Nothing,
+    /// Not more often than the line bears.
+    DrawLater,
     Draw,
     End(ExitKind),
 }
@@ -437,34 +434,37 @@ fn forward_told(sender: &Sender<Message>) -> io::Result<()> {
 /// Keys that are there together were typed by no person: they are marked.
 fn read_input(sender: Sender<Message>) -> io::Result<()> {
     thread::Builder::new().name("input".to_owned()).spawn(move || {
-        let mut more = false;
-        loop {
-            let Ok(event) = event::read() else {
-                let _ = sender.send(Message::InputEnded);
-                return;
-            };
-            let before = more;
-            more = event::poll(Duration::ZERO).unwrap_or(false);
-            if sender.send(Message::Input(event, before || more)).is_err() {
-                return;
+        let mut reader = input::Reader::default();
+        while let Ok(next) = reader.next(None) {
+            for input in next.inputs {
+                if sender.send(Message::Input(input, next.together)).is_err() {
+                    return;
+                }
             }
         }
+        let _ = sender.send(Message::InputEnded);
     })?;
     Ok(())
 }
 
-fn translate(event: event::Event, burst: bool) -> Option<Event> {
+fn translate(event: event::Event, burst: bool, area: Rect) -> Option<Event> {
     match event {
-        event::Event::Key(key) if key.kind != KeyEventKind::Release => {
+        event::Event::Key(key) => {
             let key = key_of(key.code, key.modifiers)?;
             Some(if burst { Event::Burst(key) } else { Event::Key(key) })
         }
         event::Event::Paste(text) => Some(Event::Paste(text)),
-        event::Event::Resize(..) => Some(Event::Resize),
-        event::Event::Key(_)
-        | event::Event::Mouse(_)
-        | event::Event::FocusGained
-        | event::Event::FocusLost => None,
+        event::Event::Mouse(mouse) => {
+            let at = Position { x: mouse.column, y: mouse.row };
+            let click = match mouse.kind {
+                MouseEventKind::Down(_) => Click::Press,
+                MouseEventKind::ScrollUp => Click::WheelUp,
+                MouseEventKind::ScrollDown => Click::WheelDown,
+                _ => return None,
+            };
+            Some(Event::Click { click, at, area })
+        }
+        event::Event::Resize(..) | event::Event::FocusGained | event::Event::FocusLost => None,
     }
 }
 
@@ -487,83 +487,4 @@ fn key_of(code: KeyCode, modifiers: KeyModifiers) -> Option<Key> {
         KeyCode::End => Key::End,
         _ => return None,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use chrono::DateTime;
-    use engine::types::{Fence, Percent, Time};
-
-    use super::*;
-
-    fn at(seconds: u64) -> Now {
-        Now { mono: Time(seconds * 1_000_000), wall: DateTime::UNIX_EPOCH }
-    }
-
-    fn rollback() -> Command {
-        Command::Rollback { service: "shop".to_owned(), reason: Untrusted::default() }
-    }
-
-    fn promote() -> Command {
-        Command::Promote { service: "shop".to_owned(), reason: Untrusted::default() }
-    }
-
-    fn seen(fence: u64) -> Expected {
-        Expected { set: Percent::new(50), fence: Fence(fence), release: None }
-    }
-
-    #[test]
-    fn the_same_again_after_no_answer_has_the_same_id() {
-        let unknown = Err(Unanswered::Unknown("no answer".to_owned()));
-        let given_up = || {
-            let mut ids = Ids::default();
-            let id = ids.of(&rollback(), Some(seen(1)), at(0));
-            ids.answered(&id, &unknown, at(5));
-            (ids, id)
-        };
-        let (mut ids, id) = given_up();
-        assert_eq!(ids.of(&rollback(), Some(seen(1)), at(20)), id, "the same");
-        assert_ne!(ids.of(&rollback(), Some(seen(1)), at(21)), id, "twice at once are two");
-        let (mut ids, id) = given_up();
-        assert_ne!(ids.of(&promote(), Some(seen(1)), at(20)), id, "another command");
-        assert_ne!(ids.of(&rollback(), Some(seen(2)), at(20)), id, "something moved meanwhile");
-        let (mut ids, id) = given_up();
-        assert_ne!(ids.of(&rollback(), Some(seen(1)), at(66)), id, "much later");
-        let (mut ids, id) = given_up();
-        let answer = Ok(Reply::Accepted { submission: id.clone(), fence: None });
-        ids.answered(&id, &answer, at(6));
-        assert_ne!(ids.of(&rollback(), Some(seen(1)), at(20)), id, "it was answered");
-    }
-
-    /// What is asked, and what comes of it, when the engine behaves like `answers`.
-    fn check(command: Command, answers: &[Result<(), Unanswered>], asked: usize, text: &str) {
-        let submission = Submission {
-            id: "one".to_owned(),
-            command,
-            expected: None,
-            seen: Untrusted::default(),
-            actor: Actor::engine(),
-            read_only: false,
-        };
-        let mut count = 0;
-        let answer = ask(&submission, Instant::now() + Duration::from_mins(1), |again| {
-            assert_eq!(again.id, "one");
-            count += 1;
-            let accepted = Reply::Accepted { submission: again.id.clone(), fence: None };
-            answers[count - 1].clone().map(|()| accepted)
-        });
-        assert_eq!(count, asked);
-        assert!(format!("{answer:?}").starts_with(text), "{answer:?}");
-    }
-
-    #[test]
-    fn without_an_answer_it_is_asked_again_with_its_id() {
-        let gone = || Err(Unanswered::NotSent("gone".to_owned()));
-        let silent = || Err(Unanswered::Unknown("silent".to_owned()));
-        check(promote(), &[Ok(())], 1, "Ok");
-        check(promote(), &[silent(), silent(), Ok(())], 3, "Ok");
-        check(promote(), &[gone()], 1, "Err(NotSent");
-        check(promote(), &[silent(), gone(), Ok(())], 3, "Ok");
-        check(rollback(), &[gone(), silent(), gone(), Ok(())], 4, "Ok");
-    }
 }

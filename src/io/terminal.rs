@@ -5,6 +5,8 @@
 //! drawn any more; a signal or a hang-up is told to the loop, and ends the process by itself when
 //! the loop does not, because crossterm's own poll would spin on a terminal that is gone.
 
+pub mod sequences;
+
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Write};
@@ -24,10 +26,10 @@ use ratatui::crossterm::terminal::{
     disable_raw_mode, enable_raw_mode,
 };
 use ratatui::crossterm::{cursor, execute, queue, style};
-use ratatui::layout::{Position, Size};
+use ratatui::layout::{Position, Rect, Size};
 use ratatui::{Frame, Terminal};
 use rustix::event::{PollFd, PollFlags, poll};
-use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 use signal_hook::iterator::Signals;
 
 /// Larger than any frame (about 40 kB at 300×80), so that a frame is one write.
@@ -39,6 +41,8 @@ const EXIT_BY_SIGNAL: i32 = 128;
 const END_MAX: Duration = Duration::from_millis(800);
 
 static ENTERED: AtomicBool = AtomicBool::new(false);
+/// Clicks and the wheel are wanted, also after a stop.
+static MOUSE: AtomicBool = AtomicBool::new(false);
 static HOOK: Once = Once::new();
 
 /// Standard output, collected until a frame is whole; the backend holds one end, we the other.
@@ -156,6 +160,29 @@ impl Screen {
         self.out.send()
     }
 
+    #[must_use]
+    pub fn area(&self) -> Rect {
+        self.terminal
+            .backend()
+            .0
+            .size()
+            .map_or(Rect::ZERO, |size| Rect::from((Position::ORIGIN, size)))
+    }
+
+    /// A sequence beside the cells, from [`sequences`].
+    pub fn send(&self, sequence: &str) -> io::Result<()> {
+        let mut out: &File = &self.out.1;
+        out.write_all(sequence.as_bytes())
+    }
+
+    /// Takes clicks and the wheel, or leaves them to the terminal's own selection.
+    pub fn set_mouse(&self, on: bool) -> io::Result<()> {
+        if MOUSE.swap(on, Ordering::SeqCst) == on {
+            return Ok(());
+        }
+        self.send(if on { sequences::MOUSE_ON } else { sequences::MOUSE_OFF })
+    }
+
     /// After a stop from outside: the shell may have changed the terminal's modes meanwhile.
     pub fn again(&mut self) -> io::Result<()> {
         // crossterm believes that it still is in raw mode and would do nothing.
@@ -183,7 +210,11 @@ impl Drop for Screen {
 fn take() -> io::Result<()> {
     ENTERED.store(true, Ordering::SeqCst);
     enable_raw_mode()?;
-    execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste, cursor::Hide)
+    execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste, cursor::Hide)?;
+    if MOUSE.load(Ordering::SeqCst) {
+        execute!(io::stdout(), style::Print(sequences::MOUSE_ON))?;
+    }
+    Ok(())
 }
 
 /// Gives the terminal back; safe to call twice, from anywhere, on a terminal that is gone.
@@ -196,6 +227,7 @@ pub fn leave() {
     let _ = execute!(
         out,
         EndSynchronizedUpdate,
+        style::Print(sequences::MOUSE_OFF),
         DisableBracketedPaste,
         LeaveAlternateScreen,
         cursor::Show,
@@ -219,6 +251,7 @@ fn restore_before_panics() {
 pub enum Told {
     /// After a stop: the terminal may look like anything.
     Continued,
+    Resized,
     /// This signal, or a hang-up: end now, without drawing.
     End(i32),
 }
@@ -229,16 +262,16 @@ pub fn exit_code(signal: i32) -> u8 {
     u8::try_from(EXIT_BY_SIGNAL + signal).unwrap_or(u8::MAX)
 }
 
-/// Tells the loop of SIGCONT, and of SIGTERM, SIGINT and SIGHUP, which must end it.
+/// Tells the loop of SIGCONT and SIGWINCH, and of SIGTERM, SIGINT and SIGHUP, which must end it.
 pub fn watch_signals(told: Sender<Told>) -> io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGCONT])?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGCONT, SIGWINCH])?;
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
-            if signal == SIGCONT {
-                // The loop may be gone already; then there is nothing to draw either.
-                let _ = told.send(Told::Continued);
-            } else {
-                end(&told, signal);
+            // The loop may be gone already; then there is nothing to draw either.
+            match signal {
+                SIGCONT => _ = told.send(Told::Continued),
+                SIGWINCH => _ = told.send(Told::Resized),
+                _ => end(&told, signal),
             }
         }
     })?;

@@ -149,9 +149,11 @@ impl Verb {
                 "what the canary answered already; what it wrote stays written"
             }
             Verb::Promote | Verb::Shift | Verb::Resume | Verb::Yes => {
-                "what the canary answers meanwhile; R moves the traffic back"
+                "what the canary answers meanwhile; a rollback moves the traffic back"
             }
-            Verb::Deploy => "what its plan runs, what the canary answers; R rolls it back",
+            Verb::Deploy => {
+                "what its plan runs, what the canary answers; a rollback is one key away"
+            }
             Verb::Pause => "nothing: it is still watched, and resume goes on",
             Verb::No => "the answer: the plan goes its way for a no",
             Verb::StopTheLine => "nothing: rollbacks go on, resume and thaw take it back",
@@ -641,7 +643,7 @@ impl Guard {
         };
         let set = self.expected.and_then(|expected| expected.set);
         if self.verb == Verb::Promote && typed != Percent::FULL {
-            return Some("promote is 100; S shifts to any other percent".to_owned());
+            return Some("promote is 100; shift gives any other percent".to_owned());
         }
         let same = self.verb == Verb::Shift && Some(typed) == set;
         same.then(|| format!("it is at {typed} already"))
@@ -813,11 +815,11 @@ fn may_deploy(service: &ServiceView, picture: &Snapshot, now: Now) -> Result<(),
     }
     let own = freeze_of(picture, Some(&service.name), now);
     if let Some(freeze) = own.or(freeze_of(picture, None, now)) {
-        return Err(format!("frozen by {}: {}; T thaws", freeze.user, freeze.reason));
+        return Err(format!("frozen by {}: {}; thaw ends it", freeze.user, freeze.reason));
     }
     match service.route.as_ref().and_then(|route| exposure(route, now)) {
         Some(share) if share > 0.0 => Err(format!(
-            "the canary has {share:.0} % of the traffic already: R rolls back, P promotes first"
+            "the canary has {share:.0} % of the traffic already: roll back or promote first"
         )),
         Some(_) | None => Ok(()),
     }
@@ -845,7 +847,8 @@ fn exposure(route: &RouteView, now: Now) -> Option<f64> {
 }
 
 /// One line that says what stood on the screen when the guard opened.
-fn seen(service: &ServiceView, now: Now) -> String {
+#[must_use]
+pub fn seen(service: &ServiceView, now: Now) -> String {
     let mut parts = vec![format!("{} {}", service.name, service.status_at(now))];
     if let Some(route) = &service.route {
         parts.push(route.set.map_or("nothing set".to_owned(), |set| format!("set {set}")));

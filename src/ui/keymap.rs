@@ -1,10 +1,12 @@
 //! The one table of keys: help, footer, palette and `docs/keys.md` are made from it.
 //!
-//! Decides which key means which act, where it works and how dangerous it is. Never acts: `Ui`
-//! does, in one place for keys and palette alike. Contract: no key stands twice in the table.
+//! Decides which key means which act, where it works and how dangerous it is; a person's own keys
+//! win over the table's. Never acts: `Ui` does, in one place for keys and palette alike. Contract:
+//! no key means two things, and Ctrl-C and Esc always mean what they say.
 
 use std::fmt;
 use std::fmt::Write as _;
+use std::str::FromStr;
 
 /// A key as the console knows it, whatever the terminal library calls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +35,48 @@ impl Key {
         matches!(self, Key::Char(_) | Key::Enter | Key::Tab)
     }
 }
+
+impl FromStr for Key {
+    type Err = String;
+
+    /// As it is shown: `R`, `Space`, `Ctrl-D`, `PageUp`.
+    fn from_str(text: &str) -> Result<Key, String> {
+        let mut chars = text.chars();
+        if let (Some(c), None) = (chars.next(), chars.next())
+            && !c.is_control()
+        {
+            return Ok(Key::Char(c));
+        }
+        if let Some(letter) = text.strip_prefix("Ctrl-").filter(|letter| letter.len() == 1) {
+            let letter = letter.bytes().next().unwrap_or_default();
+            return Ok(Key::Ctrl(char::from(letter.to_ascii_lowercase())));
+        }
+        let named = NAMED.iter().find(|key| key.to_string().eq_ignore_ascii_case(text));
+        named.copied().ok_or_else(|| {
+            format!(
+                "there is no key \"{text}\": write a letter, Ctrl-X, or Space, Enter, Tab, Up …"
+            )
+        })
+    }
+}
+
+/// The keys that have a name.
+const NAMED: [Key; 14] = [
+    Key::Char(' '),
+    Key::Enter,
+    Key::Esc,
+    Key::Tab,
+    Key::BackTab,
+    Key::Backspace,
+    Key::Up,
+    Key::Down,
+    Key::Left,
+    Key::Right,
+    Key::PageUp,
+    Key::PageDown,
+    Key::Home,
+    Key::End,
+];
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -93,6 +137,9 @@ pub enum Act {
     Filter,
     Stop,
     Timezone,
+    Theme,
+    Mouse,
+    Copy,
     Palette,
     Help,
     Faults,
@@ -231,6 +278,11 @@ pub const BINDINGS: &[Binding] = table![
         "Show matching rows: words, !word, field:value";
     Stop [Key::Char(' ')], Everywhere, None, "stop view", "Stop the view; nothing else stops";
     Timezone [Key::Char('t')], Everywhere, None, "time zone", "Next time zone for the panels";
+    Theme [Key::Char('C')], Everywhere, None, "theme", "Next theme: other colours";
+    Mouse [Key::Char('m')], Everywhere, None, "mouse",
+        "Clicks select rows, or belong to the terminal";
+    Copy [Key::Char('c')], Everywhere, None, "copy",
+        "Send what is selected to the terminal's clipboard";
     Palette [Key::Char(':')], Everywhere, None, "palette", "Find a command by its name";
     Help [Key::Char('?')], Everywhere, None, "help", "This page";
     Faults [Key::Char('F')], Demo, None, "faults", "Break something in the sandbox";
@@ -239,13 +291,134 @@ pub const BINDINGS: &[Binding] = table![
     Quit [Key::Char('q')], Everywhere, None, "quit", "Leave; what is in flight goes on";
 ];
 
-/// Kept free for the windows of a later version, so that nobody learns another meaning.
-pub const RESERVED: &[Key] = &[Key::Char('w')];
+/// They always mean the same: what cancels must not be looked for.
+const FIXED: [Act; 2] = [Act::Interrupt, Act::Back];
 
-/// What `key` asks for.
+/// The table as one person uses it.
+#[derive(Clone, Debug)]
+pub struct Keymap {
+    /// In the order of [`BINDINGS`].
+    keys: Vec<Vec<Key>>,
+}
+
+impl Default for Keymap {
+    fn default() -> Keymap {
+        Keymap { keys: BINDINGS.iter().map(|binding| binding.keys.to_vec()).collect() }
+    }
+}
+
+impl Keymap {
+    /// The table with a person's own keys: name of the act, and its keys, all of them. What cannot
+    /// be is told with the place of its entry, and what to do about it.
+    #[must_use]
+    pub fn with(own: &[(&str, &[String])]) -> (Keymap, Vec<(usize, String)>) {
+        let mut map = Keymap::default();
+        let mut problems = Vec::new();
+        // Whose each key is now, by the person's own word.
+        let mut taken: Vec<(Key, usize)> = Vec::new();
+        let mut chosen: Vec<usize> = Vec::new();
+        for (place, (name, keys)) in own.iter().enumerate() {
+            let found = BINDINGS.iter().position(|binding| config_name(binding) == *name);
+            let at = match found {
+                Some(at) if FIXED.contains(&BINDINGS[at].act) => {
+                    problems.push((place, format!("{name} always keeps its key")));
+                    continue;
+                }
+                Some(at) if chosen.contains(&at) => continue,
+                Some(at) => at,
+                None => {
+                    let near = search(name).first().map(|binding| config_name(binding));
+                    let hint = near.map_or(String::new(), |near| format!("; did you mean {near}?"));
+                    problems.push((place, format!("nothing is called {name}{hint}")));
+                    continue;
+                }
+            };
+            chosen.push(at);
+            let mut kept = Vec::new();
+            for text in *keys {
+                match map.claim(text, at, &mut taken) {
+                    Ok(key) => kept.push(key),
+                    Err(why) => problems.push((place, why)),
+                }
+            }
+            map.keys[at] = kept;
+        }
+        problems.extend(map.yield_to(&taken, &chosen).into_iter().map(|(owner, text)| {
+            let name = config_name(&BINDINGS[owner]);
+            let place = own.iter().position(|(own, _)| *own == name);
+            (place.unwrap_or_default(), text)
+        }));
+        (map, problems)
+    }
+
+    /// The person's own word wins over the table; who is left without a key is told, with whose
+    /// key it is now.
+    fn yield_to(&mut self, taken: &[(Key, usize)], chosen: &[usize]) -> Vec<(usize, String)> {
+        let mut problems = Vec::new();
+        for (key, owner) in taken {
+            for (at, keys) in self.keys.iter_mut().enumerate() {
+                if at == *owner || chosen.contains(&at) || !keys.contains(key) {
+                    continue;
+                }
+                keys.retain(|own| own != key);
+                if keys.is_empty() {
+                    let (lost, wins) = (config_name(&BINDINGS[at]), BINDINGS[*owner].name);
+                    let text = format!(
+                        "{key} is {wins} now, and {lost} has no key left: give it one, or find it \
+                         in the palette"
+                    );
+                    problems.push((*owner, text));
+                }
+            }
+        }
+        problems
+    }
+
+    /// The key, if nobody else has it by the person's word.
+    fn claim(&self, text: &str, at: usize, taken: &mut Vec<(Key, usize)>) -> Result<Key, String> {
+        let key: Key = text.parse()?;
+        if FIXED.iter().any(|act| self.keys(*act).contains(&key)) {
+            return Err(format!("{key} always cancels: choose another key"));
+        }
+        if let Some((_, other)) = taken.iter().find(|(own, _)| *own == key) {
+            let other = config_name(&BINDINGS[*other]);
+            return Err(format!("{key} is {other}'s already: keep one of the two"));
+        }
+        taken.push((key, at));
+        Ok(key)
+    }
+
+    /// What `key` asks for.
+    #[must_use]
+    pub fn find(&self, key: Key) -> Option<&'static Binding> {
+        let at = self.keys.iter().position(|keys| keys.contains(&key))?;
+        BINDINGS.get(at)
+    }
+
+    #[must_use]
+    pub fn keys(&self, act: Act) -> &[Key] {
+        let at = BINDINGS.iter().position(|binding| binding.act == act);
+        at.map_or(&[], |at| &self.keys[at])
+    }
+
+    /// The key to show; a dash for none.
+    #[must_use]
+    pub fn shown(&self, act: Act) -> String {
+        self.keys(act).first().map_or("–".to_owned(), Key::to_string)
+    }
+
+    /// All of them, for the help.
+    #[must_use]
+    pub fn all(&self, act: Act) -> String {
+        let keys: Vec<String> = self.keys(act).iter().map(Key::to_string).collect();
+        keys.join(" ")
+    }
+}
+
+/// What an act is called in a person's file.
 #[must_use]
-pub fn find(key: Key) -> Option<&'static Binding> {
-    BINDINGS.iter().find(|binding| binding.keys.contains(&key))
+pub fn config_name(binding: &Binding) -> String {
+    binding.name.replace(' ', "-")
 }
 
 #[must_use]
@@ -292,7 +465,8 @@ fn fuzzy(query: &str, text: &str) -> Option<u32> {
 #[must_use]
 pub fn document() -> String {
     let mut out = String::from(
-        "# Keys\n\nMade from the table in `src/ui/keymap.rs`.\n\n\
+        "# Keys\n\nMade from the table in `src/ui/keymap.rs`. Every key but Ctrl-C and Esc can be \
+         changed: see [console.md](console.md#a-file-of-your-own).\n\n\
          | Key | Name | What it does | Where | Guard |\n|---|---|---|---|---|\n",
     );
     for binding in BINDINGS {
@@ -301,15 +475,13 @@ pub fn document() -> String {
             out,
             "| {} | {} | {} | {} | {} |",
             keys.join(" "),
-            binding.name,
+            config_name(binding),
             binding.help,
             binding.place.word(),
             binding.danger.word()
         )
         .expect("writing to a string cannot fail");
     }
-    let reserved: Vec<String> = RESERVED.iter().map(|key| format!("`{key}`")).collect();
-    writeln!(out, "\nReserved: {}.", reserved.join(" ")).expect("writing to a string cannot fail");
     out
 }
 
@@ -319,12 +491,8 @@ mod tests {
 
     #[test]
     fn no_key_means_two_things() {
-        let keys: Vec<Key> = BINDINGS
-            .iter()
-            .flat_map(|binding| binding.keys.iter())
-            .chain(RESERVED)
-            .copied()
-            .collect();
+        let keys: Vec<Key> =
+            BINDINGS.iter().flat_map(|binding| binding.keys.iter()).copied().collect();
         for (place, key) in keys.iter().enumerate() {
             assert!(!keys[..place].contains(key), "{key} stands twice");
         }
@@ -336,5 +504,47 @@ mod tests {
         assert_eq!(first("rb"), Some(Act::Rollback));
         assert_eq!(first("prom"), Some(Act::Promote));
         assert_eq!(first("zzz"), None);
+    }
+
+    #[test]
+    fn every_key_is_read_as_it_is_shown() {
+        for key in BINDINGS.iter().flat_map(|binding| binding.keys) {
+            assert_eq!(key.to_string().parse(), Ok(*key));
+        }
+        for wrong in ["", "RR", "Ctrl-", "Ctrl-AB", "F1", "\u{7}"] {
+            assert!(wrong.parse::<Key>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn own_keys_win_and_what_cannot_be_is_told_with_its_place() {
+        let check = |own: &[(&str, &[&str])], expected: &[(usize, &str)]| {
+            let keys: Vec<Vec<String>> = own
+                .iter()
+                .map(|(_, keys)| keys.iter().map(|key| (*key).to_owned()).collect())
+                .collect();
+            let own: Vec<(&str, &[String])> =
+                own.iter().zip(&keys).map(|((name, _), keys)| (*name, keys.as_slice())).collect();
+            let (map, problems) = Keymap::with(&own);
+            let found: Vec<(usize, &str)> =
+                problems.iter().map(|(place, text)| (*place, text.as_str())).collect();
+            assert_eq!(found, expected);
+            map
+        };
+        let map = check(&[("rollback", &["Q", "Ctrl-R"]), ("shift", &["R"])], &[]);
+        assert_eq!(map.find(Key::Char('R')).map(|binding| binding.act), Some(Act::Shift));
+        assert_eq!(map.all(Act::Rollback), "Q Ctrl-R");
+        assert_eq!(map.find(Key::Char('S')).map(|binding| binding.act), None);
+        let text =
+            "q is zoom now, and quit has no key left: give it one, or find it in the palette";
+        check(&[("zoom", &["q"])], &[(0, text)]);
+        check(&[("zoom", &["q"]), ("quit", &["Ctrl-Q"])], &[]);
+        let both = "x is zoom's already: keep one of the two";
+        let map = check(&[("zoom", &["x"]), ("help", &["x", "?"])], &[(1, both)]);
+        assert_eq!(map.find(Key::Char('x')).map(|binding| binding.act), Some(Act::Zoom));
+        assert_eq!(map.all(Act::Help), "?");
+        check(&[("rolback", &["x"])], &[(0, "nothing is called rolback; did you mean rollback?")]);
+        check(&[("interrupt", &["x"])], &[(0, "interrupt always keeps its key")]);
+        check(&[("help", &["Esc", "?"])], &[(0, "Esc always cancels: choose another key")]);
     }
 }

@@ -96,7 +96,7 @@ impl Ui {
         live: Option<&'a Snapshot>,
     ) -> Result<&'a IncidentView, &'static str> {
         if self.focus != Panel::Incidents {
-            return Err("go to the incidents first: Tab");
+            return Err("go to the incidents panel first");
         }
         let none = "no incident is selected";
         let key = self.incident.as_ref().ok_or(none)?;

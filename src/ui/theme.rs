@@ -2,9 +2,9 @@
 //!
 //! Decides styles by role, and what is left of a colour on a terminal with fewer. Never decides
 //! what a thing is: panels name roles, not colours. Contract: every theme defines every role, and
-//! no theme paints a background it does not need, so both light and dark terminals stay readable.
+//! paints no background that it does not need; a theme says for which background it was made, and
+//! its text stands out from that one by 4.5 to 1 or more.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use engine::snapshot::RouteState;
@@ -116,16 +116,61 @@ pub enum Symbols {
     Ascii,
 }
 
-#[derive(Clone, Debug)]
+/// What a terminal draws behind its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Background {
+    Dark,
+    Light,
+}
+
+impl Background {
+    /// As the terminal says it: the last field of `COLORFGBG` is one of the 16 names.
+    #[must_use]
+    pub fn of_colorfgbg(text: &str) -> Option<Background> {
+        match text.rsplit(';').next()?.parse().ok()? {
+            0..=6 | 8 => Some(Background::Dark),
+            7 | 9..=15 => Some(Background::Light),
+            16u8.. => None,
+        }
+    }
+
+    /// By how much light it gives, on the terminal's scale of 0 to 255 a part.
+    #[must_use]
+    pub fn of_color(rgb: (u8, u8, u8)) -> Background {
+        if luminance(rgb) > MIDDLE { Background::Light } else { Background::Dark }
+    }
+
+    /// The theme for those who chose none.
+    #[must_use]
+    pub fn theme(self) -> &'static str {
+        match self {
+            Background::Dark => "dark",
+            Background::Light => "light",
+        }
+    }
+}
+
+/// As far from black as from white, as eyes see it.
+const MIDDLE: f64 = 0.18;
+
+#[derive(Clone, Debug, PartialEq)]
 pub struct Theme {
     styles: Vec<Style>,
     pub symbols: Symbols,
+    /// What it was made for; `None` for any.
+    pub background: Option<Background>,
 }
+
+/// The name that stands for the theme of the terminal's background.
+pub const AUTO: &str = "auto";
 
 /// The themes inside the binary: name and text.
 pub const EMBEDDED: &[(&str, &str)] = &[
     ("dark", include_str!("../../themes/dark.toml")),
     ("light", include_str!("../../themes/light.toml")),
+    ("contrast", include_str!("../../themes/contrast.toml")),
+    ("redgreen", include_str!("../../themes/redgreen.toml")),
+    ("blueyellow", include_str!("../../themes/blueyellow.toml")),
     ("mono", include_str!("../../themes/mono.toml")),
 ];
 
@@ -154,13 +199,26 @@ impl Theme {
 
     /// Reads a theme's text; all problems at once.
     pub fn parse(text: &str, depth: Depth, symbols: Symbols) -> Result<Theme, String> {
-        let mut specs: BTreeMap<String, Spec> =
-            toml::from_str(text).map_err(|error| error.to_string())?;
+        let mut file: toml::Table = toml::from_str(text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            let line = text[..at].lines().count().max(1);
+            format!("line {line}: {}", error.message())
+        })?;
         let mut problems = String::new();
+        let background = match file.remove("background").as_ref().map(toml::Value::as_str) {
+            None => None,
+            Some(Some("dark")) => Some(Background::Dark),
+            Some(Some("light")) => Some(Background::Light),
+            Some(_) => {
+                note(&mut problems, "background is \"dark\" or \"light\"");
+                None
+            }
+        };
         let mut styles = Vec::with_capacity(Role::ALL.len());
         for role in Role::ALL {
-            let style = match specs.remove(role.name()) {
-                Some(spec) => spec.style(depth),
+            let style = match file.remove(role.name()).map(toml::Value::try_into::<Spec>) {
+                Some(Ok(spec)) => spec.style(depth),
+                Some(Err(error)) => Err(error.message().to_owned()),
                 None => Err("is missing".to_owned()),
             };
             match style {
@@ -168,10 +226,11 @@ impl Theme {
                 Err(why) => note(&mut problems, &format!("role {} {why}", role.name())),
             }
         }
-        for name in specs.keys() {
+        for name in file.keys() {
             note(&mut problems, &format!("there is no role {name}"));
         }
-        if problems.is_empty() { Ok(Theme { styles, symbols }) } else { Err(problems) }
+        let theme = Theme { styles, symbols, background };
+        if problems.is_empty() { Ok(theme) } else { Err(problems) }
     }
 
     #[must_use]
@@ -321,41 +380,14 @@ fn distance(one: (u8, u8, u8), other: (u8, u8, u8)) -> u32 {
     square(one.0, other.0) + square(one.1, other.1) + square(one.2, other.2)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_theme_defines_every_role_at_every_depth() {
-        for (name, _) in EMBEDDED {
-            for depth in [Depth::True, Depth::Indexed, Depth::Basic, Depth::Never] {
-                let theme = Theme::named(name, depth, Symbols::Unicode);
-                assert!(theme.is_ok(), "{name} at {depth:?}: {:?}", theme.err());
-            }
-        }
-    }
-
-    #[test]
-    fn without_colours_the_selection_is_still_seen() {
-        let theme = Theme::named("dark", Depth::Never, Symbols::Ascii).expect("mono is embedded");
-        for role in Role::ALL {
-            let style = theme.style(*role);
-            assert_eq!((style.fg, style.bg), (None, None), "{}", role.name());
-        }
-        assert!(theme.style(Role::Selection).add_modifier.contains(Modifier::REVERSED));
-    }
-
-    #[test]
-    fn problems_are_named_all_at_once() {
-        let problem = Theme::parse("[tex]\nfg = \"red\"", Depth::True, Symbols::Unicode).err();
-        let problem = problem.expect("a theme with one wrong role is refused");
-        assert!(problem.contains("role text is missing") && problem.contains("no role tex"));
-    }
-
-    #[test]
-    fn colours_fall_to_their_nearest() {
-        assert_eq!(nearest_256(255, 0, 0), 196);
-        assert_eq!(nearest_256(128, 128, 128), 244);
-        assert_eq!(nearest_16(230, 70, 70), Color::LightRed);
-    }
+/// Relative luminance of a colour, as the contrast rules of the web define it.
+fn luminance((r, g, b): (u8, u8, u8)) -> f64 {
+    let part = |value: u8| {
+        let value = f64::from(value) / 255.0;
+        if value <= 0.040_45 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+    };
+    0.2126 * part(r) + 0.7152 * part(g) + 0.0722 * part(b)
 }
+
+#[cfg(test)]
+mod tests;

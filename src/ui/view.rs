@@ -127,6 +127,8 @@ fn whole(buffer: &mut Buffer, area: Rect, scene: Scene<'_>) {
     }
 }
 
+pub use services::row_at as service_row;
+
 fn draw_panel(buffer: &mut Buffer, at: Rect, panel: Panel, scene: Scene<'_>, picture: &Snapshot) {
     match panel {
         Panel::Services => services::draw(buffer, at, scene, picture),

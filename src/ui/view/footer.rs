@@ -69,7 +69,7 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>) {
     let mut spans = Vec::new();
     for act in OFFERED.into_iter().filter(|act| scene.ui.offers(*act, scene.live, scene.clock)) {
         let binding = keymap::binding(act);
-        let Some(key) = binding.keys.first() else { continue };
+        let Some(key) = scene.ui.keymap.keys(act).first() else { continue };
         let key = format!(" {key}");
         let name = format!(" {} ", binding.name);
         let wide = words::width(&key) + words::width(&name);

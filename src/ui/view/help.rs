@@ -17,9 +17,8 @@ pub fn help(buffer: &mut Buffer, area: Rect, scene: Scene<'_>, scroll: usize) {
     let inside = overlay(buffer, area, theme, (92, rows), title);
     let first = scroll.min(keymap::BINDINGS.len().saturating_sub(usize::from(inside.height)));
     for (row, binding) in (0..inside.height).zip(keymap::BINDINGS.iter().skip(first)) {
-        let keys: Vec<String> = binding.keys.iter().map(ToString::to_string).collect();
         let mut spans = vec![
-            cell(&keys.join(" "), 16, theme.style(Role::Key)),
+            cell(&scene.ui.keymap.all(binding.act), 16, theme.style(Role::Key)),
             Span::styled(binding.help, theme.style(Role::Text)),
         ];
         if !binding.danger.word().is_empty() {
@@ -49,9 +48,8 @@ pub fn palette(buffer: &mut Buffer, area: Rect, scene: Scene<'_>, query: &str, a
     let range = window(found.len(), at, inside.height.saturating_sub(1));
     for (row, place) in (1..).zip(range) {
         let binding = found[place];
-        let key = binding.keys.first().map(ToString::to_string).unwrap_or_default();
         let spans = vec![
-            cell(&key, 9, theme.style(Role::Key)),
+            cell(&scene.ui.keymap.shown(binding.act), 9, theme.style(Role::Key)),
             cell(binding.name, 15, theme.style(Role::Text)),
             Span::styled(binding.help, theme.style(Role::Dim)),
         ];

@@ -10,6 +10,7 @@ use engine::snapshot::{OperationView, Phase, RouterProgress, ServiceView};
 use ratatui::text::{Line, Span};
 
 use super::{Scene, cell};
+use crate::ui::keymap::Act;
 use crate::ui::theme::Role;
 use crate::ui::words;
 
@@ -44,7 +45,9 @@ pub fn progress(service: &ServiceView, width: u16, scene: Scene<'_>) -> Vec<Line
     lines.push(operation_line(operation, scene));
     lines.push(steps(operation, width, scene));
     if operation.phase == Phase::Ended(OperationResult::Unknown) {
-        lines.push(Line::styled("do not retry; v verifies", theme.style(Role::Strong)));
+        let verify = scene.ui.keymap.shown(Act::Verify);
+        let text = format!("do not retry; {verify} verifies");
+        lines.push(Line::styled(text, theme.style(Role::Strong)));
     }
     let sentence = words::wrap(operation.sentence.display(), usize::from(width), SENTENCE_MAX);
     lines.extend(sentence.into_iter().map(|row| Line::styled(row, theme.style(Role::Text))));

@@ -23,7 +23,7 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot)
         extra = format!("{} of {total} match /{}", shown.len(), scene.ui.filter);
     }
     let inside = frame(buffer, at, scene, Panel::Services, &extra);
-    let head = u16::from(inside.height >= 4);
+    let head = head(inside.height);
     if head == 1 {
         put(buffer, inside, 0, heading(inside.width, scene.theme));
     }
@@ -40,6 +40,21 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot)
     if let Some(service) = chosen.map(|place| shown[place]) {
         probes(buffer, inside, next, service, scene);
     }
+}
+
+/// Rows of the heading.
+fn head(rows: u16) -> u16 {
+    u16::from(rows >= 4)
+}
+
+/// The place in the list of the row that is drawn at `y`, in a panel with its frame.
+#[must_use]
+pub fn row_at(panel: Rect, count: usize, chosen: Option<usize>, y: u16) -> Option<usize> {
+    let rows = panel.height.saturating_sub(2);
+    let head = head(rows);
+    let row = y.checked_sub(panel.y + 1 + head)?;
+    let range = window(count, chosen.unwrap_or_default(), rows.checked_sub(head)?);
+    range.clone().nth(usize::from(row))
 }
 
 /// The way back, the runbook and the probes of the selected service, where the list leaves room.

@@ -1,0 +1,111 @@
+//! What a terminal is told beside its cells: clipboard, notices, links, questions.
+//!
+//! Decides the bytes. Never lets a text end its sequence: control characters are left out.
+//! Contract: inside tmux a sequence is wrapped, so that it reaches the terminal outside.
+
+use std::fmt::Write as _;
+
+/// What it draws behind the text, and an answer that every terminal gives, so that the end is
+/// known.
+pub const ASK_BACKGROUND: &str = "\x1b]11;?\x1b\\\x1b[c";
+/// Whether it knows synchronized updates, and the same end.
+pub const ASK_SYNCHRONIZED: &str = "\x1b[?2026$p\x1b[c";
+/// Clicks and the wheel, with their place.
+pub const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1006h";
+pub const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1000l";
+/// Rings, or flashes, or marks the window: as its user set it.
+pub const BELL: &str = "\x07";
+
+/// Terminals take no longer clipboards.
+const CLIPBOARD_BYTES_MAX: usize = 75_000;
+/// A notice is read at a glance.
+const NOTICE_CHARS_MAX: usize = 200;
+/// Longer addresses are not followed by people.
+const LINK_BYTES_MAX: usize = 1_000;
+
+/// Sends a text to the terminal's clipboard; `None` when it is too long. Nobody answers: whether
+/// it was taken is not known.
+#[must_use]
+pub fn clipboard(text: &str, tmux: bool) -> Option<String> {
+    (text.len() <= CLIPBOARD_BYTES_MAX)
+        .then(|| wrapped(&format!("\x1b]52;c;{}\x07", base64(text.as_bytes())), tmux))
+}
+
+/// A notice of the desktop, and the bell for terminals that have none.
+#[must_use]
+pub fn notice(title: &str, body: &str, program: &str, tmux: bool) -> String {
+    let clean = |text: &str| -> String {
+        text.chars().filter(|c| !c.is_control() && *c != ';').take(NOTICE_CHARS_MAX).collect()
+    };
+    let (title, body) = (clean(title), clean(body));
+    // Some know both and would show it twice.
+    let sequence = if matches!(program, "iTerm.app" | "WezTerm" | "kitty" | "ghostty") {
+        format!("\x1b]9;{title}: {body}\x07")
+    } else {
+        format!("\x1b]777;notify;{title};{body}\x07")
+    };
+    format!("{}{BELL}", wrapped(&sequence, tmux))
+}
+
+/// Begins a link; `None` for what is no plain address of the web.
+#[must_use]
+pub fn link(url: &str) -> Option<String> {
+    let web = url.starts_with("https://") || url.starts_with("http://");
+    let plain = url.bytes().all(|byte| byte.is_ascii_graphic());
+    (web && plain && url.len() <= LINK_BYTES_MAX).then(|| format!("\x1b]8;;{url}\x1b\\"))
+}
+
+pub const LINK_END: &str = "\x1b]8;;\x1b\\";
+
+fn wrapped(sequence: &str, tmux: bool) -> String {
+    if !tmux {
+        return sequence.to_owned();
+    }
+    format!("\x1bPtmux;{}\x1b\\", sequence.replace('\x1b', "\x1b\x1b"))
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let at = |place: usize| u32::from(group.get(place).copied().unwrap_or_default());
+        let bits = at(0) << 16 | at(1) << 8 | at(2);
+        for place in 0..4 {
+            let index = usize::try_from(bits >> (18 - 6 * place) & 63).unwrap_or_default();
+            let letter = if place > group.len() { '=' } else { char::from(LETTERS[index]) };
+            write!(out, "{letter}").expect("writing to a string cannot fail");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_as_letters() {
+        let check = |text: &str, expected| assert_eq!(base64(text.as_bytes()), expected, "{text}");
+        check("", "");
+        check("f", "Zg==");
+        check("fo", "Zm8=");
+        check("foo", "Zm9v");
+        check("foobar", "Zm9vYmFy");
+        check("\u{ff}\u{3ff}?>", "w7/Pvz8+");
+    }
+
+    #[test]
+    fn a_text_cannot_end_its_sequence() {
+        let bytes = notice("DOWN", "a\x07\x1b]52;c;eHg=\x07\u{9c}b", "xterm", false);
+        assert_eq!(bytes, "\x1b]777;notify;DOWN;a]52ceHg=b\x07\x07");
+        assert_eq!(
+            notice("DOWN", "x", "WezTerm", true),
+            "\x1bPtmux;\x1b\x1b]9;DOWN: x\x07\x1b\\\x07"
+        );
+        assert_eq!(clipboard("foo", false).as_deref(), Some("\x1b]52;c;Zm9v\x07"));
+        assert_eq!(clipboard(&"x".repeat(80_000), false), None);
+        assert_eq!(link("https://x/\x1b"), None);
+        assert_eq!(link("file:///etc/passwd"), None);
+        assert!(link("https://wiki/x").is_some());
+    }
+}

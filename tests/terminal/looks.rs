@@ -1,0 +1,194 @@
+//! Colours, symbols, keys and clicks on a real terminal, whatever it is and says.
+
+use super::*;
+
+/// What the terminal is asked, and what this one says: white behind the text.
+const QUESTION: &[u8] = b"\x1b]11;?\x1b\\\x1b[c";
+const LIGHT: &str = "\x1b]11;rgb:ffff/ffff/ffff\x1b\\\x1b[?64;1;2c";
+
+fn asked(console: &Console) {
+    let deadline = Instant::now() + PATIENCE;
+    while find_last(&console.seen().bytes, QUESTION).is_none() {
+        assert!(Instant::now() < deadline, "the terminal was not asked");
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// A piece of text in the colour that `theme` gives to a role, by the bytes that set it.
+fn is_drawn_in(console: &Console, style: &str) -> bool {
+    find_last(&console.seen().bytes, style.as_bytes()).is_some()
+}
+
+/// An answer within half a second counts; a loaded machine may be later, so it is tried again.
+const TRIES: usize = 10;
+
+#[test]
+fn a_light_background_is_asked_for_after_the_first_paint_and_changes_the_theme() {
+    let environment = [("COLORFGBG", ""), ("COLORTERM", "truecolor")];
+    // The light theme's ink.
+    let light = "38;2;48;48;48";
+    let answered = |_: usize| {
+        let mut console = Console::on_feed(INCIDENT, (100, 30), &environment);
+        asked(&console);
+        assert!(!console.text().trim().is_empty(), "painted before it was asked");
+        console.keys(LIGHT);
+        let deadline = Instant::now() + Duration::from_secs(3);
+        while !is_drawn_in(&console, light) && Instant::now() < deadline {
+            std::thread::sleep(PAUSE);
+        }
+        // No key of it: `r`, `g`, `b`, `f` and `/` would all do something.
+        let text = console.text();
+        assert!(!text.contains("filter /") && !text.contains("ignored"), "{text}");
+        is_drawn_in(&console, light)
+    };
+    assert!((0..TRIES).any(answered), "no light theme");
+}
+
+#[test]
+fn a_late_or_cut_answer_is_no_key() {
+    let mut console = Console::on_feed(INCIDENT, (100, 30), &[("COLORFGBG", "")]);
+    console.shows("Queue");
+    asked(&console);
+    std::thread::sleep(Duration::from_secs(1));
+    for part in ["\x1b]11;rgb:ff", "ff/ffff/", "ffff\x1b", "\\\x1b[?6", "4c"] {
+        console.keys(part);
+    }
+    console.keys("?");
+    console.shows("keys");
+    let text = console.text();
+    assert!(!text.contains("filter /") && !text.contains("ignored"), "{text}");
+    console.keys("q");
+    console.keys("q");
+    assert_eq!(console.ended(PATIENCE), 0);
+    console.is_restored();
+}
+
+#[test]
+fn every_terminal_and_locale_shows_the_state() {
+    let unicode = |text: &str| text.contains('│');
+    for (name, value, draws) in [
+        ("TERM", "xterm", true),
+        ("TERM", "screen", true),
+        ("TERM", "tmux-256color", true),
+        ("TERM", "linux", false),
+        ("LC_ALL", "C", false),
+        ("LANG", "POSIX", false),
+        ("LANG", "C.UTF-8", true),
+    ] {
+        let console = Console::on_feed(INCIDENT, (80, 24), &[(name, value)]);
+        console.shows("Queue");
+        assert_eq!(unicode(&console.text()), draws, "{name}={value}\n{}", console.text());
+        if !draws {
+            assert!(console.text().is_ascii(), "{name}={value}\n{}", console.text());
+        }
+    }
+}
+
+/// A person's own file, in the directory of the test.
+fn own_file(text: &str) -> tempfile::TempDir {
+    let dir = private_dir();
+    fs::create_dir_all(dir.path().join("quarterdeck/themes")).expect("a folder");
+    fs::write(dir.path().join("quarterdeck/console.toml"), text).expect("the file");
+    dir
+}
+
+fn with_own(dir: tempfile::TempDir, environment: &[(&str, &str)]) -> Console {
+    let home = dir.path().to_str().expect("a plain path").to_owned();
+    let mut environment = environment.to_vec();
+    environment.push(("XDG_CONFIG_HOME", &home));
+    Console::on_service("tcp = \"127.0.0.1:9\"\n", dir, INCIDENT, (120, 40), &environment)
+}
+
+#[test]
+fn own_keys_work_and_a_conflict_is_told() {
+    let own = "theme = \"mono\"\n[keys]\nhelp = \"Ctrl-T\"\nzoom = \"q\"\n";
+    let mut console = with_own(own_file(own), &[]);
+    console.shows("console.toml:4:1: q is zoom now, and quit has no key left");
+    console.keys("\x14");
+    console.shows("Ctrl-T");
+    console.shows("All traffic to the canary");
+    console.keys("\x1b");
+    console.until("the help closed", |screen| !screen.contains("All traffic to the canary"));
+    console.keys("q");
+    console.until("a zoomed panel", |screen| !screen.contains("sources ·"));
+    console.keys("\x03\x03");
+    assert_eq!(console.ended(PATIENCE), 0);
+}
+
+#[test]
+fn a_theme_file_is_read_again_when_it_changes_and_a_broken_one_changes_nothing() {
+    let dir = own_file("theme = \"own\"\n");
+    let path = dir.path().join("quarterdeck/themes/own.toml");
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/themes");
+    let text = fs::read_to_string(format!("{root}/dark.toml")).expect("the theme");
+    fs::write(&path, &text).expect("a theme");
+    let console = with_own(dir, &[("COLORTERM", "truecolor")]);
+    console.shows("Queue");
+    assert!(!is_drawn_in(&console, "38;2;1;2;250"));
+    fs::write(&path, text.replace("#c8c8c8", "#0102fa")).expect("a theme");
+    let deadline = Instant::now() + PATIENCE;
+    while !is_drawn_in(&console, "38;2;1;2;250") {
+        assert!(Instant::now() < deadline, "the theme was not read again");
+        std::thread::sleep(PAUSE);
+    }
+    fs::write(&path, "[text]\nfg = \n").expect("a broken theme");
+    console.shows("own.toml: line 2");
+    console.shows("Queue");
+}
+
+#[test]
+fn the_mouse_is_opt_in_and_selects_only() {
+    let mut console = Console::on_feed(INCIDENT, (120, 40), &[]);
+    console.shows("Queue");
+    assert!(find_last(&console.seen().bytes, b"[?1000h").is_none(), "not unasked");
+    console.keys("m");
+    console.shows("the mouse selects rows here");
+    // What it is told goes out before what it says.
+    assert!(find_last(&console.seen().bytes, b"[?1000h").is_some(), "on");
+    console.keys("\x1b[<0;100;20M");
+    console.keys("c");
+    console.shows("copies services, incidents");
+    console.keys("m");
+    console.shows("the mouse is the terminal's");
+    console.keys("q");
+    assert_eq!(console.ended(PATIENCE), 0);
+    console.is_restored();
+    let seen = console.seen();
+    let at = |text: &str| find_last(&seen.bytes, text.as_bytes());
+    assert!(at("[?1000h") < at("[?1000l"), "the mouse is given back");
+}
+
+#[test]
+fn what_is_copied_is_sent_to_the_terminal_and_said_to_be_no_more() {
+    let mut console = Console::on_feed(INCIDENT, (120, 40), &[]);
+    console.shows("Queue");
+    console.keys("c");
+    console.shows("sent to the terminal's clipboard");
+    let bytes = console.seen().bytes.clone();
+    // "shop" in the clipboard's letters.
+    assert!(find_last(&bytes, b"\x1b]52;c;c2hvc").is_some());
+}
+
+#[test]
+fn suspended_by_its_key_it_comes_back() {
+    let mut console = Console::on_feed(INCIDENT, (100, 30), &[]);
+    console.shows("Queue");
+    console.keys("\x1a");
+    let restored = || find_last(&console.seen().bytes, b"[?1049l").is_some();
+    let deadline = Instant::now() + PATIENCE;
+    while !restored() {
+        assert!(Instant::now() < deadline, "the terminal was not given back");
+        std::thread::sleep(PAUSE);
+    }
+    let before = console.seen().bytes.len();
+    // The stop is on its way: a continue that comes first is lost, the next one is not.
+    while find_last(&console.seen().bytes[before..], b"[?1049h").is_none() {
+        assert!(Instant::now() < deadline, "it did not come back");
+        console.signal(Signal::CONT);
+        std::thread::sleep(5 * PAUSE);
+    }
+    console.shows("Queue");
+    console.keys("q");
+    assert_eq!(console.ended(PATIENCE), 0);
+    console.is_restored();
+}
