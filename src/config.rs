@@ -14,6 +14,7 @@ mod plan;
 mod reader;
 mod route;
 mod rule;
+mod scaling;
 mod secret;
 mod signals;
 mod task;
@@ -250,6 +251,11 @@ fn read_response(
         let (channels, plans) = (&engine.channels, &engine.plans);
         let found = incident::incident(inner, &mut seen, &mut named, channels, plans);
         engine.incidents.extend(found);
+    }
+    let mut seen = BTreeSet::new();
+    for inner in table.tables("scaling", "scaling") {
+        let (hosts, plans) = (&engine.hosts, &engine.plans);
+        engine.scaling.extend(scaling::scaling(inner, &mut seen, &mut named, hosts, plans));
     }
     named.finish(reader);
 }

@@ -8,6 +8,7 @@ mod guards;
 mod picture;
 mod releases;
 mod responses;
+mod scalings;
 mod validations;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,7 @@ use crate::release::Release;
 use crate::response;
 use crate::rng::Rng;
 use crate::route::{Context, HOLD, Operation, Route};
+use crate::scaling;
 use crate::schedule::{Schedule, Timer};
 use crate::settings::{self, Settings};
 use crate::snapshot::{JournalState, Snapshot};
@@ -75,6 +77,7 @@ pub struct Engine {
     board: Board,
     probes: Vec<Probe>,
     hosts: Vec<Host>,
+    groups: Vec<scaling::Group>,
     feeds: Vec<Feed>,
     /// By service.
     signals: Vec<Option<Signals>>,
@@ -154,6 +157,7 @@ impl Engine {
             routes: routes.collect(),
             probes: settings.probes.iter().map(Probe::new).collect(),
             hosts: settings.hosts.iter().map(Host::new).collect(),
+            groups: settings.scaling.iter().map(scaling::Group::new).collect(),
             feeds: settings.feeds.iter().map(Feed::new).collect(),
             signals: settings
                 .services
@@ -268,6 +272,9 @@ impl Engine {
                 .filter(|(_, signals)| signals.is_some())
                 .map(|(n, _)| Timer::Measure(ServiceId(n))),
         );
+        for (group, own) in self.settings.scaling.iter().enumerate() {
+            self.schedule.set(Timer::Scaling(group), now.mono + own.every);
+        }
         for timer in timers {
             let at = now.mono + self.rng.up_to(FIRST_LOOKS);
             self.schedule.set(timer, at);
@@ -343,10 +350,14 @@ impl Engine {
                 let state = &mut self.hosts[host.index()];
                 if let Some(next) = state.poll.answered(id, now, &mut self.rng) {
                     let fresh = result.is_ok();
+                    let reading = result.as_ref().ok().cloned();
                     state.read(result, now);
                     self.schedule.set(Timer::Host(host), next);
                     self.dirty.hosts = true;
                     self.dirty.sources = true;
+                    if let Some(reading) = reading {
+                        self.note_load(host, &reading, now);
+                    }
                     self.look_at_host(host, fresh, now, effects);
                 }
             }
@@ -412,6 +423,7 @@ impl Engine {
             }
             Timer::Knock => self.knock(now, effects),
             Timer::Notice => self.carry_notices(now, effects),
+            Timer::Scaling(group) => self.judge_size(group, now, effects),
             Timer::Escalate => self.escalate_due(now, effects),
             Timer::Validate(service) => self.carry_validation(service, now, effects),
             Timer::Release(service) => {

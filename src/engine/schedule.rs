@@ -24,6 +24,8 @@ pub enum Timer {
     Notice,
     /// An incident that nobody took is escalated.
     Escalate,
+    /// The size of a group of hosts is judged, by its place in the settings.
+    Scaling(usize),
     /// A validation tries a check again, or is over.
     Validate(ServiceId),
     Probe(ProbeId),

@@ -21,6 +21,7 @@ pub struct Settings {
     pub probes: Vec<Probe>,
     pub routers: Vec<Router>,
     pub hosts: Vec<Host>,
+    pub scaling: Vec<Scaling>,
     pub feeds: Vec<Feed>,
     pub plans: Vec<Plan>,
     /// Ways to reach people.
@@ -317,6 +318,27 @@ pub struct Router {
     pub timeout: Duration,
     /// What a person would run by hand; `{a}` and `{b}` stand for the groups' percents.
     pub manual: String,
+}
+
+/// A group of hosts whose size is judged.
+#[derive(Clone, Debug)]
+pub struct Scaling {
+    pub name: String,
+    pub hosts: Vec<HostId>,
+    /// Percents: both figures above these mean up, both below the others down.
+    pub cpu_above: f64,
+    pub memory_above: f64,
+    /// Of the processor: up is urgent.
+    pub urgent_above: f64,
+    pub cpu_below: f64,
+    pub memory_below: f64,
+    pub up: Option<PlanId>,
+    pub down: Option<PlanId>,
+    /// Its plans run.
+    pub armed: bool,
+    pub every: Duration,
+    /// Between two plans.
+    pub cooldown: Duration,
 }
 
 #[derive(Clone, Debug)]

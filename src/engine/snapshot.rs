@@ -465,6 +465,22 @@ pub struct HostView {
     pub error: Untrusted,
     /// CPU percent, oldest first.
     pub cpu_history: Vec<Option<f32>>,
+    /// What is said of the size of its group.
+    #[serde(default)]
+    pub advice: Option<AdviceView>,
+}
+
+/// Is a group of hosts too small or too large?
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AdviceView {
+    pub group: String,
+    pub size: crate::scaling::Size,
+    pub urgent: bool,
+    pub sentence: Untrusted,
+    /// Its plans run by themselves.
+    pub armed: bool,
+    pub every: Duration,
+    pub at: Now,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -322,6 +322,7 @@ fn host(name: &str, cpu: f64) -> HostView {
         }),
         error: Untrusted::default(),
         cpu_history: vec![Some(10.0), Some(20.0), None, Some(35.0), Some(33.0)],
+        advice: None,
     }
 }
 
@@ -355,6 +356,7 @@ pub fn sample() -> Snapshot {
         reading: None,
         error: Untrusted::new("read of http://10.0.0.6:9100: connection refused"),
         cpu_history: Vec::new(),
+        advice: None,
     };
     Snapshot {
         head: Arc::new(Head {

@@ -11,8 +11,8 @@ use crate::record::OperationResult;
 use crate::release::Release;
 use crate::route::Route;
 use crate::settings;
-use crate::snapshot::{Head, Phase, Readiness, ServiceView, Snapshot, SourceView};
-use crate::types::{Now, ServiceId};
+use crate::snapshot::{Head, HostView, Phase, Readiness, ServiceView, Snapshot, SourceView};
+use crate::types::{HostId, Now, ServiceId};
 use crate::validation::Validation;
 
 impl Engine {
@@ -69,10 +69,13 @@ impl Engine {
             services: section!(services, self.service_views()),
             hosts: section!(
                 hosts,
-                self.hosts
-                    .iter()
+                (0..)
+                    .zip(&self.hosts)
                     .zip(&self.settings.hosts)
-                    .map(|(host, settings)| host.view(settings))
+                    .map(|((place, host), settings)| HostView {
+                        advice: self.advice_view(HostId(place)),
+                        ..host.view(settings)
+                    })
                     .collect()
             ),
             incidents: section!(incidents, self.board.section()),

@@ -227,6 +227,7 @@ impl Rig {
                 | Timer::Release(_)
                 | Timer::Validate(_)
                 | Timer::Notice
+                | Timer::Scaling(_)
                 | Timer::Escalate
                 | Timer::Probe(_)
                 | Timer::Measure(_)
