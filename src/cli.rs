@@ -6,14 +6,18 @@
 
 pub mod console;
 mod demo;
+mod doctor;
 mod history;
+mod incident;
 mod journal;
 mod operate;
+mod plain;
 mod release;
 mod status;
 mod steer;
 mod taste;
 mod validate;
+mod wait;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -79,6 +83,9 @@ pub struct Global {
     /// Look, but never act
     #[arg(long, global = true)]
     read_only: bool,
+    /// No screen: what changes, line by line, for screen readers and logs
+    #[arg(long)]
+    plain: bool,
     #[command(flatten)]
     look: Look,
 }
@@ -110,8 +117,15 @@ pub struct Look {
 enum Command {
     /// A live environment on loopback, to try everything on
     Demo(demo::Args),
+    /// A fleet's small servers, for its `run`
+    #[command(hide = true)]
+    StandIn(demo::StandIn),
     /// One look at everything, for scripts
     Status(status::Args),
+    /// Wait until services are healthy, routers verified, an operation or a release ended
+    Wait(wait::Args),
+    /// What of terminal, machine, secrets and sources is wrong, and what to do about it
+    Doctor(doctor::Args),
     /// Release a version: deploy plan, canary or switch, bake; followed to its end
     Deploy(release::Deploy),
     /// Run the checks that a release must pass; 0 when it may begin
@@ -148,6 +162,9 @@ enum Command {
     Releases(history::Args),
     /// Would a rollback work right now?
     Ready(history::Args),
+    /// What is open, and what a person says of it
+    #[command(subcommand)]
+    Incident(incident::Action),
     /// Read, check and export what was done
     #[command(subcommand)]
     Journal(journal::Command),
@@ -200,7 +217,10 @@ fn dispatch(cli: Cli) -> Result<u8, Exit> {
     match cli.command {
         None => open_console(&global),
         Some(Command::Demo(args)) => demo::run(&args, &global),
+        Some(Command::StandIn(args)) => demo::stand_in(&args),
         Some(Command::Status(args)) => status::run(&args, &global),
+        Some(Command::Wait(args)) => wait::run(&args, &global),
+        Some(Command::Doctor(args)) => doctor::run(&args, &global),
         Some(Command::Deploy(args)) => release::deploy(&args, &global),
         Some(Command::Validate(args)) => validate::run(&args, &global),
         Some(Command::Run(args)) => release::run(&args, &global),
@@ -219,6 +239,7 @@ fn dispatch(cli: Cli) -> Result<u8, Exit> {
         Some(Command::Promote(args)) => operate::promote(&args, &global),
         Some(Command::Rollback(args)) => operate::rollback(&args, &global),
         Some(Command::Abort(args)) => operate::abort(&args, &global),
+        Some(Command::Incident(action)) => incident::run(&action, &global),
         Some(Command::Journal(command)) => journal::run(&command, &global),
         Some(Command::Check) => check(&global),
         Some(Command::Config(ConfigCommand::Schema)) => print(config::SCHEMA),
@@ -311,6 +332,9 @@ impl Global {
 
 fn open_console(global: &Global) -> Result<u8, Exit> {
     let link = global.join()?;
+    if global.plain {
+        return plain::run(link);
+    }
     show(link, global, None)
 }
 

@@ -18,7 +18,7 @@ mod scaling;
 mod secret;
 mod signals;
 mod task;
-mod value;
+pub(crate) mod value;
 mod watch;
 
 pub use value::duration;
@@ -30,7 +30,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use engine::settings::{Environment, Service};
-use engine::types::{ProbeId, RouterId, ServiceId, Untrusted};
+use engine::types::{ChannelId, ProbeId, RouterId, ServiceId, Untrusted};
 use toml::de::DeTable;
 
 use crate::io::settings::{RouterTarget, Settings as IoSettings};
@@ -175,8 +175,9 @@ fn root(mut table: Table<'_>, text: &str) -> (engine::settings::Settings, IoSett
     };
     let mut io = IoSettings::default();
     table.integer("version", 1..=1);
+    let mut notify = Vec::new();
     if let Some(environment) = table.need("environment").table("environment", "environment") {
-        engine.environment = read_environment(environment);
+        engine.environment = read_environment(environment, &mut notify);
     }
     let mut sources = watch::Sources::new();
     let mut names = BTreeSet::new();
@@ -208,7 +209,7 @@ fn root(mut table: Table<'_>, text: &str) -> (engine::settings::Settings, IoSett
     derive_aliases(&mut engine.services);
     let mut references = later::Named::default();
     read_plans(&mut table, &sources, seen, &mut references, &mut engine, &mut io);
-    read_response(&mut table, references, &mut engine, &mut io);
+    read_response(&mut table, notify, references, &mut engine, &mut io);
     if ["service", "host", "feed"].iter().all(|key| !table.has(key)) {
         table.warn("", "nothing is watched: there is no [[service]], [[host]] or [[feed]]");
     }
@@ -238,6 +239,7 @@ fn read_plans(
 
 fn read_response(
     table: &mut Table<'_>,
+    notify: Vec<(usize, String)>,
     mut named: later::Named,
     engine: &mut engine::settings::Settings,
     io: &mut IoSettings,
@@ -245,6 +247,12 @@ fn read_response(
     let reader = table.reader;
     if let Some(channels) = table.table("notify", "notify") {
         (engine.channels, io.channels) = incident::channels(&channels, &mut named);
+    }
+    for (at, name) in notify {
+        let place = engine.channels.iter().position(|own| own.name == name);
+        let id = place.map(|at| ChannelId(self::place(at)));
+        engine.notify.extend(id.filter(|id| !engine.notify.contains(id)));
+        named.used_channels.push((at, name));
     }
     let mut seen = BTreeSet::new();
     for inner in table.tables("incident", "incident") {
@@ -260,7 +268,8 @@ fn read_response(
     named.finish(reader);
 }
 
-fn read_environment(mut table: Table<'_>) -> Environment {
+/// Channels are given later in the file: their names wait in `notify`, with their place.
+fn read_environment(mut table: Table<'_>, notify: &mut Vec<(usize, String)>) -> Environment {
     let name = table.need("name").name("name");
     let timezone = table.string("timezone").unwrap_or_else(|| "UTC".to_owned());
     if timezone.parse::<chrono_tz::Tz>().is_err() {
@@ -272,6 +281,9 @@ fn read_environment(mut table: Table<'_>) -> Environment {
             format!("`timezone` is an IANA name such as \"Europe/Lisbon\"{hint}"),
         );
     }
+    let at = table.place_of("notify");
+    let names = table.strings("notify").unwrap_or_default();
+    notify.extend(names.into_iter().map(|name| (at, name)));
     let band = table.name("band").unwrap_or_else(|| UNMARKED_BAND.to_owned());
     table.finish();
     Environment { name: name.unwrap_or_default(), timezone, band }
@@ -314,12 +326,13 @@ fn read_service(
     let mut names = BTreeSet::new();
     let first_router = io.routers.len();
     for router in table.tables("router", "router") {
-        if let Some((router, target)) =
+        if let Some((router, target, fallback)) =
             route::router(router, id, &mut names, &service.name, &io.routers)
         {
             service.routers.push(RouterId(place(engine.routers.len())));
             engine.routers.push(router);
             io.routers.push(target);
+            io.fallbacks.push(fallback);
         }
     }
     read_judgement(&mut table, &mut service, sources, io, first_router);

@@ -23,12 +23,14 @@ use tokio::sync::{oneshot, watch};
 use world::{Balance, Format, Service, Version, World, locked};
 
 mod feed;
+pub mod fleets;
 mod health;
 mod load;
 mod metrics;
 pub mod scenario;
 mod serve;
 mod service;
+pub mod stand_in;
 mod world;
 
 /// Name of the file, in the directory given to [`Fleet::config`], that holds the token.
@@ -232,7 +234,8 @@ fn open(runtime: &Runtime, requests_per_s: u32) -> Result<(Arc<World>, Ports), F
     }
     for (service, (listener, address)) in proxies.into_iter().enumerate() {
         let (world, caller) = (Arc::clone(&world), caller.clone());
-        runtime.spawn(load::run(Arc::clone(&world), caller.clone(), address, requests_per_s));
+        let users = load::Users { proxy: address, headers: Vec::new(), per_s: requests_per_s };
+        runtime.spawn(load::run(Arc::clone(&world.seen), caller.clone(), users));
         runtime.spawn(service::proxy(world, caller, service, listener));
     }
     for (service, (listener, _)) in controls.into_iter().enumerate() {
@@ -264,8 +267,7 @@ fn world_at(places: [[SocketAddr; 2]; 3]) -> Result<World, Failure> {
             service(2, "payments", Format::Spring, 0, ["1.12.0", "1.13.0"]),
         ],
         token: token()?,
-        requests: 0.into(),
-        failed_requests: 0.into(),
+        seen: Arc::default(),
     })
 }
 

@@ -31,6 +31,13 @@ use crate::io::{World, clock, socket, wire};
 /// Snapshots go out at most this often, but at once for a change of an operation.
 const FRAME: Duration = Duration::from_millis(50);
 
+/// New figures of what is watched go out once a second, this long before the consoles' clocks
+/// turn: they draw both at once.
+const BEFORE_SECOND: Duration = Duration::from_millis(10);
+
+/// Making and sending a snapshot of much takes at most one part in so many of the time.
+const IDLE_SHARE: u32 = 50;
+
 /// An engine started on demand ends when this long nobody looked and nothing was going on, unless
 /// it has something to watch over.
 const IDLE_EXIT: Duration = Duration::from_secs(5);
@@ -94,6 +101,7 @@ async fn serve(options: &Options) -> Result<(), String> {
         socket: socket::identity(&options.state_dir),
         state_dir: options.state_dir.clone(),
         published: Time(0),
+        show_from: Time(0),
         unpublished: true,
         on_demand: options.on_demand,
     };
@@ -142,6 +150,8 @@ struct Driver {
     /// The socket that clients find, as it was bound.
     socket: Option<(u64, u64)>,
     published: Time,
+    /// Before this, mere figures wait.
+    show_from: Time,
     unpublished: bool,
     on_demand: bool,
 }
@@ -185,7 +195,7 @@ impl Driver {
             until = until.min(deadline);
         }
         if self.unpublished && self.joined > 0 {
-            until = until.min(self.published + FRAME);
+            until = until.min(self.show_at());
         }
         if self.on_demand && self.joined == 0 {
             // Something to watch over may keep it longer: it looks again after the same time.
@@ -215,7 +225,9 @@ impl Driver {
             ready.push(input);
         }
         ready.sort_by_key(rank);
-        let urgent = ready.first().is_some_and(|input| rank(input) <= URGENT);
+        let person = ready.first().is_some_and(|input| rank(input) == PERSON);
+        let moved = ready.first().is_some_and(|input| rank(input) <= URGENT);
+        let acted = self.engine.acts();
         let now = clock::now();
         let mut effects = Vec::new();
         self.unpublished |= !ready.is_empty();
@@ -224,7 +236,7 @@ impl Driver {
         }
         self.engine.handle_deadline(now, &mut effects);
         self.perform(effects);
-        self.show(now, urgent);
+        self.show(now, person || (moved && (acted || self.engine.acts())));
         if self.joined > 0 || self.engine.acts() {
             self.quiet_since = now.mono;
         }
@@ -244,6 +256,7 @@ impl Driver {
             FromClient::Joined => {
                 self.joined += 1;
                 self.unpublished = true;
+                self.show_from = Time(0);
             }
             FromClient::Left => {
                 self.joined = self.joined.saturating_sub(1);
@@ -288,15 +301,33 @@ impl Driver {
         }
     }
 
+    /// When what is not shown yet goes out: news soon, mere figures with the next second.
+    fn show_at(&self) -> Time {
+        let soon = self.published + FRAME;
+        if self.engine.has_news() || self.engine.acts() { soon } else { soon.max(self.show_from) }
+    }
+
     fn show(&mut self, now: Now, urgent: bool) {
-        let due = now.mono.since(self.published) >= FRAME;
-        if self.unpublished && self.joined > 0 && (urgent || due) {
-            self.publish.send_replace(Some(self.engine.snapshot()));
-            self.published = now.mono;
-            self.unpublished = false;
+        if !self.unpublished || self.joined == 0 || !(urgent || now.mono >= self.show_at()) {
+            return;
         }
+        self.publish.send_replace(Some(self.engine.snapshot()));
+        self.unpublished = false;
+        self.published = now.mono;
+        // Clients get it in the next turns of this thread: about as dear again as making it.
+        let rest = clock::now().mono.since(now.mono) * IDLE_SHARE;
+        self.show_from = second_after(now.mono + rest.max(FRAME));
     }
 }
+
+/// Just before the next whole second of the clock that consoles draw by.
+fn second_after(time: Time) -> Time {
+    let lead = u64::try_from(BEFORE_SECOND.as_micros()).unwrap_or(0);
+    Time((time.0 + lead).next_multiple_of(1_000_000).saturating_sub(lead))
+}
+
+/// What a person asked for; it is shown at once.
+const PERSON: u8 = 0;
 
 /// Inputs up to this rank change an operation: what they change is shown at once.
 const URGENT: u8 = 2;
@@ -304,7 +335,7 @@ const URGENT: u8 = 2;
 /// The order within a turn: people, then routers, then the journal, then what is watched.
 fn rank(input: &Input) -> u8 {
     match input {
-        Input::Submitted(_) => 0,
+        Input::Submitted(_) => PERSON,
         Input::SplitSet { .. } | Input::SplitRead { .. } | Input::TaskEnded { .. } => 1,
         Input::Appended { .. } | Input::Responded { .. } | Input::Notified { .. } => 2,
         Input::Probed { .. } | Input::HostRead { .. } | Input::Measured { .. } => 3,

@@ -62,6 +62,7 @@ async fn set_split(
     weights: Weights,
     fence: Fence,
     claim: &Claim,
+    fallback: bool,
     budget: Duration,
 ) -> WriteAnswer {
     let writer = match writer {
@@ -69,7 +70,13 @@ async fn set_split(
         Err(failure) => return WriteAnswer::Rejected { why: failure.text, newer: None },
     };
     let mut writer = writer.lock().await;
-    let write = writer.set(client, weights, fence, claim, budget);
+    let write = async {
+        if fallback {
+            writer.fall_back(client, weights, fence, claim, budget).await
+        } else {
+            writer.set(client, weights, fence, claim, budget).await
+        }
+    };
     let stuck = |_| WriteAnswer::Unknown { why: Untrusted::new(STUCK) };
     tokio::time::timeout(budget + BACKSTOP, write).await.unwrap_or_else(stuck)
 }
@@ -102,11 +109,12 @@ impl World {
         inputs: mpsc::UnboundedSender<Input>,
     ) -> Result<World, Failure> {
         let identity = router::lease::Identity::here(&engine.environment.name, state_dir);
-        let routers = engine.routers.iter().zip(&settings.routers).map(|(own, target)| {
+        let targets = settings.routers.iter().zip(&settings.fallbacks);
+        let routers = engine.routers.iter().zip(targets).map(|(own, (target, fallback))| {
             let service = &engine.services[own.service.index()].name;
             let name = format!("{service}.{}", own.name);
-            router::Writer::open(&name, target.clone(), &identity, state_dir)
-                .map(|writer| Rc::new(Mutex::new(writer)))
+            let writer = router::Writer::open(&name, target.clone(), &identity, state_dir)?;
+            Ok(Rc::new(Mutex::new(writer.with_fallback(fallback.clone()))))
         });
         let feeds =
             engine.feeds.iter().zip(&settings.feeds).map(|(own, target)| {
@@ -164,10 +172,12 @@ impl World {
                 };
                 Input::Measured { id, service, result }
             }),
-            Effect::SetSplit { id, router, weights, fence, claim, budget } => {
+            Effect::SetSplit { id, router, weights, fence, claim, fallback, budget } => {
                 let writer = self.routers[router.index()].clone();
                 self.spawn(async move {
-                    let answer = set_split(writer, &client, weights, fence, &claim, budget).await;
+                    let write =
+                        set_split(writer, &client, weights, fence, &claim, fallback, budget);
+                    let answer = write.await;
                     Input::SplitSet { id, router, answer }
                 });
             }

@@ -410,6 +410,9 @@ impl Ui {
             Act::Validate => return self.ask_of_service(live, now, false),
             Act::Acknowledge => self.acknowledge(live, now),
             Act::Escalate => self.escalate(live, now),
+            Act::Assign => self.say_of_incident(Verb::Assign, live, now),
+            Act::Note => self.say_of_incident(Verb::Note, live, now),
+            Act::Snooze => self.say_of_incident(Verb::Snooze, live, now),
             Act::Up => self.go(live, now, |at, _| at.saturating_sub(1)),
             Act::Down => self.go(live, now, |at, _| at + 1),
             Act::PageUp => self.go(live, now, |at, _| at.saturating_sub(PAGE)),
@@ -521,7 +524,11 @@ impl Ui {
                         self.service = Some(name);
                         self.focus = Panel::Release;
                     }
-                    Target::Incident(key) => _ = self.acking.insert(key, now.mono),
+                    Target::Incident(key) => {
+                        if matches!(command, Command::Acknowledge { .. }) {
+                            self.acking.insert(key, now.mono);
+                        }
+                    }
                     Target::Everything => {}
                 }
                 self.keep_selection(live, now);
@@ -563,7 +570,17 @@ impl Ui {
         if self.acking.contains_key(&incident.key) {
             return self.say("it is being acknowledged", now);
         }
-        self.mode = Mode::Guard(Box::new(Guard::acknowledge(incident, now)));
+        self.mode = Mode::Guard(Box::new(Guard::of_incident(Verb::Acknowledge, incident, now)));
+    }
+
+    /// What is personal and on record alone: it needs nothing of the feed.
+    fn say_of_incident(&mut self, verb: Verb, live: Option<&Snapshot>, now: Now) {
+        match self.visible_incident(live) {
+            Ok(incident) => {
+                self.mode = Mode::Guard(Box::new(Guard::of_incident(verb, incident, now)));
+            }
+            Err(why) => self.say(why, now),
+        }
     }
 
     fn escalate(&mut self, live: Option<&Snapshot>, now: Now) {

@@ -1,5 +1,7 @@
 //! The whole program as an operator or a script drives it, against real servers on loopback.
 
+#[path = "cli/craft.rs"]
+mod craft;
 #[path = "support/nobody.rs"]
 #[expect(dead_code, reason = "shared with tests that need more of it")]
 mod nobody;

@@ -174,7 +174,7 @@ fn unknown_keys_get_a_hint_and_the_known_list() {
     check_whole(
         "[environment]\nname = \"x\"\ntimezon = \"UTC\"\n",
         &["3:1: unknown key `timezon` in `environment`; did you mean `timezone`? known here: \
-           band, name, timezone"],
+           band, name, notify, timezone"],
     );
     check("sevice = 1\n", &["3:1: unknown key `sevice` in `environment`"]);
     check_service("colour = 1\n", &["5:1: unknown key `colour` in `service`; known here: alias"]);
@@ -387,6 +387,20 @@ fn routers_name_their_kind_and_groups() {
             "8:10: `canary`: each server is an address",
         ],
     );
+}
+
+#[test]
+fn a_router_may_have_another_way() {
+    let router = |fallback: &str| {
+        format!("[service.router]\nhttp = {{ url = \"http://x/\" }}\nfallback = {{ {fallback} }}\n")
+    };
+    check_service(&router("command = [\"/bin/true\"]"), &[]);
+    check_service(&router("http = { url = \"http://y/\" }"), &[]);
+    check_service(&router(""), &["7:12: `fallback` needs one of `maint`, `command` or `http`"]);
+    check_service(&router("maint = true"), &["7:22: `maint` belongs to haproxy routers"]);
+    let haproxy = "[service.router]\nhaproxy = \"/run/x.sock\"\nbackend = \"b\"\n\
+                   stable = \"x\"\ncanary = \"y\"\nfallback = { maint = false }\n";
+    check_service(haproxy, &["10:22: `maint` is true"]);
 }
 
 #[test]

@@ -15,12 +15,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use engine::reading::{Claim, WriteAnswer};
+use engine::reading::{Access, Claim, WriteAnswer};
 use engine::types::{FailureKind, Fence, Percent, Weights};
 use quarterdeck::io::http::Client;
 use quarterdeck::io::router::Writer;
 use quarterdeck::io::router::lease::Identity;
-use quarterdeck::io::settings::RouterTarget;
+use quarterdeck::io::settings::{Fallback, RouterTarget};
 use small_disk::SmallDisk;
 use tempfile::TempDir;
 
@@ -99,6 +99,17 @@ fn read(writer: &Writer) -> Result<(f64, String), engine::types::Failure> {
         .map(|split| (split.b, split.note.display().to_owned()))
 }
 
+/// What a reading says about a write that nobody asked for yet.
+fn access_says(writer: &Writer, part: &str) {
+    let reading = block(writer.read(&client(), None, BUDGET)).expect("reads");
+    let said = match reading.lease.access {
+        Access::Unknown => "unknown".to_owned(),
+        Access::Granted { how } => format!("granted: {how}"),
+        Access::Denied { why } => format!("denied: {why}"),
+    };
+    assert!(said.contains(part), "{said} lacks {part:?}");
+}
+
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort();
     times[times.len() / 2]
@@ -175,8 +186,13 @@ fn haproxy_says_what_is_wrong() {
     check("operator.sock", "be_app", GROUPS, "level admin");
     let writer = haproxy.writer("missing.sock", "be_app", GROUPS);
     assert_eq!(read(&writer).expect_err("nobody").kind, FailureKind::Unreachable);
+    drop(writer);
+    // The same is known before a write.
+    access_says(&haproxy.writer("admin.sock", "be_app", GROUPS), "granted: level admin");
+    access_says(&haproxy.writer("operator.sock", "be_app", GROUPS), "denied: the socket has level");
     let fixed = Haproxy::start("static-rr");
     let mut writer = fixed.writer("admin.sock", "be_app", GROUPS);
+    access_says(&writer, "denied: balance static-rr takes no weights");
     rejected_with(&set(&mut writer, 10, 1), "balance roundrobin");
 }
 
@@ -199,6 +215,29 @@ fn haproxy_does_not_ready_what_a_person_took_out() {
     assert!(share.abs() < f64::EPSILON && note.contains("green in maint"), "{share} {note}");
     tell("set server be_app/blue1 state drain");
     assert!(read(&writer).expect("reads").1.contains("blue1 in drain"));
+}
+
+#[test]
+fn the_other_way_takes_the_canary_out() {
+    let haproxy = Haproxy::start("roundrobin");
+    let fallback = Some(Fallback::Maint);
+    let mut writer = haproxy.writer("admin.sock", "be_app", GROUPS).with_fallback(fallback);
+    assert_eq!(set(&mut writer, 50, 2), WriteAnswer::Applied);
+    let other_way = |writer: &mut Writer, b: u8, fence: u64| {
+        block(writer.fall_back(&client(), weights(b), Fence(fence), &Claim::default(), BUDGET))
+    };
+    rejected_with(&other_way(&mut writer, 0, 1), "superseded");
+    rejected_with(&other_way(&mut writer, 10, 3), "all traffic to one group");
+    assert_eq!(read(&writer).expect("reads"), (50.0, String::new()));
+    for fence in [4, 5] {
+        assert_eq!(other_way(&mut writer, 0, fence), WriteAnswer::Applied);
+        assert_eq!(read(&writer).expect("reads"), (0.0, "green in maint".to_owned()));
+    }
+    rejected_with(&other_way(&mut writer, 100, 6), "nobody would be left");
+    assert_eq!(read(&writer).expect("reads"), (0.0, "green in maint".to_owned()));
+    drop(writer);
+    let mut plain = haproxy.writer("admin.sock", "be_app", GROUPS);
+    rejected_with(&other_way(&mut plain, 0, 7), "no other way");
 }
 
 #[test]
@@ -586,7 +625,9 @@ fn missing_permission_says_what_the_operator_must_do() {
     let mut writer = nginx.writer("/__generation", None);
     let (dir, file) = (nginx.dir.path(), nginx.dir.path().join("split.conf"));
     let before = nginx.split_file();
+    access_says(&writer, "granted: ");
     nobody::mode(dir, 0o500);
+    access_says(&writer, "denied: cannot write in");
     let answer = set(&mut writer, 10, 1);
     nobody::mode(dir, 0o700);
     rejected_with(&answer, "nothing was changed; give the engine's user write permission for");
@@ -600,10 +641,11 @@ fn missing_permission_says_what_the_operator_must_do() {
     fs::write(&script, "#!/bin/sh\n").expect("writes");
     let target = RouterTarget::Command {
         set: vec![script.display().to_string()],
-        read: vec!["/bin/true".to_owned()],
+        read: ["/bin/echo", "10"].map(str::to_owned).to_vec(),
         lease: None,
     };
     let mut writer = Writer::open("script", target, &own(dir), dir).expect("the writer opens");
+    access_says(&writer, "denied: cannot run");
     rejected_with(&set(&mut writer, 10, 1), "Permission denied");
 }
 

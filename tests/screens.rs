@@ -13,8 +13,9 @@ use engine::reading::{AlertState, Temperature};
 use engine::record::{OperationResult, ReleaseState};
 use engine::snapshot::{
     AdviceView, FreezeView, HolderView, INCIDENTS_SHOWN_MAX, IncidentView, Incidents, JournalState,
-    Phase, ReleaseView, Snapshot, TriggerState,
+    NoteView, Phase, ReleaseView, Snapshot, TriggerState,
 };
+use engine::triage::Say;
 use engine::types::{Fence, Now, Percent, Severity, Status, Untrusted};
 use quarterdeck::ui::keymap::{self, Key};
 use quarterdeck::ui::theme::{Depth, Symbols, Theme};
@@ -76,7 +77,13 @@ fn press(ui: &mut Ui, picture: &Snapshot, keys: &[Key], from: u64) -> (Vec<Actio
 }
 
 fn typed(text: &str) -> Vec<Key> {
-    text.chars().map(|c| if c == '\n' { Key::Enter } else { Key::Char(c) }).collect()
+    text.chars()
+        .map(|c| match c {
+            '\n' => Key::Enter,
+            '\t' => Key::Tab,
+            c => Key::Char(c),
+        })
+        .collect()
 }
 
 fn submitted(actions: &[Action]) -> Vec<(Command, Option<Expected>)> {
@@ -720,6 +727,40 @@ fn an_acknowledgement_names_its_incident_and_takes_a_comment() {
     assert!(printed(&ui, &picture, 100, 30, Symbols::Unicode).contains("acking…"));
     let (actions, _) = press(&mut ui, &picture, &typed("a\n"), at + 500);
     assert_eq!(submitted(&actions), [], "asked once");
+}
+
+#[test]
+fn what_is_said_of_an_incident_is_asked_for_and_shown() {
+    let mut picture = sample();
+    let key = || "a/1".to_owned();
+    let text = |text: &str| Untrusted::new(text);
+    for (keys, say) in [
+        ("iana\n", Say::Assign { to: text("ana") }),
+        ("i\n", Say::Assign { to: text("") }),
+        ("Nrestarted it\n", Say::Note { text: text("restarted it") }),
+        ("Z\tknown\n", Say::Snooze { seconds: 3_600, reason: text("known") }),
+    ] {
+        let mut ui = ui(&picture);
+        ui.focus = Panel::Incidents;
+        press(&mut ui, &picture, &typed(&keys[..1]), 0);
+        let (actions, _) = press(&mut ui, &picture, &typed(&keys[1..]), 500);
+        let command = Command::Triage { key: key(), say };
+        assert_eq!(submitted(&actions), [(command, None)], "{keys:?}");
+    }
+    let mut incidents = (*picture.incidents).clone();
+    let triage = &mut incidents.open[0].triage;
+    triage.assignee = text("ana");
+    triage.snoozed_until = Some(sample::ahead(600).wall);
+    let at = sample::ago(60).wall;
+    triage.notes = vec![NoteView { at, user: text("ben"), text: text("restarted it") }];
+    picture.incidents = Arc::new(incidents);
+    let mut ui = ui(&picture);
+    ui.focus = Panel::Incidents;
+    ui.zoomed = true;
+    let screen = printed(&ui, &picture, 120, 40, Symbols::Unicode);
+    for part in ["snoozed", "@ana ", "has it ana", "note ", "ben: restarted it"] {
+        assert!(screen.contains(part), "{part}: {screen}");
+    }
 }
 
 #[test]

@@ -19,21 +19,30 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::cli::{Exit, Global, UNAVAILABLE, USAGE, console, print, show};
-use crate::demo::{Fault, Fleet, scenario};
+use crate::demo::{Fault, Fleet, fleets, scenario};
 use crate::io::journal::sqlite;
 use crate::io::{socket, state, terminal};
 use crate::link::{Link, Options};
 
+mod fleet;
+
 #[derive(clap::Args)]
 pub struct Args {
+    /// One of the fleets of docs/fleets.md, with its real servers
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["scenario", "duration", "json"])]
+    fleet: Option<String>,
+    /// A fleet's times are divided by it
+    #[arg(long, value_name = "N", default_value_t = 30, requires = "fleet",
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    speed: u32,
     /// Play this story by itself
     #[arg(long, value_name = "NAME")]
     scenario: Option<String>,
-    /// Name the scenarios
+    /// Name the scenarios and the fleets
     #[arg(long)]
     list: bool,
-    /// No terminal; needs --scenario
-    #[arg(long, requires = "scenario")]
+    /// No terminal; needs --scenario or --fleet
+    #[arg(long)]
     headless: bool,
     /// How long a headless scenario runs
     #[arg(long = "for", value_name = "DURATION", default_value = "60s")]
@@ -45,8 +54,15 @@ pub struct Args {
 
 pub fn run(args: &Args, global: &Global) -> Result<u8, Exit> {
     if args.list {
-        let lines = scenario::SCENARIOS.iter().map(|(name, what)| format!("{name:<14} {what}\n"));
+        let lines = scenario::SCENARIOS.iter().chain(fleets::FLEETS);
+        let lines = lines.map(|(name, what)| format!("{name:<14} {what}\n"));
         return print(&lines.collect::<String>());
+    }
+    if let Some(name) = &args.fleet {
+        return fleet::run(name, args, global);
+    }
+    if args.headless && args.scenario.is_none() {
+        return Err(Exit::new(USAGE, "--headless needs --scenario or --fleet"));
     }
     let duration = seconds(&args.duration)?;
     if let Some(name) = &args.scenario {
@@ -99,6 +115,23 @@ pub fn run(args: &Args, global: &Global) -> Result<u8, Exit> {
     ending.retire();
     drop(place);
     result
+}
+
+/// What stands in for a fleet's applications.
+#[derive(clap::Args)]
+pub struct StandIn {
+    /// Where the fleet's files are
+    source: PathBuf,
+    /// Where they go, filled in
+    site: PathBuf,
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    speed: u32,
+}
+
+pub fn stand_in(args: &StandIn) -> Result<u8, Exit> {
+    crate::demo::stand_in::run(&args.source, &args.site, args.speed)
+        .map(|()| 0)
+        .map_err(|failure| Exit::new(1, failure.text.to_string()))
 }
 
 /// Whole seconds or minutes: `60s`, `2m`.

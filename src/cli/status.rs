@@ -158,7 +158,7 @@ fn host(host: &HostView) -> Value {
     })
 }
 
-fn incident(incident: &IncidentView) -> Value {
+pub fn incident(incident: &IncidentView) -> Value {
     json!({
         "id": incident.key,
         "name": incident.name,
@@ -167,6 +167,9 @@ fn incident(incident: &IncidentView) -> Value {
         "source": incident.source,
         "started_at": incident.started_at,
         "labels": incident.labels,
+        "assignee": Some(&incident.triage.assignee).filter(|name| !name.is_empty()),
+        "snoozed_until": incident.triage.snoozed_until,
+        "notes": incident.triage.notes.len(),
     })
 }
 
@@ -266,7 +269,8 @@ fn plain_advice(snapshot: &Snapshot, now: Now) -> String {
     lines.collect()
 }
 
-fn plain(snapshot: &Snapshot, now: Now) -> String {
+#[must_use]
+pub fn plain(snapshot: &Snapshot, now: Now) -> String {
     let mut out = String::new();
     let score = engine::score::score(&snapshot.services, &snapshot.hosts, &snapshot.incidents, now);
     let score = score.map_or_else(|| "unknown".to_owned(), |score| score.to_string());

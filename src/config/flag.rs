@@ -39,7 +39,8 @@ pub fn router(table: &mut Table<'_>, service: ServiceId) -> Option<(Router, Rout
     };
     let target = RouterTarget::Flag(FlagTarget { place, key: parts });
     let (name, kind) = (kind?.to_owned(), "flag".to_owned());
-    Some((Router { service, name, kind, reread, timeout, manual }, target))
+    let fallback = None;
+    Some((Router { service, name, kind, reread, timeout, manual, fallback }, target))
 }
 
 fn http(table: &mut Table<'_>, key: &[String]) -> Option<(FlagPlace, String)> {

@@ -4,6 +4,8 @@
 //! a router, and never puts a secret into the manual command. Contract: `{a}` and `{b}` in the
 //! manual command stand for the percents of the groups.
 
+mod fallback;
+
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -15,7 +17,7 @@ use toml::de::DeValue;
 
 use super::reader::Table;
 use super::{secret, value, watch};
-use crate::io::settings::{HttpTarget, RouterTarget};
+use crate::io::settings::{Fallback, HttpTarget, RouterTarget};
 
 /// Servers of one group; a list this long was not written by a person.
 const SERVERS_MAX: usize = 100;
@@ -38,7 +40,7 @@ pub fn router(
     names: &mut BTreeSet<String>,
     service_name: &str,
     known: &[RouterTarget],
-) -> Option<(Router, RouterTarget)> {
+) -> Option<(Router, RouterTarget, Option<Fallback>)> {
     let kind = table.one_of(&["haproxy", "nginx", "http", "command"]);
     let name = if table.has("name") { table.name("name") } else { kind.map(ToOwned::to_owned) };
     table.get("name");
@@ -49,6 +51,7 @@ pub fn router(
     }
     let groups = groups(&mut table);
     let timeout = table.duration("timeout", TIMEOUTS).unwrap_or(TIMEOUT);
+    let fallback = fallback::fallback(&mut table, kind);
     let must = matches!(kind, Some("haproxy" | "nginx"));
     if must && !["arms", "stable", "canary"].iter().any(|key| table.has(key)) {
         table.problem(
@@ -67,7 +70,9 @@ pub fn router(
     table.finish();
     let (target, manual) = target?;
     let kind = kind?.to_owned();
-    Some((Router { service, name: name?, kind, reread, timeout, manual }, target))
+    let words = fallback.as_ref().map(fallback::words);
+    let router = Router { service, name: name?, kind, reread, timeout, manual, fallback: words };
+    Some((router, target, fallback))
 }
 
 /// Both move the same weights.
@@ -296,12 +301,8 @@ fn http(table: &mut Table<'_>) -> Option<(RouterTarget, String)> {
         table.problem("http", "`http` of a router is a table: { url = \"…\", token = { .. } }");
         return None;
     }
-    let mut inner = table.table("http", "http")?;
-    let token = secret::in_shell(&mut inner, "token");
-    let options = watch::http_options(&mut inner, Duration::from_secs(5), BODY_BYTES_MAX);
-    let url = inner.need("url").url("url");
-    inner.finish();
-    let target = HttpTarget { url: url?, ..options };
+    let inner = table.table("http", "http")?;
+    let (target, token) = endpoint(inner)?;
     // By a pipe: what stands among the arguments of a program is open to every user.
     let (before, header) = match token {
         Some(token) => (format!("printf 'Authorization: Bearer %s' \"{token}\" | "), "-H @- "),
@@ -313,6 +314,15 @@ fn http(table: &mut Table<'_>) -> Option<(RouterTarget, String)> {
         value::shell_word(&target.url)
     );
     Some((RouterTarget::Http(target), manual))
+}
+
+/// A control endpoint, and its token as a shell would read it.
+fn endpoint(mut inner: Table<'_>) -> Option<(HttpTarget, Option<String>)> {
+    let token = secret::in_shell(&mut inner, "token");
+    let options = watch::http_options(&mut inner, Duration::from_secs(5), BODY_BYTES_MAX);
+    let url = inner.need("url").url("url");
+    inner.finish();
+    Some((HttpTarget { url: url?, ..options }, token))
 }
 
 fn command(table: &mut Table<'_>) -> Option<(RouterTarget, String)> {

@@ -4,49 +4,51 @@
 //! a service that started and was not asked. Contract: counters only rise while the sandbox runs.
 
 use std::fmt::Write as _;
+use std::sync::Mutex;
 
-use super::world::{BUCKETS, Service, Version, locked};
+use super::world::{BUCKETS, Service, Tally, Version, locked};
 
 /// One page with every version of every service.
 pub fn page<'a>(services: impl IntoIterator<Item = &'a Service>) -> String {
-    let versions: Vec<(&str, &Version)> = services
+    let all = services
         .into_iter()
-        .flat_map(|service| service.versions.iter().map(|version| (service.name, version)))
-        .collect();
-    write(&versions)
+        .flat_map(|service| service.versions.iter().map(|version| labelled(service, version)));
+    write(&all.collect::<Vec<_>>())
 }
 
 /// The page that one version shows of itself.
 pub fn own_page(service: &Service, version: &Version) -> String {
-    write(&[(service.name, version)])
+    write(&[labelled(service, version)])
 }
 
-fn write(versions: &[(&str, &Version)]) -> String {
+fn labelled<'a>(service: &Service, version: &'a Version) -> (String, &'a Mutex<Tally>) {
+    (format!(r#"service="{}",version="{}""#, service.name, version.name), &version.tally)
+}
+
+/// The counters of all of them, each under its labels.
+pub fn write(tallies: &[(String, &Mutex<Tally>)]) -> String {
     let mut out = String::new();
     add(&mut out, "# HELP http_requests_total Requests answered, by status code.");
     add(&mut out, "# TYPE http_requests_total counter");
-    for (service, version) in versions {
+    for (labels, tally) in tallies {
         let (good, bad) = {
-            let tally = locked(&version.tally);
+            let tally = locked(tally);
             (tally.succeeded, tally.failed)
         };
         for (code, count) in [("200", good), ("500", bad)] {
-            let labels = format!(r#"service="{service}",version="{}""#, version.name);
             add(&mut out, &format!(r#"http_requests_total{{{labels},code="{code}"}} {count}"#));
         }
     }
     add(&mut out, "# HELP http_request_duration_seconds Time to answer.");
     add(&mut out, "# TYPE http_request_duration_seconds histogram");
-    for (service, version) in versions {
-        histogram(&mut out, service, version);
+    for (labels, tally) in tallies {
+        histogram(&mut out, labels, &locked(tally));
     }
     out
 }
 
-fn histogram(out: &mut String, service: &str, version: &Version) {
-    let labels = format!(r#"service="{service}",version="{}""#, version.name);
+fn histogram(out: &mut String, labels: &str, tally: &Tally) {
     let name = "http_request_duration_seconds";
-    let tally = locked(&version.tally);
     let mut below = 0;
     for ((_, bound), count) in BUCKETS.iter().zip(tally.buckets) {
         below += count;

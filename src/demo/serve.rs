@@ -44,6 +44,11 @@ pub fn caller() -> Caller {
     Client::builder(TokioExecutor::new()).build_http()
 }
 
+/// Opens a connection for each request, as many users do: a router that reloads drops none.
+pub fn caller_without_pool() -> Caller {
+    Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http()
+}
+
 /// A whole answer.
 pub fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
     let mut reply = Response::new(Full::new(body.into()));

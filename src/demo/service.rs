@@ -177,7 +177,8 @@ async fn steer(world: &World, service: &Service, request: Request<Incoming>) -> 
 }
 
 fn shares(stable: u8, canary: u8) -> Reply {
-    serve::json(StatusCode::OK, &json!({ "stable": stable, "canary": canary }))
+    // Whoever got this far may set it as well.
+    serve::json(StatusCode::OK, &json!({ "stable": stable, "canary": canary, "writable": true }))
 }
 
 /// What a PUT asks for; both shares, whole percents, 100 together.

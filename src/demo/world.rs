@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -149,7 +149,7 @@ impl Tally {
         self.succeeded + self.failed
     }
 
-    fn record(&mut self, at: Instant, failed: bool, latency: Duration) {
+    pub fn record(&mut self, at: Instant, failed: bool, latency: Duration) {
         if failed {
             self.failed += 1;
         } else {
@@ -169,7 +169,7 @@ impl Tally {
     }
 
     /// Whether the error fault takes this request; the first one after it starts is taken.
-    fn owes_error(&mut self, fault: bool) -> bool {
+    pub fn owes_error(&mut self, fault: bool) -> bool {
         if !fault {
             self.debt = 100 - FAULT_ERROR_PERCENT;
             return false;
@@ -201,8 +201,23 @@ pub struct World {
     pub services: [Service; 3],
     /// What the control endpoints ask for.
     pub token: String,
+    pub seen: Arc<Seen>,
+}
+
+/// What those who ask saw.
+#[derive(Default)]
+pub struct Seen {
     pub requests: AtomicU64,
     pub failed_requests: AtomicU64,
+}
+
+impl Seen {
+    pub fn counters(&self) -> Counters {
+        Counters {
+            requests: self.requests.load(Ordering::Relaxed),
+            failed_requests: self.failed_requests.load(Ordering::Relaxed),
+        }
+    }
 }
 
 impl World {
@@ -215,10 +230,7 @@ impl World {
     }
 
     pub fn counters(&self) -> Counters {
-        Counters {
-            requests: self.requests.load(Ordering::Relaxed),
-            failed_requests: self.failed_requests.load(Ordering::Relaxed),
-        }
+        self.seen.counters()
     }
 
     /// Whether a canary fault is on for this version.

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::triage::Say;
 use crate::types::{Actor, Fence, Percent, Untrusted};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,6 +126,11 @@ pub enum Command {
     Escalate {
         key: String,
     },
+    /// Say who has it, note something, let it rest: on record, whatever its feed.
+    Triage {
+        key: String,
+        say: Say,
+    },
 }
 
 impl Command {
@@ -150,6 +156,7 @@ impl Command {
             Command::Verify { .. } => "verify",
             Command::Acknowledge { .. } => "acknowledge",
             Command::Escalate { .. } => "escalate",
+            Command::Triage { say, .. } => say.verb(),
         }
     }
 
@@ -173,7 +180,8 @@ impl Command {
             Command::Freeze { service, .. } | Command::Thaw { service, .. } => service.as_deref(),
             Command::StopTheLine { .. }
             | Command::Acknowledge { .. }
-            | Command::Escalate { .. } => None,
+            | Command::Escalate { .. }
+            | Command::Triage { .. } => None,
         }
     }
 
@@ -196,6 +204,7 @@ impl Command {
             | Command::Trigger { reason, .. }
             | Command::Mark { reason, .. } => Some(reason),
             Command::Acknowledge { comment, .. } => Some(comment),
+            Command::Triage { say, .. } => Some(say.reason()),
             Command::Validate { .. } | Command::Verify { .. } | Command::Escalate { .. } => None,
         }
     }

@@ -5,6 +5,7 @@
 //! see the crate's head.
 
 mod guards;
+mod incidents;
 mod picture;
 mod releases;
 mod responses;
@@ -20,7 +21,6 @@ use crate::history::History;
 use crate::incident::Board;
 use crate::ledger::{KNOCK_EVERY, Ledger, Purpose};
 use crate::notice::Queue;
-use crate::reading::AlertState;
 use crate::record::{Entry, Event, Intent, OperationResult};
 use crate::recovery::{ServiceFold, fold, in_order};
 use crate::release::Release;
@@ -33,8 +33,8 @@ use crate::settings::{self, Settings};
 use crate::snapshot::{JournalState, Snapshot};
 use crate::trigger::Triggers;
 use crate::types::{
-    Actor, EffectId, Failure, FeedId, Fence, Group, HostId, Now, Percent, ProbeId, RouterId,
-    ServiceId, Severity, Time, Untrusted,
+    Actor, EffectId, FeedId, Fence, Group, HostId, Now, Percent, ProbeId, RouterId, ServiceId,
+    Severity, Time, Untrusted,
 };
 use crate::validation::Validation;
 use crate::watch::{Feed, Host, Probe, Signals};
@@ -114,6 +114,8 @@ struct Dirty {
     incidents: bool,
     journal: bool,
     sources: bool,
+    /// A probe turned: more than new figures.
+    news: bool,
 }
 
 impl Dirty {
@@ -124,6 +126,7 @@ impl Dirty {
         incidents: true,
         journal: true,
         sources: true,
+        news: true,
     };
     const NONE: Dirty = Dirty {
         head: false,
@@ -132,6 +135,7 @@ impl Dirty {
         incidents: false,
         journal: false,
         sources: false,
+        news: false,
     };
 }
 
@@ -335,7 +339,7 @@ impl Engine {
             Input::Probed { id, probe, observation } => {
                 let state = &mut self.probes[probe.index()];
                 if let Some(next) = state.poll.answered(id, now, &mut self.rng) {
-                    state.observe(observation, now);
+                    self.dirty.news |= state.observe(observation, now);
                     self.schedule.set(Timer::Probe(probe), next);
                     let service = self.settings.probe(probe).service;
                     if self.releases[service.index()].as_ref().is_some_and(Release::in_flight) {
@@ -417,6 +421,9 @@ impl Engine {
     fn fire(&mut self, timer: Timer, now: Now, effects: &mut Vec<Effect>) {
         match timer {
             Timer::Decide(service) => self.with_route(service, now, effects, Route::decide),
+            Timer::Fallback(service) => {
+                self.with_route(service, now, effects, Route::fall_back);
+            }
             Timer::Journal(service) => {
                 self.with_route(service, now, effects, Route::journal_late);
                 self.dirty.head = true;
@@ -425,6 +432,8 @@ impl Engine {
             Timer::Notice => self.carry_notices(now, effects),
             Timer::Scaling(group) => self.judge_size(group, now, effects),
             Timer::Escalate => self.escalate_due(now, effects),
+            Timer::Rest => self.wake_incidents(now, effects),
+            Timer::Lapse => self.lapse(now),
             Timer::Validate(service) => self.carry_validation(service, now, effects),
             Timer::Release(service) => {
                 self.touched.insert(service);
@@ -515,15 +524,11 @@ impl Engine {
             }
         }
         for (key, trouble) in raised {
-            self.dirty.incidents = true;
-            let event = match trouble {
+            match trouble {
                 Some((name, summary)) => {
-                    self.board.raise(&key, Severity::High, &name, &summary, now)
+                    self.raise(&key, Severity::High, &name, &summary, now, effects);
                 }
-                None => self.board.resolve_at(&key, now),
-            };
-            if let Some(event) = event {
-                self.note(event, now, effects);
+                None => self.clear(&key, now, effects),
             }
         }
     }
@@ -563,61 +568,6 @@ impl Engine {
             let (id, actor) = (self.id(), Actor::engine());
             effects.push(self.ledger.append(id, now, actor, event, Purpose::Note, true));
         }
-    }
-
-    fn feed_read(
-        &mut self,
-        id: EffectId,
-        feed: FeedId,
-        result: Result<crate::reading::FeedReading, Failure>,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
-        let state = &mut self.feeds[feed.index()];
-        let Some(next) = state.poll.answered(id, now, &mut self.rng) else { return };
-        self.schedule.set(Timer::Feed(feed), next);
-        self.dirty.sources = true;
-        let Some(reading) = state.read(result, now) else { return };
-        self.dirty.incidents = true;
-        for event in self.board.read(feed, self.settings.feed(feed), reading, now) {
-            self.note(event, now, effects);
-        }
-    }
-
-    fn responded(
-        &mut self,
-        id: EffectId,
-        key: &str,
-        result: Result<(), Failure>,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
-        let Some(response) = self.responses.remove(&id) else { return };
-        let text = match &result {
-            Ok(()) => Untrusted::new("done"),
-            Err(failure) => failure.text.clone(),
-        };
-        let verb = if response.comment.is_some() { "acknowledge" } else { "escalate" };
-        match result {
-            Ok(()) if response.comment.is_some() => {
-                self.board.set_state(key, AlertState::Acknowledged);
-                self.board.set_pending(key, "");
-            }
-            Ok(()) => self.board.set_pending(key, "escalated"),
-            Err(failure) => {
-                self.board.set_pending(key, &format!("{verb} failed: {}", failure.text));
-            }
-        }
-        let key = key.to_owned();
-        let event = match response.comment {
-            Some(comment) => Event::Acknowledged { key, comment, result: text },
-            None => Event::Escalated { key, result: text },
-        };
-        let append = self.id();
-        let effect = self.ledger.append(append, now, response.actor, event, Purpose::Note, false);
-        effects.push(effect);
-        self.schedule.set(Timer::Feed(response.feed), now.mono);
-        self.dirty.incidents = true;
     }
 
     // Commands.
@@ -772,6 +722,10 @@ impl Engine {
                 self.respond(submission, key, None, now, effects)?;
                 Ok(Taken::Accepted(None))
             }
+            Command::Triage { key, say } => {
+                self.triage(submission, key, say.clone(), now, effects)?;
+                Ok(Taken::Accepted(None))
+            }
         }
     }
 
@@ -836,6 +790,7 @@ impl Engine {
             return Err(held);
         }
         if !toward_safety {
+            self.check_unfrozen(id, now)?;
             let unreadable = route.unreadable(&self.settings);
             if !unreadable.is_empty() {
                 let names = unreadable.join(", ");
@@ -863,51 +818,6 @@ impl Engine {
         self.with_route(id, now, effects, |route, ctx| route.begin(operation, ctx));
         self.preempt(id, !emergency, fence, &why);
         Ok(Taken::Waits)
-    }
-
-    fn respond(
-        &mut self,
-        submission: &Submission,
-        key: &str,
-        comment: Option<&Untrusted>,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) -> Result<(), String> {
-        let Some((feed, fingerprint)) = self.board.origin(key) else {
-            return Err(format!("no open incident {key}"));
-        };
-        let allowed = self.board.view(key).is_some_and(|view| match comment {
-            Some(_) => view.can_acknowledge,
-            None => view.can_escalate,
-        });
-        let verb = submission.command.verb();
-        if !allowed {
-            return Err(format!("the feed of {key} cannot {verb}"));
-        }
-        let actor = submission.actor.clone();
-        let key = key.to_owned();
-        self.dirty.incidents = true;
-        let Some(feed) = feed else {
-            let Some(comment) = comment.cloned() else {
-                self.escalate(&key, actor, "done", now, effects);
-                return Ok(());
-            };
-            self.board.set_state(&key, AlertState::Acknowledged);
-            let (own, result) = (key.clone(), Untrusted::new("done"));
-            let event = Event::Acknowledged { key: own, comment, result };
-            self.jot(actor, event, false, now, effects);
-            self.acknowledged(&key, now, effects);
-            return Ok(());
-        };
-        let id = self.id();
-        self.board.set_pending(&key, if comment.is_some() { "acking…" } else { "escalating…" });
-        let response = Response { actor: actor.clone(), comment: comment.cloned(), feed };
-        self.responses.insert(id, response);
-        effects.push(match comment.cloned() {
-            Some(comment) => Effect::Acknowledge { id, feed, fingerprint, key, actor, comment },
-            None => Effect::Escalate { id, feed, fingerprint, key, actor },
-        });
-        Ok(())
     }
 
     /// A command is decided on what was seen; if that moved, it is refused.

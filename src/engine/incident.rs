@@ -10,10 +10,11 @@ use std::collections::{BTreeMap, VecDeque};
 use chrono::{DateTime, Utc};
 
 use crate::reading::{Alert, AlertState, FeedReading};
-use crate::record::Event;
+use crate::record::{Entry, Event};
 use crate::settings;
 use crate::snapshot::{INCIDENTS_SHOWN_MAX, IncidentView, Incidents};
-use crate::types::{FeedId, Now, Severity, Untrusted};
+use crate::triage::Triage;
+use crate::types::{FeedId, Now, Severity, Time, Untrusted};
 
 /// Resolved incidents that stay readable.
 const RESOLVED_MAX: usize = 50;
@@ -29,6 +30,7 @@ pub struct Board {
     open: BTreeMap<String, Incident>,
     resolved: VecDeque<IncidentView>,
     dropped: BTreeMap<FeedId, u32>,
+    triage: Triage,
 }
 
 #[derive(Debug)]
@@ -39,6 +41,29 @@ struct Incident {
 }
 
 impl Board {
+    /// Takes what is on record; true when it changes what is shown.
+    pub fn apply(&mut self, entry: &Entry, now: Now) -> bool {
+        let Some(key) = self.triage.apply(entry, now) else { return false };
+        if let Some(incident) = self.open.get_mut(key) {
+            incident.view.triage = self.triage.view(key);
+        }
+        true
+    }
+
+    /// The open incidents whose rest is over, and when the next one's is.
+    #[must_use]
+    pub fn rested(&self, now: Now) -> (Vec<String>, Option<Time>) {
+        let (mut due, next) = self.triage.due(now);
+        due.retain(|key| self.open.contains_key(key));
+        (due, next)
+    }
+
+    /// It rests until then.
+    #[must_use]
+    pub fn rests(&self, key: &str) -> Option<Time> {
+        self.triage.rests(key)
+    }
+
     /// Takes a whole reading of one feed and says what is worth a record.
     pub fn read(
         &mut self,
@@ -62,7 +87,7 @@ impl Board {
                 let incident = Incident {
                     feed: Some(feed),
                     fingerprint: alert.fingerprint.clone(),
-                    view: view_of(key.clone(), settings, alert, now),
+                    view: view_of(key.clone(), settings, alert, &self.triage, now),
                 };
                 opened.push(opened_event(&incident.view));
                 self.open.insert(key, incident);
@@ -108,6 +133,7 @@ impl Board {
             pending: Untrusted::default(),
             can_acknowledge: true,
             can_escalate: false,
+            triage: self.triage.view(key),
         };
         let event = opened_event(&view);
         let incident = Incident { feed: None, fingerprint: key.to_owned(), view };
@@ -118,6 +144,7 @@ impl Board {
     /// Closes an incident; `None` when it was not open.
     pub fn resolve_at(&mut self, key: &str, now: Now) -> Option<Event> {
         let mut incident = self.open.remove(key)?;
+        self.triage.forget(key);
         incident.view.state = AlertState::Resolved;
         incident.view.last_seen = now;
         let event = Event::IncidentResolved {
@@ -169,7 +196,8 @@ impl Board {
             .map(|incident| {
                 let view = &incident.view;
                 let start = view.started_at.unwrap_or(view.first_seen.wall);
-                ((view.state, Reverse(view.severity), start), view)
+                let rests = view.triage.snoozed_until.is_some();
+                ((rests, view.state, Reverse(view.severity), start), view)
             })
             .collect();
         let total = u32::try_from(order.len()).unwrap_or(u32::MAX);
@@ -191,7 +219,7 @@ impl Board {
 }
 
 /// A view with what it ranks by, before its key decides.
-type Ranked<'a> = ((AlertState, Reverse<Severity>, DateTime<Utc>), &'a IncidentView);
+type Ranked<'a> = ((bool, AlertState, Reverse<Severity>, DateTime<Utc>), &'a IncidentView);
 
 fn opened_event(view: &IncidentView) -> Event {
     Event::IncidentOpened {
@@ -201,8 +229,15 @@ fn opened_event(view: &IncidentView) -> Event {
     }
 }
 
-fn view_of(key: String, settings: &settings::Feed, alert: Alert, now: Now) -> IncidentView {
+fn view_of(
+    key: String,
+    settings: &settings::Feed,
+    alert: Alert,
+    triage: &Triage,
+    now: Now,
+) -> IncidentView {
     IncidentView {
+        triage: triage.view(&key),
         key,
         name: alert.name,
         severity: alert.severity,

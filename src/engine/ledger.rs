@@ -297,6 +297,7 @@ fn describe(event: &Event) -> (&'static str, String) {
         }
         Event::Acknowledged { key, result, .. } => ("acknowledged", format!("{key}: {result}")),
         Event::Escalated { key, result } => ("escalated", format!("{key}: {result}")),
+        Event::Triaged { key, said } => ("triage", format!("{key}: {}", said.line())),
         Event::IncidentOpened { key, name, severity } => {
             ("opened", format!("{severity} {name} ({key})"))
         }
@@ -422,6 +423,7 @@ fn describe_release(event: &Event) -> (&'static str, String) {
         | Event::Drift { .. }
         | Event::Acknowledged { .. }
         | Event::Escalated { .. }
+        | Event::Triaged { .. }
         | Event::IncidentOpened { .. }
         | Event::IncidentResolved { .. }
         | Event::IncidentsChanged { .. }

@@ -32,6 +32,7 @@ pub mod score;
 pub mod settings;
 pub mod snapshot;
 pub mod text;
+pub mod triage;
 pub mod trigger;
 pub mod types;
 pub mod validation;
@@ -155,6 +156,8 @@ pub enum Effect {
         weights: Weights,
         fence: Fence,
         claim: Claim,
+        /// By the router's other way: the usual one could not be proven.
+        fallback: bool,
         budget: Duration,
     },
     /// `renew` keeps the router for this engine while something is in flight; `None` gives it up.

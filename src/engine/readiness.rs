@@ -7,10 +7,12 @@
 
 use std::time::Duration;
 
+use crate::reading::Access;
+use crate::record::OperationResult;
 use crate::settings;
 use crate::snapshot::{
-    JournalState, OperationView, ProbeView, Readiness, ReadinessCheck, RouteView, RouterView,
-    SignalsView,
+    JournalState, OperationView, Phase, ProbeView, Readiness, ReadinessCheck, RouteView,
+    RouterView, SignalsView,
 };
 use crate::trigger::SAMPLE_MIN;
 use crate::types::{Group, Now, Status, Untrusted};
@@ -109,23 +111,37 @@ fn readable(router: &RouterView) -> Found {
     }
 }
 
-/// The last write says it; asking a router whether it could be written is a write.
+/// By the last write, and by what the router shows without one; a no of either is a no.
 fn writable(router: &RouterView, operation: Option<&OperationView>) -> Found {
     let name = &router.name;
-    let wrote = operation
-        .and_then(|operation| operation.routers.iter().find(|progress| progress.router == *name));
-    let Some(wrote) = wrote.filter(|wrote| wrote.sent.is_some()) else {
-        return (None, format!("{name} was never written since the start"), None);
-    };
-    if wrote.answer.display().starts_with(REJECTED) {
-        return (Some(false), format!("{name} refused the last write: {}", wrote.answer), None);
+    let seen = router.read.map(|read| (read, router.reread * FRESH_INTERVALS));
+    if let Access::Denied { why } = &router.access {
+        return (Some(false), format!("{name} would take no write: {why}"), seen);
     }
-    match wrote.proven {
+    let wrote = operation
+        .and_then(|operation| operation.routers.iter().find(|progress| progress.router == *name))
+        .filter(|wrote| wrote.sent.is_some());
+    if let Some(wrote) = wrote {
+        if wrote.answer.display().starts_with(REJECTED) {
+            return (Some(false), format!("{name} refused the last write: {}", wrote.answer), None);
+        }
+        if wrote.proven.is_none() {
+            return (None, format!("{name} has not shown its last write: {}", wrote.answer), None);
+        }
+    }
+    if let Access::Granted { how } = &router.access {
+        return (Some(true), format!("{name} would take a write: {how}"), seen);
+    }
+    // One that ended before this engine started counts as well: it wrote every router.
+    let verified = operation
+        .filter(|operation| operation.phase == Phase::Ended(OperationResult::Verified))
+        .map(|operation| operation.changed);
+    match wrote.and_then(|wrote| wrote.proven).or(verified) {
         Some(proven) => {
             let at = words::clock(proven.wall);
             (Some(true), format!("{name} took the write that was proven at {at}"), None)
         }
-        None => (None, format!("{name} has not shown its last write: {}", wrote.answer), None),
+        None => (None, format!("whether {name} takes a write shows at the first one"), None),
     }
 }
 
@@ -307,7 +323,7 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::snapshot::{ArmView, Phase, RouteState, RouterProgress};
+    use crate::snapshot::{ArmView, RouteState, RouterProgress};
     use crate::types::{Fence, Percent, Time};
 
     fn at(seconds: u64) -> Now {
@@ -339,6 +355,7 @@ mod tests {
             manual: String::new(),
             holder: None,
             fenced: Some(true),
+            access: Access::Unknown,
         }
     }
 
@@ -485,7 +502,43 @@ mod tests {
         check(write("rejected: denied", false), NO, "edge-1 refused the last write");
         check(write("no answer: timeout", true), YES, "");
         check(write("no answer: timeout", false), None, "edge-1 has not shown its last write");
-        check(|world| world.operation = None, None, "edge-1 was never written");
+        let words = "whether edge-1 takes a write shows at the first one";
+        check(|world| world.operation = None, None, words);
+        // What an engine before this one proved, it proved of every router.
+        let before = |world: &mut World| {
+            let Some(operation) = &mut world.operation else { return };
+            operation.phase = Phase::Ended(OperationResult::Verified);
+            for progress in &mut operation.routers {
+                (progress.sent, progress.proven) = (None, None);
+            }
+        };
+        check(before, YES, "");
+    }
+
+    #[test]
+    fn a_router_may_show_without_a_write_whether_it_takes_one() {
+        let shows = |access: Access, wrote: bool| {
+            move |world: &mut World| {
+                world.operation = world.operation.take().filter(|_| wrote);
+                for router in &mut world.route.routers {
+                    router.access = access.clone();
+                }
+            }
+        };
+        let granted = || Access::granted("its socket has level admin");
+        check(shows(granted(), false), YES, "yes, 4 s ago");
+        check(shows(Access::denied("level operator"), true), NO, "take no write: level operator");
+        let refused = |world: &mut World| {
+            shows(granted(), true)(world);
+            if let Some(operation) = &mut world.operation {
+                operation.routers[0].answer = Untrusted::new("rejected: denied");
+            }
+        };
+        check(refused, NO, "edge-1 refused the last write");
+        let mut world = world();
+        shows(granted(), false)(&mut world);
+        let (ready, sentence) = summary(&world, at(131));
+        assert_eq!((ready, sentence.contains("edge-1 readable")), (None, true), "{sentence}");
     }
 
     #[test]

@@ -143,6 +143,36 @@ pub struct Lease {
     pub holder: Option<Holder>,
     /// Why the lease cannot be read.
     pub trouble: Untrusted,
+    /// Whether the router itself would take a write of this engine.
+    #[serde(default)]
+    pub access: Access,
+}
+
+/// Whether a router would take a write, as far as that shows without one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "access")]
+pub enum Access {
+    /// Only a write would tell.
+    #[default]
+    Unknown,
+    Granted {
+        /// What shows it.
+        how: Untrusted,
+    },
+    Denied {
+        why: Untrusted,
+    },
+}
+
+impl Access {
+    #[must_use]
+    pub fn granted(how: &str) -> Access {
+        Access::Granted { how: Untrusted::new(how) }
+    }
+    #[must_use]
+    pub fn denied(why: &str) -> Access {
+        Access::Denied { why: Untrusted::new(why) }
+    }
 }
 
 /// Another engine that has something in flight.

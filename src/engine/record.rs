@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::notice::Notice;
+use crate::triage::Said;
 use crate::types::{Actor, Fence, Group, Percent, Untrusted, Weights};
 
 /// One thing worth remembering. `id` names it, so that an append of unknown outcome can be looked
@@ -99,6 +100,12 @@ pub enum Event {
     Escalated {
         key: String,
         result: Untrusted,
+    },
+    /// What a person said of an incident, or that its rest is over.
+    Triaged {
+        key: String,
+        #[serde(flatten)]
+        said: Said,
     },
     IncidentOpened {
         key: String,

@@ -321,6 +321,7 @@ impl Fold {
             | Event::Drift { .. }
             | Event::Acknowledged { .. }
             | Event::Escalated { .. }
+            | Event::Triaged { .. }
             | Event::IncidentOpened { .. }
             | Event::IncidentResolved { .. }
             | Event::IncidentsChanged { .. }

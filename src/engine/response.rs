@@ -11,7 +11,7 @@ use crate::incident::OWN;
 use crate::record::{Entry, Event};
 use crate::rule::{Answer, Values};
 use crate::settings::{Definition, Scope};
-use crate::types::{Now, Time};
+use crate::types::{Now, Severity, Time, Untrusted};
 
 /// The state of a condition on one host or service.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +32,16 @@ pub struct Open {
     pub escalated: bool,
     /// Its channels have a notice of it on record.
     pub told: bool,
+    pub name: Untrusted,
+    pub severity: Severity,
+}
+
+impl Open {
+    /// No definition's: Quarterdeck raised it by itself.
+    #[must_use]
+    pub fn is_raised(&self) -> bool {
+        self.definition.is_empty()
+    }
 }
 
 /// What a look asks for.
@@ -53,14 +63,16 @@ pub fn key_of(definition: &str, subject: &str) -> String {
     format!("{OWN}/incident/{definition}/{subject}")
 }
 
+/// Definition and subject; both empty for what is raised by itself, `None` for a feed's.
 fn parts(key: &str) -> Option<(&str, &str)> {
-    key.strip_prefix(OWN)?.strip_prefix("/incident/")?.split_once('/')
+    let own = key.strip_prefix(OWN)?.strip_prefix('/')?;
+    own.strip_prefix("incident/").map_or(Some(("", "")), |own| own.split_once('/'))
 }
 
 impl Response {
     /// Takes what is on record.
     pub fn apply(&mut self, entry: &Entry, now: Now) {
-        if let Event::IncidentOpened { key, .. } = &entry.event
+        if let Event::IncidentOpened { key, name, severity } = &entry.event
             && let Some((definition, subject)) = parts(key)
         {
             let age = (now.wall - entry.at).to_std().unwrap_or_default();
@@ -71,6 +83,8 @@ impl Response {
                 acknowledged: false,
                 escalated: false,
                 told: false,
+                name: name.clone(),
+                severity: Severity::named(severity),
             };
             self.open.insert(key.clone(), open);
         } else if let Event::IncidentResolved { key, .. } = &entry.event {
@@ -129,9 +143,14 @@ impl Response {
         calls
     }
 
-    /// The incidents that nobody took in time, and when to look again.
+    /// The incidents that nobody took in time, and when to look again. One that rests is not due.
     #[must_use]
-    pub fn overdue(&self, definitions: &[Definition], now: Now) -> (Vec<String>, Option<Time>) {
+    pub fn overdue(
+        &self,
+        definitions: &[Definition],
+        rests: impl Fn(&str) -> Option<Time>,
+        now: Now,
+    ) -> (Vec<String>, Option<Time>) {
         let mut due = Vec::new();
         let mut next: Option<Time> = None;
         for (key, open) in &self.open {
@@ -140,7 +159,7 @@ impl Response {
             if open.acknowledged || open.escalated {
                 continue;
             }
-            let at = open.opened.mono + after;
+            let at = (open.opened.mono + after).max(rests(key).unwrap_or_default());
             if at <= now.mono {
                 due.push(key.clone());
             } else {
@@ -158,7 +177,7 @@ pub const CLEAR_AFTER: Duration = Duration::from_mins(1);
 mod tests {
     use super::*;
     use crate::rule::{HOST_NAMES, Rule};
-    use crate::types::{Actor, Severity, Untrusted};
+    use crate::types::Actor;
 
     fn at(seconds: u64) -> Now {
         let span = Duration::from_secs(seconds);
@@ -243,15 +262,17 @@ mod tests {
         };
         let mut own = Response::default();
         record(&mut own, opened(), at(0));
-        assert_eq!(own.overdue(&definitions, at(899)), (vec![], Some(at(900).mono)));
-        assert_eq!(own.overdue(&definitions, at(900)).0, std::slice::from_ref(&key));
+        assert_eq!(own.overdue(&definitions, |_| None, at(899)), (vec![], Some(at(900).mono)));
+        assert_eq!(own.overdue(&definitions, |_| None, at(900)).0, std::slice::from_ref(&key));
         let result = Untrusted::default();
         record(&mut own, Event::Escalated { key: key.clone(), result: result.clone() }, at(900));
-        assert_eq!(own.overdue(&definitions, at(901)), (vec![], None));
+        assert_eq!(own.overdue(&definitions, |_| None, at(901)), (vec![], None));
         let mut own = Response::default();
         record(&mut own, opened(), at(0));
         let comment = Untrusted::default();
+        let rest = own.overdue(&definitions, |_| Some(at(1_000).mono), at(900));
+        assert_eq!(rest, (vec![], Some(at(1_000).mono)));
         record(&mut own, Event::Acknowledged { key, comment, result }, at(10));
-        assert_eq!(own.overdue(&definitions, at(900)), (vec![], None));
+        assert_eq!(own.overdue(&definitions, |_| None, at(900)), (vec![], None));
     }
 }

@@ -13,6 +13,7 @@
 //! superseded         any         Changing      let the write in flight end, then the newest set
 //! ```
 
+mod deadline;
 mod drift;
 mod others;
 mod shown;
@@ -137,11 +138,13 @@ struct Router {
     written: VecDeque<(Fence, Percent)>,
     corrections: u32,
     drifted: bool,
+    /// Writes of this operation that are still to go the other way.
+    fallbacks: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Busy {
-    Write(Fence),
+    Write { fence: Fence, fallback: bool },
     Read,
 }
 
@@ -407,8 +410,7 @@ impl Route {
         for router in &mut self.routers {
             router.forget(Step::Settled);
         }
-        let decide_at = ctx.now.mono + DECIDE_AFTER;
-        ctx.schedule.set(Timer::Decide(self.service), decide_at);
+        self.set_deadlines(&operation, ctx);
         if operation.safety {
             ctx.schedule.set(Timer::Journal(self.service), ctx.now.mono + JOURNAL_PATIENCE);
         }
@@ -534,6 +536,7 @@ impl Route {
         let (stable, fence, set) = (self.stable, self.applied, self.set);
         let claim = self.claim(ctx.settings);
         let renew = self.keeps().then(|| claim.clone());
+        let budgets = self.budgets(ctx.settings.router(id), ctx.now.mono);
         let Some(router) = self.routers.iter_mut().find(|own| own.id == id) else { return };
         if router.busy.is_some() {
             return;
@@ -542,7 +545,9 @@ impl Route {
         let effect = ctx.id();
         match (router.step, set) {
             (Step::Write, Some(set)) => {
-                router.busy = Some((effect, Busy::Write(fence)));
+                let fallback = router.fallbacks > 0;
+                router.fallbacks = router.fallbacks.saturating_sub(1);
+                router.busy = Some((effect, Busy::Write { fence, fallback }));
                 router.tries += 1;
                 router.reads = 0;
                 router.sent.get_or_insert(ctx.now);
@@ -553,12 +558,13 @@ impl Route {
                     weights: Weights::for_split(stable, set),
                     fence,
                     claim,
-                    budget: ctx.settings.router(id).timeout,
+                    fallback,
+                    budget: budgets.write,
                 });
             }
             (Step::Write, None) | (Step::Read | Step::Settled, _) => {
                 router.busy = Some((effect, Busy::Read));
-                let budget = ctx.settings.router(id).timeout * 2 / 3;
+                let budget = budgets.read;
                 ctx.effects.push(Effect::ReadSplit { id: effect, router: id, renew, budget });
             }
         }
@@ -576,7 +582,7 @@ impl Route {
         let stable = self.stable;
         let set = self.set;
         let Some(router) = self.routers.iter_mut().find(|own| own.id == router_id) else { return };
-        let Some((busy, Busy::Write(sent_fence))) = router.busy else { return };
+        let Some((busy, Busy::Write { fence: sent_fence, fallback })) = router.busy else { return };
         if busy != id {
             return;
         }
@@ -586,6 +592,8 @@ impl Route {
             WriteAnswer::Rejected { why, .. } => format!("rejected: {why}"),
             WriteAnswer::Unknown { why } => format!("no answer: {why}"),
         };
+        let way = if fallback { ", by its other way" } else { "" };
+        let text = format!("{text}{way}");
         let told = Untrusted::new(&text);
         // One record for each new answer: a router that refuses forever must not fill the journal.
         let fresh = router.tries == 1 || told != router.answer;
@@ -750,6 +758,7 @@ impl Route {
             operation.enter(Phase::Recording, &sentence, ctx.now);
         }
         ctx.schedule.clear(Timer::Decide(self.service));
+        ctx.schedule.clear(Timer::Fallback(self.service));
         ctx.schedule.set(Timer::Journal(self.service), ctx.now.mono + JOURNAL_PATIENCE);
     }
 
@@ -869,6 +878,7 @@ impl Router {
             written: VecDeque::new(),
             corrections: 0,
             drifted: false,
+            fallbacks: 0,
         }
     }
 
@@ -886,6 +896,7 @@ impl Router {
         self.proven = None;
         self.gave_up = false;
         self.refused = false;
+        self.fallbacks = 0;
         self.answer = Untrusted::default();
     }
 

@@ -12,6 +12,8 @@ use crate::types::{FeedId, HostId, ProbeId, RouterId, ServiceId, Time};
 pub enum Timer {
     /// An operation has not proven all its routers: say so now.
     Decide(ServiceId),
+    /// Time for the other way of the routers that are not proven.
+    Fallback(ServiceId),
     /// The journal has not answered about an operation's record.
     Journal(ServiceId),
     /// The journal could not be written: can it again?
@@ -26,6 +28,10 @@ pub enum Timer {
     Escalate,
     /// The size of a group of hosts is judged, by its place in the settings.
     Scaling(usize),
+    /// An incident that was put aside speaks again.
+    Rest,
+    /// A freeze, or the time for which a rule is off, may be over: what is shown changes.
+    Lapse,
     /// A validation tries a check again, or is over.
     Validate(ServiceId),
     Probe(ProbeId),

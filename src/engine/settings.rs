@@ -26,6 +26,8 @@ pub struct Settings {
     pub plans: Vec<Plan>,
     /// Ways to reach people.
     pub channels: Vec<Channel>,
+    /// Who is told of what Quarterdeck raises by itself.
+    pub notify: Vec<ChannelId>,
     /// Incidents of our own.
     pub incidents: Vec<Definition>,
     /// What plans run and call; the adapters know the program or the address.
@@ -318,6 +320,8 @@ pub struct Router {
     pub timeout: Duration,
     /// What a person would run by hand; `{a}` and `{b}` stand for the groups' percents.
     pub manual: String,
+    /// The other way to take all traffic to stable, in words; `None` where there is none.
+    pub fallback: Option<String>,
 }
 
 /// A group of hosts whose size is judged.

@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::command::Expected;
-use crate::reading::{AlertState, HostReading};
+use crate::reading::{Access, AlertState, HostReading};
 use crate::record::{OperationResult, ReleaseKind, ReleaseResult, ReleaseState};
 use crate::settings::Environment;
 use crate::types::{Fence, Freshness, Now, Percent, Severity, Status, Untrusted};
@@ -355,6 +355,9 @@ pub struct RouterView {
     /// Whether writes of other engines are checked at the same place; `None` before the first read.
     #[serde(default)]
     pub fenced: Option<bool>,
+    /// Whether it would take a write, as the last reading says.
+    #[serde(default)]
+    pub access: Access,
     /// What moves it by hand; `{stable}` and `{canary}` stand for the percents.
     #[serde(default)]
     pub manual: String,
@@ -517,6 +520,34 @@ pub struct IncidentView {
     pub pending: Untrusted,
     pub can_acknowledge: bool,
     pub can_escalate: bool,
+    /// What people said of it.
+    #[serde(default)]
+    pub triage: TriageView,
+}
+
+/// Who has an incident, what was noted, until when it rests.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TriageView {
+    /// Empty for nobody.
+    pub assignee: Untrusted,
+    /// Oldest first.
+    pub notes: Vec<NoteView>,
+    pub snoozed_until: Option<DateTime<Utc>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NoteView {
+    pub at: DateTime<Utc>,
+    pub user: Untrusted,
+    pub text: Untrusted,
+}
+
+impl IncidentView {
+    /// Somebody put it aside, and its time is not over.
+    #[must_use]
+    pub fn is_snoozed(&self, now: Now) -> bool {
+        self.triage.snoozed_until.is_some_and(|until| until > now.wall)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

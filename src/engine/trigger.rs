@@ -111,6 +111,14 @@ impl Triggers {
         }
     }
 
+    /// The places of those that looked, and hold nothing back.
+    #[must_use]
+    pub fn not_held(&self) -> Vec<u32> {
+        let all = (0..).zip(&self.each);
+        let free = all.filter(|(_, own)| own.held.is_none() && own.looked.is_some());
+        free.map(|(place, _)| place).collect()
+    }
+
     /// Takes a durable entry: at a start all of them, later each as it is written. What concerns
     /// no trigger of this service is ignored.
     pub fn apply(&mut self, entry: &Entry, now: Now) {
@@ -196,6 +204,12 @@ impl Triggers {
             trigger.held = obstacle.map(|(kind, _)| kind);
         }
         calls
+    }
+
+    /// When the first rule that is off is on again.
+    #[must_use]
+    pub fn next_on(&self, now: Now) -> Option<Time> {
+        self.each.iter().filter_map(|trigger| Some(trigger.off(now)?.deadline)).min()
     }
 
     #[must_use]

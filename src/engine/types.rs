@@ -160,6 +160,15 @@ impl Severity {
     }
 }
 
+impl Severity {
+    /// By its word; one that is not known may mean anything.
+    #[must_use]
+    pub fn named(word: &str) -> Severity {
+        let all = [Severity::Low, Severity::Medium, Severity::High, Severity::Critical];
+        all.into_iter().find(|own| own.word() == word).unwrap_or(Severity::Critical)
+    }
+}
+
 impl fmt::Display for Severity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.word())

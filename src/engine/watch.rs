@@ -139,9 +139,11 @@ impl Probe {
         }
     }
 
-    pub fn observe(&mut self, observation: Observation, now: Now) {
+    /// True when the status changed.
+    pub fn observe(&mut self, observation: Observation, now: Now) -> bool {
         let status = self.judge.observe(&observation);
-        if status != self.status || self.since.is_none() {
+        let turned = status != self.status || self.since.is_none();
+        if turned {
             self.since = Some(now);
         }
         self.status = status;
@@ -167,6 +169,7 @@ impl Probe {
             self.last_error = Some((now, observation.message.clone()));
         }
         self.last = Some(observation);
+        turned
     }
 
     pub fn view(&self, settings: &settings::Probe) -> ProbeView {

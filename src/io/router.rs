@@ -4,6 +4,7 @@
 //! to write. Contract: a write is absolute and idempotent, a lower fence than one seen is refused,
 //! `set` and `read` return within their budget, and a reply is never taken for truth.
 
+mod access;
 pub mod command;
 pub mod fence;
 pub mod flag;
@@ -17,21 +18,25 @@ use std::cell::Cell;
 use std::path::Path;
 use std::time::Duration;
 
-use engine::reading::{Claim, SplitReading, WriteAnswer};
+use engine::reading::{Access, Claim, SplitReading, WriteAnswer};
 use engine::types::{Failure, FailureKind, Fence, Untrusted, Weights};
 use tokio::time::Instant;
 
 use crate::io::http::Client;
 use crate::io::router::fence::{FenceFile, Kept};
 use crate::io::router::lease::{Identity, Lease};
-use crate::io::settings::RouterTarget;
+use crate::io::settings::{Fallback, FlagPlace, FlagTarget, RouterTarget};
 
 /// After a write its mark is taken off the lease; a mark that stays ends by itself.
 const LEASE_TIME: Duration = Duration::from_millis(500);
 
+/// Whether a write would be taken is worth no longer a wait than this: it is only for the lamp.
+const ACCESS_TIME: Duration = Duration::from_millis(300);
+
 /// This engine's only writer of one router, for as long as it lives.
 pub struct Writer {
     target: RouterTarget,
+    fallback: Option<Fallback>,
     fence: FenceFile,
     /// Shared with other engines, where the router has a place for it.
     lease: Option<Lease>,
@@ -62,7 +67,13 @@ impl Writer {
         };
         let lease = (!places.is_empty()).then(|| Lease::new(places, own.clone()));
         let (own, nginx, trouble) = (own.clone(), nginx::Memory::default(), String::new());
-        Ok(Writer { target, fence, lease, own, nginx, http_fenced: Cell::new(None), trouble })
+        let (fallback, http_fenced) = (None, Cell::new(None));
+        Ok(Writer { target, fallback, fence, lease, own, nginx, http_fenced, trouble })
+    }
+
+    #[must_use]
+    pub fn with_fallback(self, fallback: Option<Fallback>) -> Writer {
+        Writer { fallback, ..self }
     }
 
     /// The highest fence that was let through.
@@ -80,6 +91,30 @@ impl Writer {
         claim: &Claim,
         budget: Duration,
     ) -> WriteAnswer {
+        self.send(client, weights, fence, claim, false, budget).await
+    }
+
+    /// The same by the router's other way.
+    pub async fn fall_back(
+        &mut self,
+        client: &Client,
+        weights: Weights,
+        fence: Fence,
+        claim: &Claim,
+        budget: Duration,
+    ) -> WriteAnswer {
+        self.send(client, weights, fence, claim, true, budget).await
+    }
+
+    async fn send(
+        &mut self,
+        client: &Client,
+        weights: Weights,
+        fence: Fence,
+        claim: &Claim,
+        fallback: bool,
+        budget: Duration,
+    ) -> WriteAnswer {
         let deadline = Deadline::after(budget);
         if weights.a.get() == 0 && weights.b.get() == 0 {
             return rejected("both groups would get nothing: no server would answer");
@@ -91,7 +126,7 @@ impl Writer {
             Err(why) => return rejected(why.text.display()),
         }
         let Some(lease) = &self.lease else {
-            return self.write(client, weights, fence, deadline).await;
+            return self.pass(client, weights, fence, fallback, deadline).await;
         };
         match lease.take(fence, claim, deadline).await {
             Ok(taken) if taken.trouble.is_empty() => {}
@@ -101,11 +136,36 @@ impl Writer {
                 return WriteAnswer::Rejected { why, newer };
             }
         }
-        let answer = self.write(client, weights, fence, deadline).await;
+        let answer = self.pass(client, weights, fence, fallback, deadline).await;
         if let Some(lease) = &self.lease {
             lease.wrote(Deadline::after(LEASE_TIME)).await;
         }
         answer
+    }
+
+    /// What was let through, by the way that was asked for.
+    async fn pass(
+        &mut self,
+        client: &Client,
+        weights: Weights,
+        fence: Fence,
+        fallback: bool,
+        deadline: Deadline,
+    ) -> WriteAnswer {
+        if !fallback {
+            return self.write(client, weights, fence, deadline).await;
+        }
+        match (&self.fallback, &self.target) {
+            (Some(Fallback::Maint), RouterTarget::Haproxy { socket, backend, groups }) => {
+                let place = haproxy::Place { socket, backend, groups };
+                haproxy::maint::set(&place, weights, deadline).await
+            }
+            (Some(Fallback::Command(argv)), _) => command::set(argv, weights, deadline).await,
+            (Some(Fallback::Http(http)), _) => {
+                http::set(client, http, weights, None, deadline.left()).await
+            }
+            (Some(Fallback::Maint) | None, _) => rejected("this router has no other way"),
+        }
     }
 
     async fn write(
@@ -159,11 +219,38 @@ impl Writer {
         if let Some(lease) = lease {
             reading.lease = lease;
         }
+        if let Some(access) = self.access(deadline).await {
+            reading.lease.access = access;
+        }
         if !self.trouble.is_empty() {
             let note = [&self.trouble, reading.note.display()].join(", ");
             reading.note = Untrusted::new(note.trim_end_matches(", "));
         }
         Ok(reading)
+    }
+
+    /// Whether the router would take a write; `None` where only the reading could tell.
+    async fn access(&self, deadline: Deadline) -> Option<Access> {
+        let deadline = Deadline::after(ACCESS_TIME.min(deadline.left()));
+        match &self.target {
+            RouterTarget::Haproxy { socket, backend, groups } => {
+                let place = haproxy::Place { socket, backend, groups };
+                Some(haproxy::access::look(&place, deadline).await)
+            }
+            RouterTarget::Nginx { .. } => {
+                Some(nginx::access::look(&nginx::Place::of(&self.target)?, deadline).await)
+            }
+            RouterTarget::Command { set, .. } => {
+                let program = set.first()?.clone();
+                Some(access::on_disk(deadline, move || command::access(&program)).await)
+            }
+            RouterTarget::Flag(FlagTarget { place: FlagPlace::File(path), .. }) => {
+                let path = path.clone();
+                Some(access::on_disk(deadline, move || flag::access(&path)).await)
+            }
+            RouterTarget::Http(_)
+            | RouterTarget::Flag(FlagTarget { place: FlagPlace::Http { .. }, .. }) => None,
+        }
     }
 
     async fn show(&self, client: &Client, deadline: Deadline) -> Result<SplitReading, Failure> {

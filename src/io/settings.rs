@@ -14,6 +14,8 @@ use crate::io::http::Method;
 pub struct Settings {
     pub probes: Vec<ProbeTarget>,
     pub routers: Vec<RouterTarget>,
+    /// By router: its other way to take all traffic to stable.
+    pub fallbacks: Vec<Option<Fallback>>,
     pub hosts: Vec<HostTarget>,
     pub feeds: Vec<FeedTarget>,
     /// By service; `None` where stable and canary are not counted.
@@ -163,6 +165,17 @@ pub enum FlagPlace {
     Http { http: HttpTarget, method: Method },
     /// A JSON file.
     File(PathBuf),
+}
+
+/// Another way to take all traffic to stable.
+#[derive(Clone, Debug)]
+pub enum Fallback {
+    /// Of HAProxy: every server of the group that gets nothing goes into maintenance.
+    Maint,
+    /// A program with the percents among its arguments.
+    Command(Vec<String>),
+    /// Another endpoint that takes the shares.
+    Http(HttpTarget),
 }
 
 /// Where people are reached.

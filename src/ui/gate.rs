@@ -22,6 +22,8 @@ const TIMES_WORSE: f64 = 2.0;
 const LATENCY_MS_MIN: f64 = 100.0;
 /// Longest part of a probe's own words.
 const WORDS_MAX: usize = 40;
+/// The key of a freeze.
+pub const FREEZE: &str = "freeze";
 /// Names of incidents that are told one by one.
 const NAMED_MAX: usize = 2;
 
@@ -62,7 +64,7 @@ pub fn against(picture: &Snapshot, service: &ServiceView, measured: bool, now: N
     found
 }
 
-/// A freeze forbids a new release; one that is on its way goes on only over somebody's word.
+/// A freeze forbids every change toward more exposure; a release that is on its way waits there.
 fn freezes(picture: &Snapshot, service: &ServiceView, now: Now) -> Option<Gate> {
     let holds = |freeze: &&FreezeView| {
         freeze.until > now.wall && freeze.service.as_ref().is_none_or(|name| *name == service.name)
@@ -70,7 +72,8 @@ fn freezes(picture: &Snapshot, service: &ServiceView, now: Now) -> Option<Gate> 
     let freeze = picture.head.freezes.iter().find(holds)?;
     let what = if freeze.service.is_none() { "the line is stopped" } else { "frozen" };
     let why = words::clip(freeze.reason.display(), WORDS_MAX);
-    Some(gate("freeze", format!("{what} by {}: {why}", freeze.user)))
+    let until = freeze.until.format("%H:%M UTC");
+    Some(gate(FREEZE, format!("{what} until {until} by {}: {why}", freeze.user)))
 }
 
 fn probe(probe: &ProbeView, now: Now) -> Option<Gate> {

@@ -23,6 +23,7 @@ use engine::snapshot::{
     FreezeView, IncidentView, ReleaseView, RouteView, RouterView, ServiceView, Snapshot,
     TriggerState,
 };
+use engine::triage::Say;
 use engine::types::{Now, Percent, Time, Untrusted};
 
 use crate::ui::gate::{self, Gate};
@@ -71,6 +72,9 @@ pub enum Verb {
     MarkBad,
     MarkGood,
     Acknowledge,
+    Assign,
+    Note,
+    Snooze,
 }
 
 impl Verb {
@@ -94,6 +98,9 @@ impl Verb {
             Verb::MarkBad => "MARK BAD",
             Verb::MarkGood => "MARK GOOD",
             Verb::Acknowledge => "ACKNOWLEDGE",
+            Verb::Assign => "ASSIGN",
+            Verb::Note => "NOTE",
+            Verb::Snooze => "SNOOZE",
         }
     }
 
@@ -112,7 +119,10 @@ impl Verb {
             | Verb::Freeze
             | Verb::RuleOn
             | Verb::MarkBad
-            | Verb::Acknowledge => Danger::Confirmed,
+            | Verb::Acknowledge
+            | Verb::Assign
+            | Verb::Note
+            | Verb::Snooze => Danger::Confirmed,
         }
     }
 
@@ -131,7 +141,10 @@ impl Verb {
             | Verb::RuleOn
             | Verb::MarkBad
             | Verb::MarkGood
-            | Verb::Acknowledge => false,
+            | Verb::Acknowledge
+            | Verb::Assign
+            | Verb::Note
+            | Verb::Snooze => false,
         }
     }
 
@@ -164,6 +177,9 @@ impl Verb {
             Verb::MarkBad => "nothing: it is not deployed again until it is marked good",
             Verb::MarkGood => "nothing: it may be deployed and rolled back to again",
             Verb::Acknowledge => "nothing: its feed may call others off",
+            Verb::Assign => "nothing: it can be given to somebody else",
+            Verb::Note => "the note: it stays in the journal",
+            Verb::Snooze => "nothing: it speaks again when its time is over",
         }
     }
 }
@@ -178,6 +194,8 @@ pub enum Field {
     Override,
     Reason,
     Comment,
+    Assignee,
+    Note,
 }
 
 impl Field {
@@ -192,6 +210,8 @@ impl Field {
             Field::Override => "type override",
             Field::Reason => "reason",
             Field::Comment => "comment",
+            Field::Assignee => "who has it (empty: nobody)",
+            Field::Note => "note",
         }
     }
 }
@@ -277,7 +297,10 @@ impl Guard {
             | Verb::Thaw
             | Verb::MarkBad
             | Verb::MarkGood
-            | Verb::Acknowledge => {}
+            | Verb::Acknowledge
+            | Verb::Assign
+            | Verb::Note
+            | Verb::Snooze => {}
         }
         guard.look(Some(picture), now);
         guard.arrange();
@@ -295,13 +318,20 @@ impl Guard {
         guard
     }
 
-    /// Opens the box in which an incident is acknowledged.
+    /// Opens the box in which a person says something of an incident.
     #[must_use]
-    pub fn acknowledge(incident: &IncidentView, now: Now) -> Guard {
+    pub fn of_incident(verb: Verb, incident: &IncidentView, now: Now) -> Guard {
         let target = Target::Incident(incident.key.clone());
-        let mut guard = Guard::new(Verb::Acknowledge, target, incident.name.display(), now);
+        let mut guard = Guard::new(verb, target, incident.name.display(), now);
         incident.name.display().clone_into(&mut guard.seen);
         guard.arrange();
+        for (field, text) in &mut guard.fields {
+            if *field == Field::Span {
+                USUAL_SPAN.clone_into(text);
+            } else if *field == Field::Assignee {
+                incident.triage.assignee.display().clone_into(text);
+            }
+        }
         guard
     }
 
@@ -404,6 +434,9 @@ impl Guard {
             Verb::MarkBad => vec![Field::Version, Field::Reason],
             Verb::MarkGood => vec![Field::Alias, Field::Version, Field::Reason],
             Verb::Acknowledge => vec![Field::Comment],
+            Verb::Assign => vec![Field::Assignee],
+            Verb::Note => vec![Field::Note],
+            Verb::Snooze => vec![Field::Span, Field::Comment],
         };
         if self.rules.len() > 1 {
             wanted.insert(wanted.len() - 1, Field::Rule);
@@ -468,7 +501,10 @@ impl Guard {
             | Verb::RuleOn
             | Verb::MarkBad
             | Verb::MarkGood
-            | Verb::Acknowledge => None,
+            | Verb::Acknowledge
+            | Verb::Assign
+            | Verb::Note
+            | Verb::Snooze => None,
         }
     }
 
@@ -476,7 +512,7 @@ impl Guard {
     #[must_use]
     pub fn is_optional(&self, field: Field) -> bool {
         let quick = matches!(self.verb, Verb::Pause | Verb::No | Verb::StopTheLine | Verb::RuleOn);
-        field == Field::Comment || (quick && field == Field::Reason)
+        matches!(field, Field::Comment | Field::Assignee) || (quick && field == Field::Reason)
     }
 
     #[must_use]
@@ -571,7 +607,7 @@ impl Guard {
                 SHORT_CHARS_MAX
             }
             Field::Version => VERSION_CHARS_MAX,
-            Field::Reason | Field::Comment => REASON_CHARS_MAX,
+            Field::Reason | Field::Comment | Field::Assignee | Field::Note => REASON_CHARS_MAX,
         };
         if text.chars().count() < max && !c.is_control() {
             text.push(c);
@@ -585,6 +621,10 @@ impl Guard {
         }
         if let Some(problem) = self.problem_of(*field) {
             self.problem = problem;
+            return Step::Open;
+        }
+        if let Some(frozen) = self.frozen() {
+            self.problem = format!("{frozen}; T thaws");
             return Step::Open;
         }
         let open = self.fields.iter().position(|(field, _)| self.problem_of(*field).is_some());
@@ -601,6 +641,13 @@ impl Guard {
         }
         self.fires = Some(now.mono + COUNTDOWN);
         Step::Open
+    }
+
+    /// The freeze that no word overrides: the engine raises nothing under it.
+    fn frozen(&self) -> Option<&str> {
+        let moves = self.verb.moves() && self.raises();
+        let gate = self.against.iter().find(|gate| gate.key == gate::FREEZE && gate.holds);
+        gate.filter(|_| moves).map(|gate| gate.text.as_str())
     }
 
     fn problem_of(&self, field: Field) -> Option<String> {
@@ -627,13 +674,16 @@ impl Guard {
             Field::Reason if text.is_empty() && !self.is_optional(field) => {
                 Some("say why: it goes into the journal".to_owned())
             }
+            Field::Note if text.is_empty() => Some("write it down".to_owned()),
             Field::Alias
             | Field::Override
             | Field::Version
             | Field::Rule
             | Field::Span
             | Field::Reason
-            | Field::Comment => None,
+            | Field::Comment
+            | Field::Assignee
+            | Field::Note => None,
         }
     }
 
@@ -690,6 +740,25 @@ impl Guard {
         command.map_or(Step::Open, Step::Fire)
     }
 
+    /// What is said of an incident; only the fields that the verb asks for are there.
+    fn said_of_incident(&self) -> Option<Command> {
+        let Target::Incident(key) = &self.target else { return None };
+        let typed = |field: Field| Untrusted::new(self.typed(field).trim());
+        let key = key.clone();
+        let asked = |field: Field| self.fields.iter().any(|(own, _)| *own == field);
+        let say = if asked(Field::Assignee) {
+            Say::Assign { to: typed(Field::Assignee) }
+        } else if asked(Field::Note) {
+            Say::Note { text: typed(Field::Note) }
+        } else if asked(Field::Span) {
+            let seconds = seconds(self.typed(Field::Span).trim())?;
+            Say::Snooze { seconds, reason: typed(Field::Comment) }
+        } else {
+            return Some(Command::Acknowledge { key, comment: typed(Field::Comment) });
+        };
+        Some(Command::Triage { key, say })
+    }
+
     /// What is asked of the engine; `None` while something is missing.
     fn command(&self) -> Option<Command> {
         let service = self.name.clone();
@@ -722,10 +791,8 @@ impl Guard {
             Verb::MarkBad | Verb::MarkGood => {
                 Command::Mark { service, version, bad: self.verb == Verb::MarkBad, reason }
             }
-            Verb::Acknowledge => {
-                let Target::Incident(key) = &self.target else { return None };
-                let comment = Untrusted::new(self.typed(Field::Comment).trim());
-                Command::Acknowledge { key: key.clone(), comment }
+            Verb::Acknowledge | Verb::Assign | Verb::Note | Verb::Snooze => {
+                return self.said_of_incident();
             }
         })
     }
@@ -805,7 +872,10 @@ fn may(verb: Verb, service: &ServiceView, picture: &Snapshot, now: Now) -> Resul
         | Verb::RuleOn
         | Verb::MarkBad
         | Verb::MarkGood
-        | Verb::Acknowledge => Ok(()),
+        | Verb::Acknowledge
+        | Verb::Assign
+        | Verb::Note
+        | Verb::Snooze => Ok(()),
     }
 }
 

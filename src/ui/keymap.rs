@@ -124,6 +124,9 @@ pub enum Act {
     Validate,
     Acknowledge,
     Escalate,
+    Assign,
+    Note,
+    Snooze,
     Up,
     Down,
     PageUp,
@@ -263,6 +266,10 @@ pub const BINDINGS: &[Binding] = table![
         "Say that you have the incident, with a comment";
     Escalate [Key::Char('e')], Incident, Confirmed, "escalate",
         "Hand the incident to the next level";
+    Assign [Key::Char('i')], Incident, Confirmed, "assign", "Say who has the incident";
+    Note [Key::Char('N')], Incident, Confirmed, "note", "Write something down about the incident";
+    Snooze [Key::Char('Z')], Incident, Confirmed, "snooze",
+        "Put the incident aside for a while; it is not escalated";
     Down [Key::Char('j'), Key::Down], Everywhere, None, "down", "Next row";
     Up [Key::Char('k'), Key::Up], Everywhere, None, "up", "Previous row";
     PageDown [Key::PageDown, Key::Ctrl('d')], Everywhere, None, "page down", "Ten rows down";

@@ -101,7 +101,8 @@ fn a_freeze_refuses_a_release_and_never_a_rollback() {
         site.a.port
     );
     let deck = site.deck(&probe, &CANARY.replace("soak = \"1s\"", "soak = \"50s\""));
-    deck.run(&["ready", "web"]).ends(3, "rollback ready: unknown");
+    // Before the first write: HAProxy says by itself that it would take one.
+    until("a rollback that is ready", || (deck.run(&["ready", "web"]).code == 0).then_some(()));
     deck.run(&["split", "web", "20", "--confirm", "web"]).ends(0, "VERIFIED");
     deck.run(&["freeze", "--for", "2h", "--reason", "quarter's end"]).ends(0, "ACCEPTED");
     deck.run(&["freeze", "--for", "2 h", "--reason", "x"]).ends(64, "is no duration");
@@ -122,4 +123,24 @@ fn a_freeze_refuses_a_release_and_never_a_rollback() {
     deck.run(&["rollback", "web", "--confirm", "web", "--reason", "5xx"]).ends(0, "VERIFIED");
     in_state(&deck, "ENDED");
     assert_eq!(site.weights(), ["100", "0"]);
+}
+
+#[test]
+fn a_router_that_takes_no_write_goes_its_other_way() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("split");
+    std::fs::write(&file, "25").expect("writes");
+    let path = file.display();
+    let deck = Deck::new(&format!(
+        "{HEAD}[[service]]\nname = \"web\"\nalias = \"web\"\n[[service.router]]\nname = \"edge\"\n\
+         command = {{ read = [\"/bin/cat\", \"{path}\"], set = [\"/bin/false\", \"{{b}}\"] }}\n\
+         fallback = {{ command = [\"/bin/sh\", \"-c\", \"echo {{b}} > {path}\"] }}\n"
+    ));
+    let said = deck.run(&["rollback", "web", "--confirm", "web", "--reason", "5xx"]);
+    let said = said.ends(0, "VERIFIED");
+    assert_eq!(std::fs::read_to_string(&file).expect("reads").trim(), "0", "{said:#?}");
+    let answers: Vec<Value> =
+        records(&deck, "sent").iter().map(|sent| sent["answer"].clone()).collect();
+    let told = |part: &str| answers.iter().any(|it| it.to_string().contains(part));
+    assert!(told("rejected") && told("accepted, by its other way"), "{answers:?}");
 }

@@ -1,5 +1,7 @@
 //! Incidents of our own and their notices, against receivers that misbehave.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use engine::command::{Command, Submission};
@@ -193,4 +195,71 @@ fn an_action_runs_once_and_only_when_armed() {
         let ran = std::fs::read_to_string(&mark).unwrap_or_default();
         assert_eq!(ran, if armed { "done\n" } else { "" });
     }
+}
+
+#[test]
+fn what_people_say_of_an_incident_is_on_record_and_outlives_a_restart() {
+    let (probe, stub) = (Fake::serve("web"), Stub::serve(&[Answer::status(200)]));
+    let more = "escalate_after = \"1s\"\nescalate_to = [\"ops\"]\n";
+    let tables = incident(more) + &CHANNEL.replace("URL", &stub.url("/hook"));
+    let deck = deck(&probe, &tables);
+    let engine = deck.start_engine();
+    probe.down(true);
+    until("the notice", || (texts(&stub).len() == 1).then_some(()));
+    // Put aside before anybody is late.
+    deck.run(&["incident", "snooze", "gone", "--for", "1h", "--reason", "known"]).ends(0, "");
+    deck.run(&["incident", "assign", KEY, "ana"]).ends(0, "");
+    deck.run(&["incident", "note", "gone on", "restarted \u{1b}[31mtwice"]).ends(0, "");
+    deck.run(&["incident", "note", "gone", ""]).ends(1, "the note is empty");
+    deck.run(&["incident", "note", "nothing", "x"]).ends(1, "no open incident fits nothing");
+    drop(engine);
+    let _engine = deck.start_engine();
+    std::thread::sleep(Duration::from_millis(1_500));
+    let said = deck.run(&["incident", "list"]).ends(0, "critical  snoozed   gone on web");
+    assert!(said.out.contains("ana has it"), "{said:#?}");
+    assert!(said.out.contains(": restarted ␛[31mtwice"), "{said:#?}");
+    assert_eq!(records(&deck, "escalated").len(), 0, "it is put aside");
+    deck.run(&["incident", "wake", "gone"]).ends(0, "");
+    until("the escalation", || (texts(&stub).len() == 2).then_some(()));
+    assert_eq!(texts(&stub), ["opened gone on web", "escalated gone on web"]);
+    deck.run(&["incident", "ack", "gone", "--comment", "mine"]).ends(0, "");
+    deck.run(&["incident", "list"]).ends(0, "critical  acked     gone on web");
+    assert_eq!(records(&deck, "triaged").len(), 4);
+    let lines = deck.run(&["journal", "list"]).out;
+    assert!(lines.contains("ana has it") && lines.contains("snoozed until"), "{lines}");
+}
+
+/// Somebody else turns the router.
+fn turn(router: &Fake, stable: u8, canary: u8) {
+    let body = format!("{{\"stable\":{stable},\"canary\":{canary}}}");
+    let request = format!("PUT / HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let mut stream = TcpStream::connect(("127.0.0.1", router.port)).expect("it listens");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+}
+
+#[test]
+fn what_quarterdeck_raises_by_itself_is_told_once_also_over_a_restart() {
+    let (router, stub) = (Fake::serve("router"), Stub::serve(&[Answer::status(200)]));
+    let config = format!(
+        "version = 1\n[environment]\nname = \"test\"\nnotify = [\"ops\"]\n[[service]]\n\
+         name = \"web\"\nalias = \"web\"\n[service.router]\n\
+         http = {{ url = \"http://127.0.0.1:{}/\" }}\nreread = \"200ms\"\n{}",
+        router.port,
+        CHANNEL.replace("URL", &stub.url("/hook"))
+    );
+    let deck = Deck::new(&config);
+    let engine = deck.start_engine();
+    deck.run(&["split", "web", "25", "--confirm", "web", "--reason", "try"]).ends(0, "VERIFIED");
+    turn(&router, 60, 40);
+    until("the notice", || (texts(&stub).len() == 1).then_some(()));
+    drop(engine);
+    let _engine = deck.start_engine();
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(texts(&stub), ["opened web: split drifted"], "told before");
+    turn(&router, 75, 25);
+    until("the end", || (texts(&stub).len() == 2).then_some(()));
+    assert_eq!(texts(&stub), ["opened web: split drifted", "resolved web: split drifted"]);
+    assert_eq!(records(&deck, "incident_opened").len(), 1);
 }

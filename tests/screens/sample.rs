@@ -12,7 +12,7 @@ use engine::snapshot::{
     ArmTotals, ArmView, CanaryView, CheckState, CheckView, Evidence, Head, HostView, IncidentView,
     Incidents, JournalLine, JournalState, OperationView, PastRelease, Phase, ProbeView, Readiness,
     ReadinessCheck, ReleaseView, RouteState, RouteView, RouterProgress, RouterView, ServiceView,
-    SignalsView, Snapshot, SourceView, StepState, StepView, TriggerState, TriggerView,
+    SignalsView, Snapshot, SourceView, StepState, StepView, TriageView, TriggerState, TriggerView,
     ValidationView,
 };
 use engine::types::{Fence, Now, Percent, Severity, Status, Time, Untrusted};
@@ -65,6 +65,7 @@ fn router(name: &str, canary: f64) -> RouterView {
         manual: format!("echo 'set weight web/v2 {{canary}}' | socat - /run/{name}.sock"),
         holder: None,
         fenced: Some(true),
+        access: engine::reading::Access::default(),
     }
 }
 
@@ -299,6 +300,7 @@ pub fn incident(key: &str, severity: Severity, state: AlertState, summary: &str)
         pending: Untrusted::default(),
         can_acknowledge: true,
         can_escalate: true,
+        triage: TriageView::default(),
     }
 }
 

@@ -59,6 +59,7 @@ pub fn settings(routers: &[usize], polls: bool) -> Settings {
                 reread: REREAD,
                 timeout: Duration::from_secs(3),
                 manual: "set {a} {b}".into(),
+                fallback: None,
             });
         }
         if polls {

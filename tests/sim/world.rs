@@ -665,6 +665,7 @@ impl World {
                         weights: Weights::for_split(intent.stable, intent.to),
                         fence: intent.fence,
                         claim: Claim::default(),
+                        fallback: false,
                         budget: Duration::from_secs(1),
                     });
                 }

@@ -4,12 +4,16 @@
 //! fires or what a freeze covers: [`crate::trigger`] and [`crate::freeze`] do. Contract: each of
 //! them takes every entry that is appended, at a start as when it is written.
 
+use std::time::Duration;
+
 use super::{Engine, Taken};
 use crate::Effect;
 use crate::command::{Command, Submission};
 use crate::ledger::Purpose;
+use crate::notice::Stage;
 use crate::readiness::{self, readiness};
 use crate::record::{Entry, Event, OperationResult};
+use crate::schedule::Timer;
 use crate::settings::Definition;
 use crate::snapshot::{Phase, Readiness, ServiceView};
 use crate::trigger::{Call, Ground};
@@ -17,6 +21,10 @@ use crate::types::{Actor, EffectId, Now, Percent, ServiceId, Severity, Untrusted
 
 /// Past releases that a client is sent for each service.
 pub(super) const HISTORY_SHOWN_MAX: usize = 20;
+
+/// A freeze that ended because the wall clock stepped is seen to have ended within this.
+const LAPSE_LOOK: Duration = Duration::from_mins(1);
+const LAPSE_GRAIN: Duration = Duration::from_millis(1);
 
 impl Engine {
     /// Takes an entry into everything that keeps a view of the journal.
@@ -29,6 +37,7 @@ impl Engine {
             history.apply(entry);
         }
         self.response.apply(entry, now);
+        self.dirty.incidents |= self.board.apply(entry, now);
         self.notices.apply(entry, now);
         if let Event::Advised(advised) = &entry.event {
             self.recall_advice(advised, entry.at);
@@ -36,6 +45,34 @@ impl Engine {
         for validation in &mut self.validations {
             validation.apply(entry, now);
         }
+        if let Event::Frozen { .. } | Event::TriggerSet { .. } = &entry.event {
+            self.await_lapse(now);
+        }
+    }
+
+    /// A freeze or a switched-off rule may be over: what clients see is built anew.
+    pub(super) fn lapse(&mut self, now: Now) {
+        self.dirty.head = true;
+        self.dirty.services = true;
+        self.await_lapse(now);
+    }
+
+    fn await_lapse(&mut self, now: Now) {
+        let end = self.freezes.next_end(now).map(|end| (end - now.wall).to_std());
+        // Never at once: the clocks have different grains.
+        let thawed = end.map(|left| now.mono + left.unwrap_or_default() + LAPSE_GRAIN);
+        let on = self.triggers.iter().filter_map(|triggers| triggers.next_on(now));
+        match thawed.into_iter().chain(on).min() {
+            // A freeze ends by the wall clock, which may step meanwhile.
+            Some(at) => self.schedule.set(Timer::Lapse, at.min(now.mono + LAPSE_LOOK)),
+            None => self.schedule.clear(Timer::Lapse),
+        }
+    }
+
+    /// More exposure is for after the freeze, or after somebody lifted it.
+    pub(super) fn check_unfrozen(&self, service: ServiceId, now: Now) -> Result<(), String> {
+        let frozen = self.freezes.forbids(&self.settings.service(service).name, now);
+        frozen.map_or(Ok(()), |why| Err(format!("{why} (thaw lifts it, a rollback needs none)")))
     }
 
     /// Writes down what nothing waits for.
@@ -97,6 +134,10 @@ impl Engine {
             target: target.as_deref(),
         };
         let calls = self.triggers[service.index()].look(&own, every, &values, &ground, now);
+        // One that was open before a restart has nobody else to end it.
+        for trigger in self.triggers[service.index()].not_held() {
+            self.clear(&trigger_key(&name, trigger), now, effects);
+        }
         for call in calls {
             match call {
                 Call::Fire { trigger, sentence } => {
@@ -105,7 +146,7 @@ impl Engine {
                 Call::Hold { trigger, sentence } => {
                     let key = trigger_key(&name, trigger);
                     let title = format!("{name}: a rollback is wanted and held");
-                    self.raise(&key, &title, &sentence, now, effects);
+                    self.raise(&key, Severity::Critical, &title, &sentence, now, effects);
                 }
                 Call::Clear { trigger } => {
                     let key = trigger_key(&name, trigger);
@@ -149,7 +190,7 @@ impl Engine {
             {
                 let title = format!("{name}: a rollback is not proven");
                 let summary = format!("#{}: {}", operation.fence, operation.sentence());
-                self.raise(&key, &title, &summary, now, effects);
+                self.raise(&key, Severity::Critical, &title, &summary, now, effects);
             }
             Phase::Ended(_) => self.clear(&key, now, effects),
             Phase::Accepted | Phase::Applying | Phase::Recording => {}
@@ -192,18 +233,30 @@ impl Engine {
     pub(super) fn raise(
         &mut self,
         key: &str,
+        severity: Severity,
         title: &str,
         summary: &str,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
         self.dirty.incidents = true;
-        if let Some(event) = self.board.raise(key, Severity::Critical, title, summary, now) {
+        if let Some(event) = self.board.raise(key, severity, title, summary, now) {
             self.note(event, now, effects);
+            let channels = self.settings.notify.clone();
+            self.tell(&channels, key, Stage::Opened, now, effects);
         }
     }
 
+    /// What was raised so is over; nothing when it is not open.
     pub(super) fn clear(&mut self, key: &str, now: Now, effects: &mut Vec<Effect>) {
+        if self.board.view(key).is_some() {
+            let channels = self.settings.notify.clone();
+            self.tell(&channels, key, Stage::Resolved, now, effects);
+            self.resolve(key, now, effects);
+        }
+    }
+
+    pub(super) fn resolve(&mut self, key: &str, now: Now, effects: &mut Vec<Effect>) {
         if let Some(event) = self.board.resolve_at(key, now) {
             self.dirty.incidents = true;
             self.note(event, now, effects);

@@ -52,6 +52,13 @@ impl Engine {
             && !self.routes.iter().any(|route| route.wants_watching(now.mono))
     }
 
+    /// What is not in a snapshot yet is more than new figures of what is watched.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        let Dirty { head, incidents, journal, news, .. } = self.dirty;
+        head || incidents || journal || news
+    }
+
     /// The state as clients see it; sections that did not change keep their pointer.
     pub fn snapshot(&mut self) -> Snapshot {
         let dirty = std::mem::replace(&mut self.dirty, Dirty::NONE);

@@ -18,7 +18,7 @@ use crate::schedule::Timer;
 use crate::settings::{Action, Step};
 use crate::snapshot::JournalState;
 use crate::types::{
-    Actor, EffectId, Fence, Group, Now, Percent, PlanId, ServiceId, Time, Untrusted,
+    Actor, EffectId, Fence, Group, Now, Percent, PlanId, ServiceId, Severity, Time, Untrusted,
 };
 use crate::{Effect, reading::TaskAnswer};
 
@@ -121,7 +121,7 @@ impl Engine {
                 let key = self.release_key(service);
                 let name =
                     format!("{}: the release needs a person", self.settings.service(service).name);
-                self.raise(&key, &name, &summary, now, effects);
+                self.raise(&key, Severity::Critical, &name, &summary, now, effects);
             }
         }
     }
@@ -523,10 +523,7 @@ impl Engine {
         now: Now,
     ) -> Result<(), String> {
         let route = &self.routes[service.index()];
-        let frozen = self.freezes.forbids(&self.settings.service(service).name, now);
-        if let Some(frozen) = frozen {
-            return Err(frozen);
-        }
+        self.check_unfrozen(service, now)?;
         if !route.has_routers() {
             let name = &self.settings.service(service).name;
             return Err(format!("{name} has no router: there is nothing to release with"));
@@ -636,6 +633,7 @@ impl Engine {
         if !matches!(submission.command, Command::Pause { .. }) {
             self.check_expected(service, submission.expected.as_ref())?;
         }
+        let frozen = self.check_unfrozen(service, now).err();
         let release = self.releases[service.index()].as_mut().filter(|r| r.in_flight());
         let Some(release) = release else {
             return Err(format!("no release of {name} is in flight"));
@@ -644,7 +642,12 @@ impl Engine {
         match &submission.command {
             Command::Pause { .. } => release.pause(&why)?,
             Command::Resume { .. } => release.resume(&why, now)?,
-            Command::Promote { .. } => release.promote(&why, now)?,
+            Command::Promote { .. } => {
+                if let Some(frozen) = frozen {
+                    return Err(frozen);
+                }
+                release.promote(&why, now)?;
+            }
             Command::Reply { yes, .. } => release.reply(*yes, &reason)?,
             other => return Err(format!("{} steers no release", other.verb())),
         }

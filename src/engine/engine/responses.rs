@@ -7,20 +7,27 @@
 use super::Engine;
 use crate::Effect;
 use crate::command::{Command, Submission};
+use crate::incident::OWN;
 use crate::notice::{Notice, Stage, Step};
 use crate::reading::{AlertState, NotifyAnswer};
 use crate::record::Event;
-use crate::response::{Call, key_of};
+use crate::response::{Call, Open, key_of};
 use crate::rule::Values;
 use crate::rule::figures::host_values;
 use crate::schedule::Timer;
 use crate::settings::{Definition, Scope};
-use crate::types::{Actor, ChannelId, EffectId, HostId, Now, PlanId, ServiceId, Status, Untrusted};
+use crate::types::{
+    Actor, ChannelId, EffectId, HostId, Now, PlanId, RouterId, ServiceId, Status, Untrusted,
+};
 
 impl Engine {
     /// Incidents that the journal shows as open stand on the board again; nobody is told twice.
     pub(super) fn reopen_incidents(&mut self, now: Now, effects: &mut Vec<Effect>) {
         for (key, open) in self.response.open.clone() {
+            if open.is_raised() {
+                self.raise_again(&key, &open);
+                continue;
+            }
             let definitions = &self.settings.incidents;
             let place = definitions.iter().position(|own| own.name == open.definition);
             let Some(place) = place.filter(|place| self.watches(*place, &open.subject)) else {
@@ -41,8 +48,25 @@ impl Engine {
                 self.tell(&own.notify, &key, Stage::Opened, now, effects);
             }
         }
+        self.wake_incidents(now, effects);
         self.escalate_due(now, effects);
         self.carry_notices(now, effects);
+    }
+
+    /// What Quarterdeck raised before a restart stays open until what it was about says otherwise.
+    fn raise_again(&mut self, key: &str, open: &Open) {
+        let (name, summary) = (open.name.display(), "open since before a restart");
+        // Its opening is on record already.
+        let _ = self.board.raise(key, open.severity, name, summary, open.opened);
+        if open.acknowledged {
+            self.board.set_state(key, AlertState::Acknowledged);
+        }
+        for (id, router) in (0..).zip(&self.settings.routers) {
+            let service = &self.settings.service(router.service).name;
+            if *key == format!("{OWN}/{service}/{}", router.name) {
+                self.routes[router.service.index()].drifted_before(RouterId(id));
+            }
+        }
     }
 
     /// Is there still such a host or service?
@@ -199,7 +223,7 @@ impl Engine {
             channels.extend(more);
         }
         self.tell(&channels, key, Stage::Resolved, now, effects);
-        self.clear(key, now, effects);
+        self.resolve(key, now, effects);
     }
 
     /// A person has it: the channels that were told of it hear that, too.
@@ -208,8 +232,11 @@ impl Engine {
         self.tell(&channels, key, Stage::Acknowledged, now, effects);
     }
 
-    fn channels_of(&self, key: &str, escalated: bool) -> Vec<ChannelId> {
+    pub(super) fn channels_of(&self, key: &str, escalated: bool) -> Vec<ChannelId> {
         let open = self.response.open.get(key);
+        if open.is_some_and(Open::is_raised) {
+            return self.settings.notify.clone();
+        }
         let own = open.and_then(|open| {
             self.settings.incidents.iter().find(|own| own.name == open.definition)
         });
@@ -238,7 +265,8 @@ impl Engine {
 
     /// Escalates what nobody took in time, and looks again when the next is due.
     pub(super) fn escalate_due(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let (due, next) = self.response.overdue(&self.settings.incidents, now);
+        let rests = |key: &str| self.board.rests(key);
+        let (due, next) = self.response.overdue(&self.settings.incidents, rests, now);
         for key in due {
             self.escalate(&key, Actor::engine(), "nobody acknowledged it in time", now, effects);
         }
@@ -249,7 +277,7 @@ impl Engine {
 
     // Notices.
 
-    fn tell(
+    pub(super) fn tell(
         &mut self,
         channels: &[ChannelId],
         key: &str,

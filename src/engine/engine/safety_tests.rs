@@ -35,6 +35,7 @@ fn settings() -> Settings {
         reread: Duration::from_secs(5),
         timeout: Duration::from_secs(3),
         manual: "set {a} {b}".into(),
+        fallback: None,
     };
     let probe = settings::Probe {
         service: WEB,
@@ -461,4 +462,54 @@ fn a_disk_that_does_not_answer_collects_a_bounded_queue() {
     assert!((512..520).contains(&waiting), "{waiting}");
     rig.play(3);
     assert_eq!((rig.set(), rig.engine.ledger.unrecorded()), (Some(0), 0), "safety went on");
+}
+
+fn freeze(seconds: u64) -> Command {
+    Command::Freeze { service: Some("web".into()), seconds, reason: why() }
+}
+
+#[test]
+fn under_a_freeze_exposure_only_falls() {
+    let check = |command: Command, taken: bool| {
+        let mut rig = Rig::new();
+        rig.split(50);
+        rig.play(1);
+        rig.submit(freeze(600), None);
+        rig.play(1);
+        let expected = rig.seen();
+        rig.submit(command.clone(), expected);
+        rig.play(1);
+        assert_eq!(rig.accepted(), taken, "{command:?}: {:?}", rig.answers.last());
+        if let Some(Reply::Refused { why, .. }) = rig.answers.last() {
+            for part in ["web is frozen until 00:10:02Z by ada: why", "thaw lifts it"] {
+                assert!(why.display().contains(part), "{part}: {why}");
+            }
+        }
+    };
+    let service = || "web".to_owned();
+    let split = |to| Command::Split { service: service(), canary: percent(to), reason: why() };
+    check(split(60), false);
+    check(Command::Promote { service: service(), reason: why() }, false);
+    check(split(20), true);
+    check(split(0), true);
+    check(Command::Abort { service: service(), reason: why() }, true);
+    check(Command::Rollback { service: service(), reason: why() }, true);
+}
+
+#[test]
+fn a_freeze_that_is_over_leaves_the_picture_by_itself() {
+    let mut rig = Rig::new();
+    rig.submit(freeze(90), None);
+    rig.play(89);
+    assert_eq!(rig.engine.snapshot().head.freezes.len(), 1);
+    rig.play(2);
+    assert_eq!(rig.engine.snapshot().head.freezes.len(), 0);
+    assert!(!rig.engine.schedule.is_set(Timer::Lapse));
+    // The wall clock steps over the end.
+    rig.submit(freeze(3_600), None);
+    rig.play(1);
+    assert_eq!(rig.engine.snapshot().head.freezes.len(), 1);
+    rig.now.wall += Duration::from_hours(2);
+    rig.play(60);
+    assert_eq!(rig.engine.snapshot().head.freezes.len(), 0);
 }

@@ -14,6 +14,13 @@ use crate::snapshot::Phase;
 use crate::types::{Actor, RouterId, Untrusted};
 
 impl Route {
+    /// Its drift was raised before a restart, and is not over until it shows what is set.
+    pub fn drifted_before(&mut self, id: RouterId) {
+        if let Some(router) = self.routers.iter_mut().find(|own| own.id == id) {
+            router.drifted = true;
+        }
+    }
+
     /// A settled router was read: is it still what was set?
     pub(super) fn watch_drift(&mut self, id: RouterId, ctx: &mut Context) {
         let in_flight = self.operation.as_ref().is_some_and(Operation::in_flight);

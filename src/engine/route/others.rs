@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::{Context, DECIDE_AFTER, JOURNAL_PATIENCE, Operation, Purpose, Route, Router, Step};
+use super::{Context, JOURNAL_PATIENCE, Operation, Purpose, Route, Router, Step};
 use crate::reading::Claim;
 use crate::record::OperationResult;
 use crate::schedule::Timer;
@@ -64,8 +64,6 @@ impl Route {
         let sentence = format!("another engine wrote under #{newer}: taken over as #{fence}");
         operation.enter(Phase::Accepted, &sentence, ctx.now);
         self.begin(operation, ctx);
-        // The promise counts from the request.
-        ctx.schedule.set(Timer::Decide(self.service), old.requested.mono + DECIDE_AFTER);
     }
 
     /// Another engine's operation has the routers now: what this one wanted is over, and what is
@@ -105,6 +103,7 @@ impl Route {
             operation.enter(Phase::Recording, &sentence, ctx.now);
         }
         ctx.schedule.clear(Timer::Decide(self.service));
+        ctx.schedule.clear(Timer::Fallback(self.service));
         ctx.schedule.set(Timer::Journal(self.service), ctx.now.mono + JOURNAL_PATIENCE);
     }
 

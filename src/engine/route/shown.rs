@@ -26,6 +26,11 @@ impl Route {
                     error: router.error.clone(),
                     holder: router.holder(),
                     fenced: router.reading.as_ref().map(|(reading, _)| reading.lease.fenced),
+                    access: router
+                        .reading
+                        .as_ref()
+                        .map(|(reading, _)| reading.lease.access.clone())
+                        .unwrap_or_default(),
                     note: router
                         .reading
                         .as_ref()

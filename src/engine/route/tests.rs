@@ -19,6 +19,8 @@ struct Rig {
     ledger: Ledger,
     fence: Fence,
     raised: Vec<(String, Option<(String, String)>)>,
+    /// Writes that went out: when, by the other way, and with what budget.
+    asked: Vec<(Time, bool, Duration)>,
 }
 
 /// What a router does with each write, and shows when it is read.
@@ -34,6 +36,8 @@ enum Edge {
     Silent,
     /// Obeys, and its file carries the fence of somebody else.
     Foreign,
+    /// Obeys only what comes by its other way.
+    OtherWay,
 }
 
 fn percent(value: u8) -> Percent {
@@ -49,6 +53,7 @@ impl Rig {
             reread: REREAD,
             timeout: Duration::from_secs(3),
             manual: "set {a} {b}".into(),
+            fallback: None,
         });
         let service = settings::Service {
             name: "web".into(),
@@ -80,6 +85,7 @@ impl Rig {
             ledger: Ledger::new(1, &[]),
             fence: Fence(0),
             raised: Vec::new(),
+            asked: Vec::new(),
         }
     }
 
@@ -151,15 +157,20 @@ impl Rig {
         while !self.effects.is_empty() {
             for effect in std::mem::take(&mut self.effects) {
                 match effect {
-                    Effect::SetSplit { id, router, weights, .. } => {
+                    Effect::SetSplit { id, router, weights, fallback, budget, .. } => {
+                        self.asked.push((self.now.mono, fallback, budget));
                         let edge = edges[router.index()];
-                        if matches!(edge, Edge::Obeys | Edge::Foreign) {
+                        let obeys = matches!(edge, Edge::Obeys | Edge::Foreign);
+                        if obeys || (fallback && matches!(edge, Edge::OtherWay)) {
                             written[router.index()] = weights.b.get();
                         }
                         let why = Untrusted::new("why");
                         let answer = match edge {
                             Edge::Obeys | Edge::Shows(_) | Edge::Foreign => WriteAnswer::Applied,
-                            Edge::Refuses(_) => WriteAnswer::Rejected { why, newer: None },
+                            Edge::OtherWay if fallback => WriteAnswer::Applied,
+                            Edge::Refuses(_) | Edge::OtherWay => {
+                                WriteAnswer::Rejected { why, newer: None }
+                            }
                             Edge::Silent => WriteAnswer::Unknown { why },
                         };
                         self.with(|route, ctx| route.split_set(id, router, &answer, ctx));
@@ -176,7 +187,7 @@ impl Rig {
                             })
                         };
                         let result = match edges[place] {
-                            Edge::Obeys => shown(f64::from(written[place]), None),
+                            Edge::Obeys | Edge::OtherWay => shown(f64::from(written[place]), None),
                             Edge::Foreign => shown(f64::from(written[place]), Some(999)),
                             Edge::Shows(b) | Edge::Refuses(b) => shown(b, None),
                             Edge::Silent => Err(Failure::new(FailureKind::Timeout, "late")),
@@ -221,6 +232,7 @@ impl Rig {
             let timer = self.schedule.pop_due(self.now.mono).expect("it is due");
             self.with(|route, ctx| match timer {
                 Timer::Decide(_) => route.decide(ctx),
+                Timer::Fallback(_) => route.fall_back(ctx),
                 Timer::Journal(_) => route.journal_late(ctx),
                 Timer::Router(router) => route.act(router, ctx),
                 Timer::Knock
@@ -229,6 +241,8 @@ impl Rig {
                 | Timer::Notice
                 | Timer::Scaling(_)
                 | Timer::Escalate
+                | Timer::Rest
+                | Timer::Lapse
                 | Timer::Probe(_)
                 | Timer::Measure(_)
                 | Timer::Host(_)
@@ -239,6 +253,58 @@ impl Rig {
             self.answer(&mut edges, written);
         }
         self.now.mono = end;
+    }
+
+    /// Plays until the operation is decided, while each question takes all the time that it gets
+    /// and fails; when the last of them ended.
+    fn play_slowly(&mut self) -> Time {
+        let mut open: Vec<(Time, Effect)> = Vec::new();
+        let mut last = self.now.mono;
+        while matches!(self.phase(), Phase::Accepted | Phase::Applying) {
+            for effect in std::mem::take(&mut self.effects) {
+                match &effect {
+                    Effect::SetSplit { fallback, budget, .. } => {
+                        self.asked.push((self.now.mono, *fallback, *budget));
+                        open.push((self.now.mono + *budget, effect));
+                    }
+                    Effect::ReadSplit { budget, .. } => {
+                        open.push((self.now.mono + *budget, effect));
+                    }
+                    Effect::Append { id, .. } => self.recorded(*id),
+                    _ => {}
+                }
+            }
+            let first = (0..open.len()).min_by_key(|place| open[*place].0);
+            let ends = first.map(|place| open[place].0);
+            last = last.max(ends.unwrap_or(last));
+            let due = self.schedule.next().map(|(at, _)| at);
+            if let Some(at) = due.filter(|at| ends.is_none_or(|ends| *at < ends)) {
+                self.now.mono = self.now.mono.max(at);
+                match self.schedule.pop_due(self.now.mono).expect("it is due") {
+                    Timer::Decide(_) => self.with(Route::decide),
+                    Timer::Fallback(_) => self.with(Route::fall_back),
+                    Timer::Router(router) => self.with(|route, ctx| route.act(router, ctx)),
+                    other => panic!("{other:?} is not meant here"),
+                }
+                continue;
+            }
+            let Some(place) = first.filter(|_| self.effects.is_empty()) else { continue };
+            let (at, effect) = open.remove(place);
+            self.now.mono = at;
+            let why = Untrusted::new("late");
+            match effect {
+                Effect::SetSplit { id, router, .. } => {
+                    let answer = WriteAnswer::Unknown { why };
+                    self.with(|route, ctx| route.split_set(id, router, &answer, ctx));
+                }
+                Effect::ReadSplit { id, router, .. } => {
+                    let failure = Err(Failure::new(FailureKind::Timeout, "late"));
+                    self.with(|route, ctx| route.split_read(id, router, failure, ctx));
+                }
+                other => panic!("{other:?} was not kept"),
+            }
+        }
+        last
     }
 
     fn phase(&self) -> Phase {
@@ -606,4 +672,71 @@ fn a_reading_tells_of_other_engines() {
     assert!(rig.raised.is_empty(), "no drift: it is what somebody wants");
     rig.now.mono = rig.now.mono + Duration::from_secs(8);
     assert_eq!(rig.route.held(rig.now), None);
+}
+
+/// A rollback with these routers, the second of which has another way.
+fn other_way(verb: &str, from: u8, to: u8, edges: [Edge; 2]) -> Rig {
+    let mut rig = Rig::new();
+    rig.settings.routers[1].fallback = Some("maint".into());
+    rig.begin(1, verb, from, to);
+    let mut written = [from; 2];
+    rig.play(Duration::from_secs(30), edges, &mut written);
+    rig
+}
+
+#[test]
+fn a_router_that_is_not_proven_goes_its_other_way_in_time() {
+    use Edge::{Obeys, OtherWay, Refuses, Silent};
+    let check = |verb, from, to, edges: [Edge; 2], result, others: usize| {
+        let rig = other_way(verb, from, to, edges);
+        let operation = rig.route.operation().expect("an operation");
+        assert_eq!(rig.phase(), Phase::Ended(result), "{edges:?}: {operation:?}");
+        let ways: Vec<Duration> = rig
+            .asked
+            .iter()
+            .filter(|(_, fallback, _)| *fallback)
+            .map(|(at, ..)| at.since(operation.requested.mono))
+            .collect();
+        assert_eq!(ways.len(), others, "{verb} {edges:?}: {ways:?}");
+        if let Some(first) = ways.first() {
+            assert!((12..13).contains(&first.as_secs()), "{first:?}");
+        }
+    };
+    check("rollback", 25, 0, [Obeys, OtherWay], OperationResult::Verified, 1);
+    check("rollback", 25, 0, [Obeys, Obeys], OperationResult::Verified, 0);
+    // The first one has no other way; what is not proven by the second one's is not said to be.
+    check("rollback", 25, 0, [OtherWay, Obeys], OperationResult::Partial, 0);
+    check("rollback", 25, 0, [Obeys, Refuses(25.0)], OperationResult::Partial, 3);
+    check("rollback", 25, 0, [Obeys, Silent], OperationResult::Unknown, 3);
+    check("abort", 25, 0, [Obeys, OtherWay], OperationResult::Verified, 1);
+    // Only all traffic to stable goes the other way.
+    check("split", 25, 10, [Obeys, OtherWay], OperationResult::Partial, 0);
+    check("promote", 25, 100, [Obeys, OtherWay], OperationResult::Partial, 0);
+}
+
+#[test]
+fn nothing_that_an_operation_asks_for_ends_after_its_decision() {
+    for timeout in [1, 3, 11, 20] {
+        for fallback in [None, Some("maint".to_owned())] {
+            let mut rig = Rig::new();
+            for router in &mut rig.settings.routers {
+                router.timeout = Duration::from_secs(timeout);
+                router.fallback.clone_from(&fallback);
+            }
+            let start = rig.now.mono;
+            rig.begin(1, "rollback", 25, 0);
+            rig.with(Route::journal_late);
+            let longest = rig.play_slowly();
+            assert!(longest.since(start) <= DECIDE_AFTER, "{timeout}: {longest:?}");
+            assert!(rig.now.mono.since(start) <= DECIDE_AFTER, "{timeout}: {:?}", rig.now);
+            assert_eq!(
+                rig.asked
+                    .iter()
+                    .any(|(at, other, _)| { *other && at.since(start) <= Duration::from_secs(13) }),
+                fallback.is_some(),
+                "{timeout}: {:?}",
+                rig.asked
+            );
+        }
+    }
 }

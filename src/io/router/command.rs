@@ -9,6 +9,7 @@ use engine::reading::{Lease, SplitReading, WriteAnswer};
 use engine::types::{Failure, FailureKind, Untrusted, Weights};
 use serde::Deserialize;
 
+use super::access::may_run;
 use super::{Deadline, rejected, unknown};
 use crate::io::command;
 
@@ -40,6 +41,11 @@ pub async fn read(argv: &[String], deadline: Deadline) -> Result<SplitReading, F
         return Err(Failure::new(FailureKind::Refused, failure_text(&output)));
     }
     parse(&String::from_utf8_lossy(&output.stdout))
+}
+
+/// Its program can be run; what it would then do, nobody knows.
+pub fn access(program: &str) -> Result<String, String> {
+    may_run(program).map(|()| format!("{program} can be run"))
 }
 
 fn fill(word: &str, weights: Weights) -> String {

@@ -9,8 +9,10 @@ use std::path::Path;
 
 use engine::reading::{Lease, SplitReading, WriteAnswer};
 use engine::types::{Failure, FailureKind, Untrusted, Weights};
+use rustix::fs::Access as Mode;
 use serde_json::Value;
 
+use super::access::may;
 use super::{Deadline, http, rejected, unknown};
 use crate::io::http::Client;
 use crate::io::settings::{FlagPlace, FlagTarget};
@@ -76,6 +78,14 @@ pub async fn read(
         note: Untrusted::default(),
         lease: Lease::default(),
     })
+}
+
+/// The file can be read and another one put in its place.
+pub fn access(path: &Path) -> Result<String, String> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    may(dir, Mode::WRITE_OK | Mode::EXEC_OK, "write in")?;
+    may(path, Mode::READ_OK, "read")?;
+    Ok(format!("{} takes a new file", dir.display()))
 }
 
 fn load(path: &Path) -> Result<Vec<u8>, String> {

@@ -4,7 +4,9 @@
 //! second command on one connection, or `ready` to a server that a person took out. Contract: the
 //! good is raised before the bad is lowered; success is exactly an empty line.
 
+pub mod access;
 pub mod drain;
+pub mod maint;
 
 use std::path::Path;
 
@@ -23,6 +25,9 @@ const REPLY_BYTES_MAX: u64 = 1024 * 1024;
 const ADMIN_MAINT: u32 = 0x27;
 /// Forced and inherited drain.
 const ADMIN_DRAIN: u32 = 0x18;
+
+/// `srv_op_state` of a server that runs; below it is down or starting, above it stops.
+const OP_RUNNING: u32 = 2;
 
 /// Which servers of which backend, behind which socket.
 pub struct Place<'a> {
@@ -49,6 +54,10 @@ impl Server {
         } else {
             None
         }
+    }
+    /// Up, in rotation and with a weight.
+    fn takes_traffic(&self) -> bool {
+        self.serving() > 0 && self.op == OP_RUNNING
     }
     /// What it gets of new traffic: nothing in maintenance or drain.
     fn serving(&self) -> u32 {

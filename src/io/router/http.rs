@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use engine::reading::{Lease, SplitReading, WriteAnswer};
+use engine::reading::{Access, Lease, SplitReading, WriteAnswer};
 use engine::types::{Failure, FailureKind, Fence, Untrusted, Weights};
 use serde_json::Value;
 
@@ -154,6 +154,11 @@ fn parse(body: &[u8], own: &str) -> Result<SplitReading, String> {
         lease: Lease {
             fenced: fence.is_some(),
             other: other.map(|fence| (Fence(fence), Untrusted::new(holder))),
+            access: match body.get("writable").and_then(Value::as_bool) {
+                Some(true) => Access::granted("its answer says so"),
+                Some(false) => Access::denied("its answer says so: look at the token"),
+                None => Access::Unknown,
+            },
             ..Lease::default()
         },
     })
@@ -215,6 +220,12 @@ mod tests {
         let own = read(r#"{"stable":90,"canary":10,"fence":12,"holder":"bob@web1 07"}"#);
         assert!(own.lease.fenced && own.lease.other.is_none());
         assert!(!read(r#"{"stable":90,"canary":10}"#).lease.fenced);
+        let access =
+            |more: &str| read(&format!("{{\"stable\":90,\"canary\":10{more}}}")).lease.access;
+        assert!(matches!(access(",\"writable\":true"), Access::Granted { .. }));
+        assert!(matches!(access(",\"writable\":false"), Access::Denied { .. }));
+        assert_eq!(access(",\"writable\":\"yes\""), Access::Unknown);
+        assert_eq!(access(""), Access::Unknown);
     }
 
     fn check_write(status: u16, body: &str, expected: &str) {

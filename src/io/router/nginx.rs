@@ -5,6 +5,7 @@
 //! nginx does not run without saying so. Contract: the previous file is put back before a
 //! rejection is reported.
 
+pub mod access;
 mod conf;
 mod proof;
 
@@ -227,7 +228,7 @@ pub async fn read(
             }
         }
     };
-    if let Ok(master) = master(place) {
+    if let Ok(master) = master(place.pid) {
         let leaving = proof::workers(master).iter().filter(|pid| proof::is_leaving(**pid)).count();
         if leaving > 0 {
             notes.push(format!("{leaving} old workers still finish their requests"));
@@ -361,9 +362,9 @@ async fn test(place: &Place<'_>, limit: Deadline) -> Result<(), String> {
     }
 }
 
-fn master(place: &Place<'_>) -> Result<Pid, Failure> {
-    let shown = place.pid.display();
-    let text = fs::read_to_string(place.pid).map_err(|error| {
+fn master(file: &Path) -> Result<Pid, Failure> {
+    let shown = file.display();
+    let text = fs::read_to_string(file).map_err(|error| {
         let text = format!("cannot read the pid file {shown}: {error}; does nginx run?");
         Failure::new(FailureKind::Unreachable, text)
     })?;
@@ -382,7 +383,7 @@ fn master(place: &Place<'_>) -> Result<Pid, Failure> {
 
 /// Asks the master to reload; returns it and the workers that it had before.
 fn hang_up(place: &Place<'_>) -> Result<(Pid, Vec<Pid>), Failure> {
-    let master = master(place)?;
+    let master = master(place.pid)?;
     let old = proof::workers(master);
     kill_process(master, Signal::HUP).map_err(|error| {
         let text = format!(

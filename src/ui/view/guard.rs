@@ -236,7 +236,10 @@ fn standing(
         | Verb::Promote
         | Verb::Shift
         | Verb::StopTheLine
-        | Verb::Acknowledge => {}
+        | Verb::Acknowledge
+        | Verb::Assign
+        | Verb::Note
+        | Verb::Snooze => {}
     }
     lines
 }
@@ -398,7 +401,9 @@ fn input(guard: &Guard, place: usize, scene: Scene<'_>) -> Line<'static> {
         | Field::Version
         | Field::Rule
         | Field::Span
-        | Field::Comment => {
+        | Field::Comment
+        | Field::Assignee
+        | Field::Note => {
             let empty = if guard.is_optional(*field) { "(may stay empty) " } else { "" };
             let label = format!("{} {empty}", field.label());
             spans.push(Span::styled(label, theme.style(Role::Text)));

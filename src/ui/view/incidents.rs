@@ -9,7 +9,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::{Scene, cell, frame, mark, number, put, state_word, window};
+use super::{Scene, cell, frame, mark, number, put, state_word, time_of_day, window};
 use crate::ui::theme::Role;
 use crate::ui::{Panel, words};
 
@@ -129,7 +129,9 @@ fn rows(
 fn line(incident: &IncidentView, width: u16, scene: Scene<'_>) -> Line<'static> {
     let theme = scene.theme;
     let open = incident.state == AlertState::Triggered;
-    let severity = theme.style(if open { Role::of_severity(incident.severity) } else { Role::Dim });
+    let quiet = !open || incident.is_snoozed(scene.now);
+    let loud = Role::of_severity(incident.severity);
+    let severity = theme.style(if quiet { Role::Dim } else { loud });
     let symbol = match incident.severity {
         Severity::Critical => theme.pick("■", "[!!]"),
         Severity::High => theme.pick("▲", "[! ]"),
@@ -141,6 +143,8 @@ fn line(incident: &IncidentView, width: u16, scene: Scene<'_>) -> Line<'static> 
         "acking…"
     } else if !incident.pending.is_empty() {
         incident.pending.display()
+    } else if incident.is_snoozed(scene.now) && open {
+        "snoozed"
     } else {
         match incident.state {
             AlertState::Triggered => "open",
@@ -157,11 +161,14 @@ fn line(incident: &IncidentView, width: u16, scene: Scene<'_>) -> Line<'static> 
     let name = if left < name + 1 + SUMMARY_MIN { left } else { name };
     let mut spans = vec![
         cell(&word, first, severity),
-        cell(state, 8, theme.style(if open { Role::Strong } else { Role::Dim })),
+        cell(state, 8, theme.style(if quiet { Role::Dim } else { Role::Strong })),
         number(&age, 6, theme.style(Role::Dim)),
         cell(incident.name.display(), name, severity),
     ];
     if left > name {
+        let who = &incident.triage.assignee;
+        let who = if who.is_empty() { String::new() } else { format!("@{who} ") };
+        spans.push(Span::styled(who, theme.style(Role::Text)));
         spans.push(Span::styled(incident.summary.display().to_owned(), theme.style(Role::Dim)));
     }
     Line::from(spans)
@@ -191,11 +198,25 @@ fn details(incident: &IncidentView, picture: &Snapshot, scene: Scene<'_>) -> Vec
         ),
         row("summary", incident.summary.display()),
     ];
+    lines.extend(said(incident, scene).into_iter().map(|(name, text)| row(name, &text)));
     lines.extend(runbook(incident, picture).map(|link| row("runbook", link)));
     lines.extend(incident.links.iter().map(|link| row("link", link.display())));
     let labels = incident.labels.iter().map(|(name, value)| format!("{name}={value}"));
     lines.extend(labels.map(|label| row("label", &label)));
     lines
+}
+
+/// What people said of it, newest note first.
+fn said(incident: &IncidentView, scene: Scene<'_>) -> Vec<(&'static str, String)> {
+    let triage = &incident.triage;
+    let who = &triage.assignee;
+    let who = (!who.is_empty()).then(|| ("has it", who.display().to_owned()));
+    let rest = triage.snoozed_until.filter(|_| incident.is_snoozed(scene.now));
+    let rest = rest.map(|until| ("snoozed", format!("until {}", time_of_day(scene, until))));
+    let notes = triage.notes.iter().rev().map(|note| {
+        ("note", format!("{} {}: {}", time_of_day(scene, note.at), note.user, note.text))
+    });
+    who.into_iter().chain(rest).chain(notes).collect()
 }
 
 /// Of the service that a label names.
@@ -211,6 +232,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use chrono::DateTime;
+    use engine::snapshot::TriageView;
     use engine::types::{Now, Time, Untrusted};
 
     use super::*;
@@ -235,6 +257,7 @@ mod tests {
             pending: Untrusted::default(),
             can_acknowledge: true,
             can_escalate: false,
+            triage: TriageView::default(),
         }
     }
 

@@ -80,6 +80,7 @@ impl Fleet {
                 reread: REREAD,
                 timeout: Duration::from_secs(3),
                 manual: "set {a} {b}".into(),
+                fallback: None,
             });
         }
         self.settings.probes.push(Probe {

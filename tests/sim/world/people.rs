@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use engine::command::{Command, Expected, Reply, Submission};
 use engine::snapshot::Snapshot;
+use engine::triage::Say;
 use engine::types::{Actor, Fence, Percent, Untrusted};
 use engine::{Engine, Input};
 
@@ -36,7 +37,9 @@ impl World {
             (70..90, _) | (_, None) => Command::Rollback { service, reason },
             (90..93, Some(_)) => Command::Verify { service },
             (93..97, Some(key)) => Command::Acknowledge { key, comment: reason },
-            (_, Some(key)) => Command::Escalate { key },
+            (97..98, Some(key)) => Command::Escalate { key },
+            (98, Some(key)) => Command::Triage { key, say: Say::Snooze { seconds: 60, reason } },
+            (_, Some(key)) => Command::Triage { key, say: Say::Note { text: reason } },
         };
         let submission = self.submission(command, expected);
         if self.rng.chance(250) {
@@ -152,6 +155,7 @@ pub(super) fn changes(command: &Command) -> Option<&str> {
         | Command::Validate { .. }
         | Command::Verify { .. }
         | Command::Acknowledge { .. }
-        | Command::Escalate { .. } => None,
+        | Command::Escalate { .. }
+        | Command::Triage { .. } => None,
     }
 }
