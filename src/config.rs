@@ -369,6 +369,7 @@ fn read_flag(
         service.routers.push(RouterId(place(engine.routers.len())));
         engine.routers.push(router);
         io.routers.push(target);
+        io.fallbacks.push(None);
     }
     table.finish();
     io.signals.push(None);
