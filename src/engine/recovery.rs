@@ -62,7 +62,7 @@ pub struct OpenRelease {
     pub back: Option<(ReleaseResult, bool)>,
     pub canary_place: usize,
     pub looks: Vec<Look>,
-    /// The step at `place` failed, and what was to follow from it is not on record.
+    /// The step at `place` failed, or its canary did, and what was to follow is not on record.
     pub failed: bool,
     /// A step could not be taken back.
     pub stuck: bool,
@@ -310,6 +310,7 @@ impl Fold {
             }
             Event::Look(look) => {
                 let Some(open) = self.open_release(&look.service, look.release) else { return };
+                open.failed |= look.verdict == "FAIL";
                 open.looks.push(look.clone());
             }
             // Asked again after a restart it is decided anew: a rollback twice does no harm.

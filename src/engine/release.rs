@@ -80,7 +80,7 @@ pub struct Facts<'a> {
     /// Of the flag that the current step sets.
     pub flag: Option<&'a Route>,
     /// The service's probes: name, status now, last answer.
-    pub probes: Vec<(String, Status, Option<Now>)>,
+    pub probes: Vec<(&'a str, Status, Option<Now>)>,
     pub maintenance: Option<[TaskId; 2]>,
     /// What the service's checks say about the release's version.
     pub validity: Validity,
@@ -872,3 +872,6 @@ fn interrupted(step: &str) -> String {
 fn percent(set: Option<Percent>) -> String {
     set.map_or_else(|| "no split".to_owned(), |set| set.to_string())
 }
+
+#[cfg(test)]
+mod tests;

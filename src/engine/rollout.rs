@@ -52,7 +52,7 @@ pub struct Rollout {
     since: Option<Now>,
     /// The longest wait counts from here; a person who resumes starts it anew.
     waits_from: Option<Now>,
-    fresh: Option<Now>,
+    fresh: Option<Time>,
     looked: Option<Now>,
     pending: Delta,
     /// Errors, and slow requests where they are counted.
@@ -185,16 +185,22 @@ impl Rollout {
         }
     }
 
-    /// Takes one difference; `from`: when its first reading was asked for. What began before the
-    /// split was verified belongs to both splits, and is left out. True when it is time for a
+    /// Takes one difference; `from` and `to`: when its readings were asked for. What began before
+    /// the split was verified belongs to both splits, and is left out. True when it is time for a
     /// look, which [`Rollout::look`] judges.
-    pub fn observe(&mut self, delta: Delta, from: Option<Time>, now: Now) -> bool {
+    pub fn observe(
+        &mut self,
+        delta: Delta,
+        from: Option<Time>,
+        to: Option<Time>,
+        now: Now,
+    ) -> bool {
         let Some(since) = self.since else { return false };
         if from.is_none_or(|from| from < since.mono) {
             return false;
         }
         if delta.canary.is_some() {
-            self.fresh = Some(now);
+            self.fresh = to.or(self.fresh);
         }
         add(&mut self.pending.stable, delta.stable);
         add(&mut self.pending.canary, delta.canary);
@@ -383,7 +389,7 @@ impl Rollout {
     }
 
     fn is_stale(&self, now: Now) -> bool {
-        self.fresh.is_none_or(|at| at.age(now) > self.interval * 3)
+        self.fresh.is_none_or(|at| now.mono.since(at) > self.interval * 3)
     }
 
     /// What the step comes to at `now`.
@@ -535,3 +541,6 @@ impl ArmTotals {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

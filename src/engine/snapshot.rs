@@ -574,13 +574,17 @@ impl ProbeView {
     /// The status as of `now`: a value older than three intervals is stale, whatever it said.
     #[must_use]
     pub fn status_at(&self, now: Now) -> Status {
-        match self.observed {
-            None => Status::Unknown,
-            Some(at) if Freshness::of(at.age(now), self.interval) == Freshness::Stale => {
-                Status::Stale
-            }
-            Some(_) => self.status,
-        }
+        status_at(self.status, self.observed, self.interval, now)
+    }
+}
+
+/// See [`ProbeView::status_at`].
+#[must_use]
+pub fn status_at(status: Status, observed: Option<Now>, interval: Duration, now: Now) -> Status {
+    match observed {
+        None => Status::Unknown,
+        Some(at) if Freshness::of(at.age(now), interval) == Freshness::Stale => Status::Stale,
+        Some(_) => status,
     }
 }
 

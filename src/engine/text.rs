@@ -59,6 +59,10 @@ impl fmt::Display for Untrusted {
 }
 
 fn clean(raw: &str) -> String {
+    // Most text is plain and is taken as it is.
+    if raw.len() <= FIELD_BYTES_MAX - 16 && raw.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return raw.to_owned();
+    }
     let mut out = String::with_capacity(raw.len().min(FIELD_BYTES_MAX));
     let mut marks = 0;
     for c in raw.chars() {

@@ -13,8 +13,8 @@ use crate::reading::{HostReading, Measurement, Observation};
 use crate::record::ArmCount;
 use crate::rng::Rng;
 use crate::settings;
-use crate::snapshot::{HostView, ProbeView, SignalsView, SourceView};
-use crate::types::{EffectId, Failure, Group, Now, Status, Time, Untrusted};
+use crate::snapshot::{self, HostView, ProbeView, SignalsView, SourceView};
+use crate::types::{EffectId, Failure, Freshness, Group, Now, Status, Time, Untrusted};
 
 /// Points of a sparkline; more than the widest panel shows.
 const HISTORY_MAX: usize = 120;
@@ -110,7 +110,7 @@ pub struct Probe {
     judge: Judge,
     status: Status,
     since: Option<Now>,
-    observed: Option<Now>,
+    pub observed: Option<Now>,
     last: Option<Observation>,
     last_error: Option<(Now, Untrusted)>,
     latencies_ms: VecDeque<Option<u32>>,
@@ -170,6 +170,11 @@ impl Probe {
         }
         self.last = Some(observation);
         turned
+    }
+
+    /// As in the view.
+    pub fn status_at(&self, now: Now) -> Status {
+        snapshot::status_at(self.status, self.observed, self.poll.interval, now)
     }
 
     pub fn view(&self, settings: &settings::Probe) -> ProbeView {
@@ -265,8 +270,10 @@ pub struct Signals {
     pub poll: Poll,
     counts: Counts,
     at: Option<chrono::DateTime<chrono::Utc>>,
-    /// When the newest look was asked for.
+    /// When the newest look was asked for, or what it shows was scraped.
     taken: Option<Time>,
+    /// When the last answer was asked for: it is no newer, however late it came.
+    asked: Option<Time>,
 }
 
 impl Signals {
@@ -276,6 +283,7 @@ impl Signals {
             counts: Counts::new(settings.window, settings.slow_above),
             at: None,
             taken: None,
+            asked: None,
         }
     }
 
@@ -288,11 +296,18 @@ impl Signals {
     ) -> Option<([Option<ArmCount>; 2], Option<Time>)> {
         let measurement = self.poll.settle(result, now)?;
         self.at = Some(measurement.at);
+        self.asked = Some(self.poll.asked);
         let delta = self.counts.observe(&measurement, now)?;
         // A source may show an old scrape: its counters stop there, not when it was asked.
         let age = (now.wall - measurement.at).to_std().unwrap_or_default();
         let taken = self.poll.asked.min(now.mono - age);
         Some((delta, self.taken.replace(taken)))
+    }
+
+    /// When what it says was asked for, while that is new enough to decide anything.
+    pub fn fresh(&self, now: Now) -> Option<Time> {
+        let old = |at: &Time| Freshness::of(now.mono.since(*at), self.poll.interval);
+        self.asked.filter(|at| old(at) != Freshness::Stale)
     }
 
     /// The view, and the share of the traffic that the canary served.

@@ -7,11 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use engine::Effect;
 use engine::command::Reply;
 use engine::record::{Chain, Intent, OperationResult, Outcome, Record};
 use engine::snapshot::{Phase, RouteState, ServiceView, Snapshot};
-use engine::types::{EffectId, Fence, Percent, Time, Weights};
+use engine::types::{EffectId, Fence, Percent, ServiceId, Time, Weights};
+use engine::{Effect, Engine};
 
 use crate::disk::Fate;
 use crate::router::Router;
@@ -215,16 +215,29 @@ impl Checks {
 }
 
 /// (3) What is shown as verified is what was read last.
-pub fn verified_is_read(view: &ServiceView, routers: &[&Router]) -> Checked {
-    let rule = "verified_is_read";
-    let Some(route) = view.route.as_ref().filter(|route| route.state == RouteState::Verified)
-    else {
+pub fn verified_is_read<'a>(
+    (state, set): (RouteState, Option<Percent>),
+    routers: impl Iterator<Item = &'a Router>,
+) -> Checked {
+    if state != RouteState::Verified {
         return Ok(());
-    };
+    }
     for router in routers {
         let read = router.told.flatten().map(|weights| weights.b);
-        holds(rule, route.set.is_some() && route.set == read, || {
-            format!("{} is verified at {:?}, read was {read:?}", router.name, route.set)
+        holds("verified_is_read", set.is_some() && set == read, || {
+            format!("{} is verified at {set:?}, read was {read:?}", router.name)
+        })?;
+    }
+    Ok(())
+}
+
+/// (3) The section of the services is as new as the routes.
+pub fn section_is_fresh(shown: &Snapshot, engine: &Engine) -> Checked {
+    for (view, service) in shown.services.iter().zip(0..) {
+        let told = view.route.as_ref().map(|route| (route.state, route.set));
+        let truly = engine.route_shown(ServiceId(service));
+        holds("section_is_fresh", told == Some(truly), || {
+            format!("{} shows {told:?}, is {truly:?}", view.name)
         })?;
     }
     Ok(())

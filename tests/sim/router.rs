@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use engine::reading::SplitReading;
 use engine::types::{Percent, Weights};
 
 use crate::rng::Rng;
@@ -152,4 +153,15 @@ impl Router {
         let lands = Some(soon / 2);
         Fate { lands, reply: Answer::Applied, after: soon }
     }
+}
+
+/// What a reading of whole percents says.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the world's shares are whole percents"
+)]
+pub fn weights_of(reading: &SplitReading) -> Weights {
+    let percent = |share: f64| Percent::new(share.round() as u8).expect("a percent");
+    Weights { a: percent(reading.a), b: percent(reading.b) }
 }

@@ -17,7 +17,8 @@ use engine::record::{Entry, Event, OperationResult};
 use engine::settings::Settings;
 use engine::snapshot::{Phase, ServiceView};
 use engine::types::{
-    EffectId, Failure, FailureKind, Fence, Now, Percent, RouterId, Time, Untrusted, Weights,
+    EffectId, Failure, FailureKind, Fence, Now, Percent, RouterId, ServiceId, Time, Untrusted,
+    Weights,
 };
 use engine::{Appended, Effect, Engine, Input};
 
@@ -25,7 +26,8 @@ use crate::check::{self, Book, Checked, Checks, Offence, holds};
 use crate::disk::{Disk, Fate, Waiting};
 use crate::fleet;
 use crate::rng::Rng;
-use crate::router::{Answer, Rates, Router};
+use crate::router::{Answer, Rates, Router, weights_of};
+use crate::{Ran, World as Simulated};
 
 /// After healing: late writes land, routes are read again, verdicts fall.
 const SETTLE: Duration = Duration::from_secs(45);
@@ -61,24 +63,6 @@ pub enum Mutant {
     RetryIsNew,
     /// Replies come twice.
     RepliesTwice,
-}
-
-/// What kind of run.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Plan {
-    pub seed: u64,
-    /// One service, few operators, no pollers: for a crash at each input.
-    pub short: bool,
-    /// Crash at this input; else the seed decides.
-    pub crash_at: Option<u64>,
-    pub mutant: Option<Mutant>,
-    pub verbose: bool,
-}
-
-#[derive(Debug)]
-pub struct Ran {
-    pub trace: u64,
-    pub inputs: u64,
 }
 
 enum Happening {
@@ -131,6 +115,9 @@ enum Happening {
     FoldJournal,
 }
 
+/// See [`crate::Plan`].
+type Plan = crate::Plan<Mutant>;
+
 pub struct World {
     plan: Plan,
     rng: Rng,
@@ -166,11 +153,14 @@ pub struct World {
     /// What was asked for the last time, until its answer came.
     unanswered: Vec<Submission>,
     trace: u64,
-    pub log: Vec<String>,
+    log: Vec<String>,
 }
 
-impl World {
-    pub fn new(plan: Plan) -> World {
+impl Simulated for World {
+    type Mutant = Mutant;
+    const TESTS: &'static str = "";
+
+    fn new(plan: Plan) -> World {
         let mut rng = Rng::new(plan.seed);
         let services = if plan.short { 1 } else { 1 + usize::from(rng.chance(400)) };
         let mut counts = Vec::new();
@@ -224,6 +214,49 @@ impl World {
         world
     }
 
+    fn run(&mut self) -> Result<Ran, Offence> {
+        let mut happenings = 0_u64;
+        while !self.last_done.iter().all(|done| *done) || !self.settled {
+            happenings += 1;
+            holds("the_world_ends", happenings < HAPPENINGS_MAX, || {
+                format!("{happenings} happenings by {:?}", self.now)
+            })?;
+            let due = self.engine.as_ref().and_then(Engine::next_deadline);
+            let due = due.map(|(at, _)| Time(at.0 + self.boot.0));
+            let next = self.future.first_key_value().map(|((at, _), _)| *at);
+            let sleeps = self.plan.mutant == Some(Mutant::SleepsThroughDeadlines) && self.lives > 0;
+            match (due, next) {
+                (Some(due), next) if next.is_none_or(|next| due <= next) && !self.dozes(sleeps) => {
+                    self.now = self.now.max(due);
+                    if self.rng.chance(100) {
+                        self.now = self.now + self.rng.millis(0, 5);
+                    }
+                    self.deadline()?;
+                }
+                (_, Some(_)) => {
+                    let Some(((at, _), happening)) = self.future.pop_first() else { continue };
+                    self.now = self.now.max(at);
+                    self.happen(happening)?;
+                }
+                (_, None) => {
+                    return Err(Offence {
+                        rule: "the_world_ends",
+                        text: "nothing will ever happen".to_owned(),
+                    });
+                }
+            }
+        }
+        self.fold_journal()?;
+        check::chain_holds(&self.disk.records, &self.disk.chain)?;
+        Ok(Ran { trace: self.trace, inputs: self.inputs, ..Ran::default() })
+    }
+
+    fn log(&self) -> &[String] {
+        &self.log
+    }
+}
+
+impl World {
     /// Puts the faults and the operators of the seed into the future.
     fn foresee(&mut self) {
         let end = if self.plan.short { 12_000 } else { 20_000 + self.rng.below(25_000) };
@@ -276,44 +309,6 @@ impl World {
         let since = self.now.since(Time(0));
         let wall = self.wall + TimeDelta::from_std(since).expect("a run is short");
         Now { mono: Time(self.now.0 - self.boot.0), wall }
-    }
-
-    /// Lives through the whole future.
-    pub fn run(&mut self) -> Result<Ran, Offence> {
-        let mut happenings = 0_u64;
-        while !self.last_done.iter().all(|done| *done) || !self.settled {
-            happenings += 1;
-            holds("the_world_ends", happenings < HAPPENINGS_MAX, || {
-                format!("{happenings} happenings by {:?}", self.now)
-            })?;
-            let due = self.engine.as_ref().and_then(Engine::next_deadline);
-            let due = due.map(|(at, _)| Time(at.0 + self.boot.0));
-            let next = self.future.first_key_value().map(|((at, _), _)| *at);
-            let sleeps = self.plan.mutant == Some(Mutant::SleepsThroughDeadlines) && self.lives > 0;
-            match (due, next) {
-                (Some(due), next) if next.is_none_or(|next| due <= next) && !self.dozes(sleeps) => {
-                    self.now = self.now.max(due);
-                    if self.rng.chance(100) {
-                        self.now = self.now + self.rng.millis(0, 5);
-                    }
-                    self.deadline()?;
-                }
-                (_, Some(_)) => {
-                    let Some(((at, _), happening)) = self.future.pop_first() else { continue };
-                    self.now = self.now.max(at);
-                    self.happen(happening)?;
-                }
-                (_, None) => {
-                    return Err(Offence {
-                        rule: "the_world_ends",
-                        text: "nothing will ever happen".to_owned(),
-                    });
-                }
-            }
-        }
-        self.fold_journal()?;
-        check::chain_holds(&self.disk.records, &self.disk.chain)?;
-        Ok(Ran { trace: self.trace, inputs: self.inputs })
     }
 
     /// A sleeping driver wakes for routers and pollers, but not for verdicts.
@@ -486,18 +481,10 @@ impl World {
         engine.handle_deadline(now, &mut effects);
         let next = engine.next_deadline().map(|(at, _)| at);
         Checks::deadline_lies_ahead(next, now.mono)?;
-        let routes = effects.iter().any(|effect| matches!(effect, Effect::Append { .. }));
-        self.turn(effects, routes)
+        self.turn(effects)
     }
 
     fn deliver(&mut self, input: Input) -> Checked {
-        let routes = !matches!(
-            input,
-            Input::Probed { .. }
-                | Input::HostRead { .. }
-                | Input::FeedRead { .. }
-                | Input::Measured { .. }
-        );
         self.note(&input)?;
         let now = self.clock();
         let Some(engine) = self.engine.as_mut() else { return Ok(()) };
@@ -516,10 +503,10 @@ impl World {
         };
         let mut effects = Vec::new();
         engine.handle(now, input, &mut effects);
-        let Some(submission) = submission else { return self.turn(effects, routes) };
+        let Some(submission) = submission else { return self.turn(effects) };
         let first = self.checks.awaited.insert(submission.id.clone());
         self.asked.insert(submission.id.clone(), submission.clone());
-        self.turn(effects, routes)?;
+        self.turn(effects)?;
         if self.engine.is_some() && first && self.checks.awaited.contains(&submission.id) {
             holds("one_answer", people::changes(&submission.command).is_some(), || {
                 format!("{} waits, though it changes nothing", submission.id)
@@ -569,18 +556,16 @@ impl World {
         self.checks.one_reply(id)
     }
 
-    fn turn(&mut self, effects: Vec<Effect>, routes: bool) -> Checked {
+    fn turn(&mut self, effects: Vec<Effect>) -> Checked {
         self.inputs += 1;
         if self.crashes.contains(&self.inputs) {
             return self.crash(effects);
         }
         self.perform(effects)?;
-        if routes {
-            let Some(engine) = self.engine.as_mut() else { return Ok(()) };
-            let shown = engine.snapshot();
-            for (place, view) in shown.services.iter().enumerate() {
-                check::verified_is_read(view, &of(&self.routers, place))?;
-            }
+        let Some(engine) = &self.engine else { return Ok(()) };
+        for (place, service) in (0..self.settings.services.len()).zip(0..) {
+            let own = self.routers.iter().filter(|router| router.service == place);
+            check::verified_is_read(engine.route_shown(ServiceId(service)), own)?;
         }
         Ok(())
     }
@@ -961,6 +946,7 @@ impl World {
             return Ok(());
         };
         let running = engine.snapshot();
+        check::section_is_fresh(&running, engine)?;
         let moves = |view: &ServiceView| {
             let phase = view.operation.as_ref().map(|operation| operation.phase);
             phase.is_some_and(|phase| !matches!(phase, Phase::Ended(_)))
@@ -977,14 +963,4 @@ impl World {
 
 fn of(routers: &[Router], service: usize) -> Vec<&Router> {
     routers.iter().filter(|router| router.service == service).collect()
-}
-
-fn weights_of(reading: &SplitReading) -> Weights {
-    let percent = |share: f64| {
-        (0..=100_u8)
-            .find(|whole| (f64::from(*whole) - share).abs() < 0.5)
-            .and_then(Percent::new)
-            .expect("the world's shares are whole percents")
-    };
-    Weights { a: percent(reading.a), b: percent(reading.b) }
 }

@@ -13,6 +13,7 @@ use crate::ledger::Purpose;
 use crate::notice::Stage;
 use crate::readiness::{self, readiness};
 use crate::record::{Entry, Event, OperationResult};
+use crate::rule::Values;
 use crate::schedule::Timer;
 use crate::settings::Definition;
 use crate::snapshot::{Phase, Readiness, ServiceView};
@@ -117,15 +118,13 @@ impl Engine {
         if settings.triggers.is_empty() {
             return;
         }
-        let (own, every, name) =
-            (settings.triggers.clone(), signals.interval, settings.name.clone());
         let values = self.values(service, now);
         let route = &self.routes[service.index()];
         let busy = route
             .operation()
             .filter(|operation| operation.in_flight() && operation.to == Percent::ZERO)
             .map(|operation| format!("#{} {} is in flight", operation.fence, operation.verb));
-        let target = self.sick_target(service, now);
+        let target = self.sick_target(service, &values);
         let ground = Ground {
             set: route.set,
             exposure: route.exposure(),
@@ -133,7 +132,8 @@ impl Engine {
             busy: busy.as_deref(),
             target: target.as_deref(),
         };
-        let calls = self.triggers[service.index()].look(&own, every, &values, &ground, now);
+        let (own, every, name) = (&settings.triggers, signals.interval, settings.name.clone());
+        let calls = self.triggers[service.index()].look(own, every, &values, &ground, now);
         // One that was open before a restart has nobody else to end it.
         for trigger in self.triggers[service.index()].not_held() {
             self.clear(&trigger_key(&name, trigger), now, effects);
@@ -220,13 +220,13 @@ impl Engine {
     }
 
     /// Why stable cannot take the traffic.
-    fn sick_target(&self, service: ServiceId, now: Now) -> Option<String> {
+    fn sick_target(&self, service: ServiceId, values: &Values) -> Option<String> {
         let target = self.history[service.index()].target(self.routes[service.index()].stable);
         if let Some(why) = target.bad {
             let version = target.version.unwrap_or_default();
             return Some(format!("stable runs {version}, which is marked bad: {why}"));
         }
-        let errors = self.values(service, now).get("stable.error_rate").copied()?;
+        let errors = values.get("stable.error_rate").copied()?;
         (errors >= readiness::ERRORS_MAX).then(|| format!("stable has {errors:.1} % errors itself"))
     }
 

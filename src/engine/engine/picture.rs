@@ -11,8 +11,10 @@ use crate::record::OperationResult;
 use crate::release::Release;
 use crate::route::Route;
 use crate::settings;
-use crate::snapshot::{Head, HostView, Phase, Readiness, ServiceView, Snapshot, SourceView};
-use crate::types::{HostId, Now, ServiceId};
+use crate::snapshot::{
+    Head, HostView, Phase, Readiness, RouteState, ServiceView, Snapshot, SourceView,
+};
+use crate::types::{HostId, Now, Percent, ServiceId};
 use crate::validation::Validation;
 
 impl Engine {
@@ -91,6 +93,14 @@ impl Engine {
         };
         self.shown = Some(snapshot.clone());
         snapshot
+    }
+
+    /// The state and the split of a service's route as the services' section shows them, for
+    /// whoever looks too often to build the section each time.
+    #[must_use]
+    pub fn route_shown(&self, service: ServiceId) -> (RouteState, Option<Percent>) {
+        let route = &self.routes[service.index()];
+        (route.state(), route.set)
     }
 
     fn head(&self) -> Head {

@@ -15,11 +15,12 @@ use crate::rollout::{Delta, Rollout};
 use crate::route::Operation;
 use crate::rule::{self, Values};
 use crate::schedule::Timer;
-use crate::settings::{Action, Step};
+use crate::settings::{self, Action, Step};
 use crate::snapshot::JournalState;
 use crate::types::{
     Actor, EffectId, Fence, Group, Now, Percent, PlanId, ServiceId, Severity, Time, Untrusted,
 };
+use crate::watch::Signals;
 use crate::{Effect, reading::TaskAnswer};
 
 /// Moves of one release in one turn; more is a loop, which must not hold up all the others.
@@ -53,9 +54,9 @@ impl Engine {
     fn facts(&self, service: ServiceId, release: &Release, now: Now) -> Facts<'_> {
         let settings = self.settings.service(service);
         let own = settings.probes.iter().map(|&id| {
-            let probe = self.probes[id.index()].view(self.settings.probe(id));
-            let status = probe.status_at(now);
-            (probe.name, status, probe.observed)
+            let probe = &self.probes[id.index()];
+            let name = self.settings.probe(id).name.as_str();
+            (name, probe.status_at(now), probe.observed)
         });
         Facts {
             now,
@@ -343,10 +344,9 @@ impl Engine {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        let stable = self.routes[service.index()].stable;
-        let values = self.values(service, now);
+        let group = self.routes[service.index()].stable;
         let [a, b] = delta;
-        let (stable, canary) = match stable {
+        let (stable, canary) = match group {
             Group::A => (a, b),
             Group::B => (b, a),
         };
@@ -357,11 +357,14 @@ impl Engine {
         }
         let id = release.facts.release;
         let Some(rollout) = &mut release.rollout else { return };
-        if !rollout.observe(Delta { stable, canary }, from, now) {
+        let signals = self.signals[service.index()].as_ref();
+        let asked = signals.and_then(|signals| signals.fresh(now));
+        if !rollout.observe(Delta { stable, canary }, from, asked, now) {
             return;
         }
         let delta = rollout.take();
-        rollout.look(&delta, values, now);
+        let settings = self.settings.service(service).signals.as_ref();
+        rollout.look(&delta, figures(signals, settings, group, now), now);
         let look = Look {
             release: id,
             service: self.settings.service(service).name.clone(),
@@ -377,15 +380,9 @@ impl Engine {
 
     /// The figures that rules may name, as fresh as they are, without a baseline.
     pub(super) fn values(&self, service: ServiceId, now: Now) -> Values {
-        let settings = self.settings.service(service);
-        let route = &self.routes[service.index()];
-        match (&self.signals[service.index()], &settings.signals) {
-            (Some(signals), Some(own)) => {
-                let (view, traffic) = signals.view(own, route.stable);
-                rule::fresh(&view, traffic, None, now)
-            }
-            (Some(_) | None, Some(_) | None) => Values::new(),
-        }
+        let settings = self.settings.service(service).signals.as_ref();
+        let stable = self.routes[service.index()].stable;
+        figures(self.signals[service.index()].as_ref(), settings, stable, now)
     }
 
     // Commands.
@@ -711,6 +708,19 @@ impl Engine {
         self.releases[service.index()] = Some(release);
         self.touched.insert(service);
     }
+}
+
+/// What rules may name of these counters; nothing where there are none.
+fn figures(
+    signals: Option<&Signals>,
+    settings: Option<&settings::Signals>,
+    stable: Group,
+    now: Now,
+) -> Values {
+    let fresh = signals.filter(|signals| signals.fresh(now).is_some());
+    let Some((signals, settings)) = fresh.zip(settings) else { return Values::new() };
+    let (view, traffic) = signals.view(settings, stable);
+    rule::fresh(&view, traffic, None, now)
 }
 
 /// A version stands in argument lists and addresses: no option, no path, no blank.

@@ -105,10 +105,7 @@ impl Engine {
         }
         let mut values = self.values(service, now);
         let probes = &self.settings.service(service).probes;
-        let statuses = probes.iter().map(|&id| {
-            let probe = self.probes[id.index()].view(self.settings.probe(id));
-            probe.status_at(now)
-        });
+        let statuses = probes.iter().map(|&id| self.probes[id.index()].status_at(now));
         let statuses: Vec<Status> = statuses.collect();
         let known = !statuses.iter().any(|it| matches!(it, Status::Unknown | Status::Stale));
         for (name, status) in

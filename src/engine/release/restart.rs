@@ -45,9 +45,9 @@ impl Release {
             mark.detail = detail;
         }
         if let Some(rollout) = &mut release.rollout {
+            let judged = looks.last().map(|look| (look.verdict.clone(), look.sentence.clone()));
             for look in looks {
                 rollout.replay(&Delta { stable: look.stable, canary: look.canary });
-                rollout.judged(&look.verdict, look.sentence.display());
             }
             rollout.enter(canary_place);
             let over = |step: &Step| matches!(step.action, Action::Canary | Action::Switch);
@@ -55,6 +55,10 @@ impl Release {
                 // All the traffic was given: what follows is watched, as before the restart.
                 rollout.enter(usize::MAX);
                 rollout.verified(now);
+            }
+            // The last word stands until a person says otherwise.
+            if let Some((verdict, sentence)) = judged {
+                rollout.judged(&verdict, sentence.display());
             }
         }
         if let Some((ending, undoes)) = back {
@@ -87,7 +91,8 @@ impl Release {
             let why = "the plan changed since this release started: only abort is left";
             return self.hold(why);
         }
-        let failed = failed && self.state == ReleaseState::Running;
+        // A pause that came before the fail would not have stopped it.
+        let failed = failed && matches!(self.state, ReleaseState::Running | ReleaseState::Paused);
         if failed && self.facts.kind == ReleaseKind::Deploy {
             return self.failed_before();
         }

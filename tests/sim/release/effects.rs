@@ -8,8 +8,7 @@ use std::time::Duration;
 use engine::reading::{Observation, SplitReading, TaskAnswer, WriteAnswer};
 use engine::record::{Entry, Event};
 use engine::types::{
-    EffectId, Failure, FailureKind, Fence, Percent, RouterId, ServiceId, Status, TaskId, Untrusted,
-    Weights,
+    EffectId, Failure, FailureKind, Fence, Percent, RouterId, Status, TaskId, Untrusted, Weights,
 };
 use engine::{Appended, Effect, Input};
 
@@ -25,7 +24,7 @@ use crate::router::Answer;
 impl World {
     // Effects.
 
-    pub fn perform(&mut self, mut effects: Vec<Effect>) -> Checked {
+    pub(super) fn perform(&mut self, mut effects: Vec<Effect>) -> Checked {
         self.checks.effects_are_bounded(&effects)?;
         self.mutate(&mut effects);
         for effect in effects {
@@ -35,7 +34,7 @@ impl World {
         Ok(())
     }
 
-    pub fn effect(&mut self, effect: Effect) -> Checked {
+    pub(super) fn effect(&mut self, effect: Effect) -> Checked {
         let wait = self.rng.millis(1, 800);
         let input = match effect {
             Effect::Probe { id, probe } => {
@@ -77,7 +76,7 @@ impl World {
         Ok(())
     }
 
-    pub fn scrape(&mut self, id: EffectId, service: usize) {
+    pub(super) fn scrape(&mut self, id: EffectId, service: usize) {
         self.flow();
         let wall = self.clock().wall;
         let mut result = self.sources[service].measure(self.now, wall);
@@ -87,11 +86,11 @@ impl World {
         }
         self.lie(service, wall, &mut result);
         let after = self.rng.millis(1, 300);
-        let service = ServiceId(u32::try_from(service).expect("few services"));
+        let service = source::service(service);
         self.after(after, Happening::Deliver(Input::Measured { id, service, result }));
     }
 
-    pub fn task(&mut self, id: EffectId, task: TaskId, budget: Duration) -> Checked {
+    pub(super) fn task(&mut self, id: EffectId, task: TaskId, budget: Duration) -> Checked {
         let role = self.fleet.roles[task.index()];
         let Some(service) = self.owner(task) else {
             return holds("tasks_have_a_release", false, || format!("{task:?} is nobody's"));
@@ -183,7 +182,7 @@ impl World {
         }
     }
 
-    pub fn sample(&mut self, id: EffectId, router: RouterId) {
+    pub(super) fn sample(&mut self, id: EffectId, router: RouterId) {
         let own = &self.routers[router.index()];
         let echo = self.plan.mutant == Some(Mutant::ReadingsEchoTheWrite);
         let shown = if echo { own.sent } else { own.actual };
@@ -200,7 +199,7 @@ impl World {
         self.after(after, Happening::Deliver(input));
     }
 
-    pub fn append(&mut self, id: EffectId, entry: Entry, safety: bool) -> Checked {
+    pub(super) fn append(&mut self, id: EffectId, entry: Entry, safety: bool) -> Checked {
         // What a disk refused is asked for again under its old name: the models know it.
         let again = self.times.contains_key(&entry.id);
         if again {
@@ -285,13 +284,15 @@ impl World {
         self.sources[service].quality[group] = quality;
     }
 
-    /// The most that the routers of a service showed the canary, where all could be read.
-    fn exposed(&self, service: usize) -> Option<Percent> {
+    /// The least and the most that the routers of a service showed the canary, where all could be
+    /// read.
+    fn exposed(&self, service: usize) -> Option<(Percent, Percent)> {
         let canary = source::place(self.models[service].stable.other());
         let mut own = self.routers.iter().filter(|router| router.service == service);
-        own.try_fold(Percent::ZERO, |most, router| {
+        own.try_fold((Percent::FULL, Percent::ZERO), |(least, most), router| {
             let told = router.told.flatten()?;
-            Some(most.max([told.a, told.b][canary]))
+            let share = [told.a, told.b][canary];
+            Some((least.min(share), most.max(share)))
         })
     }
 
@@ -314,12 +315,12 @@ impl World {
         Ok(())
     }
 
-    pub fn place(&self, service: &str) -> usize {
+    pub(super) fn place(&self, service: &str) -> usize {
         let place = self.fleet.settings.services.iter().position(|own| own.name == service);
         place.expect("an entry names a service that there is")
     }
 
-    pub fn flush(&mut self) {
+    pub(super) fn flush(&mut self) {
         let Some(Waiting { id, entry, fate, safety }) = self.disk.flush() else { return };
         if let Event::Intent(intent) = &entry.event {
             let key = (intent.service.clone(), intent.fence);

@@ -42,8 +42,8 @@ pub struct Scene<'a> {
     pub fleet: &'a Fleet,
     /// What each group truly served.
     pub truth: [Count; 2],
-    /// The most that any router gives the canary, as far as all could be read.
-    pub shown: Option<Percent>,
+    /// The least and the most that any router gives the canary, where all could be read.
+    pub shown: Option<(Percent, Percent)>,
 }
 
 /// A release that has started and not ended.
@@ -366,6 +366,15 @@ impl Model {
         if scene.live {
             open.may_end(&name, step, result, detail, scene)?;
         }
+        let to = match open.steps.get(step).map(|step| &step.action) {
+            Some(Action::Switch) if result == StepResult::Done => Some(Percent::FULL),
+            Some(Action::Split(to)) if result == StepResult::Done => Some(*to),
+            Some(_) | None => None,
+        };
+        if let Some(to) = to {
+            self.is_set("splits_are_verified", to, scene)?;
+        }
+        let Some(open) = self.own(release) else { return Ok(()) };
         match result {
             StepResult::Done => {
                 open.marks[step] = StepState::Done;
@@ -396,23 +405,37 @@ impl Model {
         percent: Percent,
         scene: &Scene,
     ) -> Checked {
-        let set = self.operation;
-        let canary = scene.fleet.settings.services[self.service].canary.clone();
-        let Some(open) = self.own(release) else { return Ok(()) };
-        if scene.live {
-            let right = set.is_some_and(|(_, to, result)| {
-                to == percent && result == Some(OperationResult::Verified)
-            }) && canary.is_some_and(|own| own.steps.get(place) == Some(&percent));
-            holds("canary_steps_are_verified", right, || {
-                format!("r{release} is at {percent} by step {place}, the route is {set:?}")
-            })?;
+        let canary = scene.fleet.settings.services[self.service].canary.as_ref();
+        if self.own(release).is_none() {
+            return Ok(());
         }
+        let rule = "canary_steps_are_verified";
+        let own = canary.is_some_and(|own| own.steps.get(place) == Some(&percent));
+        holds(rule, !scene.live || own, || format!("r{release} is at {percent} by step {place}"))?;
+        self.is_set(rule, percent, scene)?;
+        let Some(open) = self.own(release) else { return Ok(()) };
         open.reached = Some(place);
         open.since = scene.now;
         open.requests = 0;
         open.verdict.clear();
         open.promoted = false;
         open.resumed = false;
+        Ok(())
+    }
+
+    /// The split is proven: by the result of the last operation, or by what was read since.
+    fn is_set(&mut self, rule: &'static str, wanted: Percent, scene: &Scene) -> Checked {
+        let last = self.operation.as_mut().filter(|(_, to, _)| *to == wanted);
+        let verified = |(_, _, result): &&mut (Fence, Percent, Option<OperationResult>)| {
+            *result == Some(OperationResult::Verified)
+        };
+        let proven = last.as_ref().is_some_and(verified) || scene.shown == Some((wanted, wanted));
+        holds(rule, !scene.live || proven, || {
+            format!("{wanted} is not proven: {last:?}, read {:?}", scene.shown)
+        })?;
+        if let Some((_, _, result)) = last {
+            *result = Some(OperationResult::Verified);
+        }
         Ok(())
     }
 
@@ -532,7 +555,7 @@ impl Model {
             })?;
             // What every router shows already is no more exposure.
             let up = intent.to > intent.from.unwrap_or(Percent::ZERO)
-                && scene.shown.is_none_or(|shown| intent.to > shown);
+                && scene.shown.is_none_or(|(_, most)| intent.to > most);
             if up && by_engine(intent) {
                 self.may_raise(intent, scene)?;
             } else if up {
@@ -813,10 +836,18 @@ impl Open {
     fn last_page(&self) -> Option<usize> {
         (0..self.steps.len()).rev().find(|&at| {
             self.steps[at].action == Action::Maintenance(true)
-                && (self.marks[at] != StepState::Waiting || self.begun.contains(&at))
-                && self.marks[at] != StepState::Undone
+                && self.touched(at)
                 && !self.undone.contains(&at)
         })
+    }
+
+    /// It may have left something behind.
+    fn touched(&self, at: usize) -> bool {
+        match self.marks[at] {
+            StepState::Waiting => self.begun.contains(&at),
+            StepState::Undone => false,
+            StepState::Running | StepState::Done | StepState::Failed => true,
+        }
     }
 
     fn may_undo(
@@ -840,12 +871,9 @@ impl Open {
             format!("step {step} is undone after {:?}", self.undone)
         })?;
         self.undone.insert(step);
-        let touched = match self.marks[step] {
-            StepState::Waiting => self.begun.contains(&step),
-            StepState::Undone => false,
-            StepState::Running | StepState::Done | StepState::Failed => true,
-        };
-        holds("undone_in_order", touched, || format!("step {step} is {:?}", self.marks[step]))?;
+        holds("undone_in_order", self.touched(step), || {
+            format!("step {step} is {:?}", self.marks[step])
+        })?;
         let moved = self.steps.iter().zip(&self.marks).any(|(step, mark)| {
             *mark != StepState::Waiting
                 && matches!(step.action, Action::Canary | Action::Split(_) | Action::Switch)

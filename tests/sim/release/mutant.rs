@@ -4,6 +4,7 @@
 //! engine and the world, which judges by what is true. Contract: every one is caught by a rule that
 //! names it, within [`super::MUTANT_SEEDS`] seeds.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -14,6 +15,7 @@ use engine::settings::{Action, AfterCrash, Pass, Settings, Step};
 use engine::types::{EffectId, Failure, FailureKind, Percent, Untrusted};
 use engine::{Appended, Effect, Input};
 
+use super::source;
 use super::world::{Happening, World};
 use crate::check::Checked;
 
@@ -74,7 +76,7 @@ impl World {
     }
 
     /// The configuration as the engine gets it.
-    pub fn told_settings(&self) -> Settings {
+    pub(super) fn told_settings(&self) -> Settings {
         let mut settings = self.fleet.settings.clone();
         let Some(mutant) = self.plan.mutant else { return settings };
         for canary in settings.services.iter_mut().filter_map(|own| own.canary.as_mut()) {
@@ -104,25 +106,26 @@ impl World {
     }
 
     /// What the journal gives back at a start.
-    pub fn remembered(&self) -> Vec<Entry> {
-        let forgets = |event: &Event| match self.plan.mutant {
-            Some(Mutant::ForgetsEnds) => matches!(event, Event::ReleaseEnded { .. }),
-            Some(Mutant::ForgetsStepEnds) => {
+    pub(super) fn remembered(&self) -> Cow<'_, [Entry]> {
+        let Some(mutant) = self.plan.mutant else { return Cow::Borrowed(&self.disk.entries) };
+        let forgets = |event: &Event| match mutant {
+            Mutant::ForgetsEnds => matches!(event, Event::ReleaseEnded { .. }),
+            Mutant::ForgetsStepEnds => {
                 matches!(event, Event::StepEnded { result: StepResult::Done, .. })
             }
-            Some(Mutant::ForgetsHolds) => matches!(
+            Mutant::ForgetsHolds => matches!(
                 event,
                 Event::ReleaseChanged { state: ReleaseState::Paused | ReleaseState::Held, .. }
             ),
-            Some(Mutant::ForgetsLooks) => matches!(event, Event::Look(_)),
-            Some(Mutant::ForgetsFreezes) => matches!(event, Event::Frozen { .. }),
-            Some(Mutant::ForgetsTriggers) => matches!(event, Event::TriggerFired { .. }),
-            Some(_) | None => false,
+            Mutant::ForgetsLooks => matches!(event, Event::Look(_)),
+            Mutant::ForgetsFreezes => matches!(event, Event::Frozen { .. }),
+            Mutant::ForgetsTriggers => matches!(event, Event::TriggerFired { .. }),
+            _ => false,
         };
         self.disk.entries.iter().filter(|entry| !forgets(&entry.event)).cloned().collect()
     }
 
-    pub fn resumes_by_itself(&mut self) -> Checked {
+    pub(super) fn resumes_by_itself(&mut self) -> Checked {
         if !self.is(Mutant::ResumesByItself) {
             return Ok(());
         }
@@ -141,7 +144,7 @@ impl World {
     }
 
     /// A client's words on their way to the engine; a reply where they are not passed on.
-    pub fn waylaid(&self, submission: &Submission) -> Option<Reply> {
+    pub(super) fn waylaid(&self, submission: &Submission) -> Option<Reply> {
         let id = submission.id.clone();
         match &submission.command {
             Command::Pause { .. } if self.is(Mutant::PausesAreDropped) => {
@@ -156,7 +159,7 @@ impl World {
         }
     }
 
-    pub fn mutate(&mut self, effects: &mut Vec<Effect>) {
+    pub(super) fn mutate(&mut self, effects: &mut Vec<Effect>) {
         let Some(mutant) = self.plan.mutant else { return };
         let mut more = Vec::new();
         effects.retain_mut(|effect| {
@@ -191,18 +194,17 @@ impl World {
         }
     }
 
-    pub fn lie(
+    pub(super) fn lie(
         &mut self,
         service: usize,
         wall: DateTime<Utc>,
         result: &mut Result<Measurement, Failure>,
     ) {
         if self.is(Mutant::StaleIsFresh) {
-            let mut last = self.sources[service].last.clone();
-            if let Some(last) = &mut last {
-                last.at = wall;
-            }
-            *result = last.ok_or_else(|| Failure::new(FailureKind::Timeout, "nothing yet"));
+            let last = self.sources[service].last;
+            *result = last
+                .map(|(_, groups)| source::said(wall, groups))
+                .ok_or_else(|| Failure::new(FailureKind::Timeout, "nothing yet"));
         }
         let Ok(measurement) = result else { return };
         if self.is(Mutant::ArmsAreSwapped) {
@@ -217,7 +219,7 @@ impl World {
         }
     }
 
-    pub fn double(&mut self, id: EffectId, answer: &TaskAnswer, after: Duration) {
+    pub(super) fn double(&mut self, id: EffectId, answer: &TaskAnswer, after: Duration) {
         if self.is(Mutant::TasksAnswerTwice) {
             let answer = answer.clone();
             self.after(after, Happening::Deliver(Input::TaskEnded { id, answer }));
@@ -225,7 +227,7 @@ impl World {
     }
 
     /// An answer before the disk has one; the disk's own is kept from the engine.
-    pub fn hasten(&mut self, id: EffectId, entry: &Entry) {
+    pub(super) fn hasten(&mut self, id: EffectId, entry: &Entry) {
         let starts = matches!(entry.event, Event::StepStarted { .. });
         if starts && self.is(Mutant::StartsAreToldDurable) {
             self.unheard.remove(&id);

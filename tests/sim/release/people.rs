@@ -12,7 +12,7 @@ use super::world::{Happening, World};
 use crate::check::Checked;
 
 impl World {
-    pub fn operate(&mut self) -> Checked {
+    pub(super) fn operate(&mut self) -> Checked {
         let Some(shown) = self.shown() else { return Ok(()) };
         let view = shown.services[self.any(shown.services.len())].clone();
         let command = self.choose(&view);

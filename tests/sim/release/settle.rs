@@ -9,73 +9,76 @@ use chrono::{DateTime, Utc};
 use engine::command::Command;
 use engine::record::ReleaseState;
 use engine::snapshot::{
-    FreezeView, Phase, ReleaseView, ServiceView, Snapshot, StepState, TriggerState,
+    FreezeView, Phase, ReleaseView, RouteState, ServiceView, Snapshot, StepState, TriggerState,
 };
 use engine::types::Untrusted;
 
 use super::world::{Happening, World};
 use crate::check::{Checked, holds};
 
-/// Late writes land, routes are read again, verdicts fall.
-pub const PATIENCE: Duration = Duration::from_secs(45);
+/// It is looked this often whether all is over already.
+const GLANCE: Duration = Duration::from_secs(5);
+/// And this often at most: meanwhile late writes land, routes are read again, verdicts fall.
+const GLANCES: u32 = 9;
 /// Aborts and rollbacks are tried this often where somebody was faster.
 const TRIES_MAX: u32 = 12;
+/// One run in so many stays for the whole patience, to see that what is over stays so.
+const PATIENT_RUNS: u64 = 8;
 
 #[derive(Clone, Copy, Debug)]
 pub enum Stage {
     /// What is in flight waits for a person or moves.
-    Look,
+    Look {
+        glances: u32,
+    },
+    /// So many glances are left before it is asked for again.
     Abort {
         tries: u32,
+        glances: u32,
     },
     RollBack {
         tries: u32,
     },
     Last {
         tries: u32,
+        glances: u32,
     },
 }
 
 impl World {
-    pub fn settle(&mut self, stage: Stage) -> Checked {
+    /// Begins phase two anew.
+    pub(super) fn look_soon(&mut self) {
+        self.after(GLANCE, Happening::Settle(Stage::Look { glances: GLANCES }));
+    }
+
+    pub(super) fn settle(&mut self, stage: Stage) -> Checked {
         if self.busy_until > self.now {
-            let wait = self.busy_until.since(self.now) + PATIENCE;
+            let wait = self.busy_until.since(self.now) + GLANCE;
+            let stage = match stage {
+                Stage::Look { .. } => Stage::Look { glances: GLANCES },
+                Stage::Abort { .. } | Stage::RollBack { .. } | Stage::Last { .. } => stage,
+            };
             self.after(wait, Happening::Settle(stage));
             return Ok(());
         }
         let Some(shown) = self.shown() else { return Ok(()) };
         match stage {
-            Stage::Look => {
+            Stage::Look { glances } => {
+                let rests = shown.services.iter().all(rests);
+                if glances > 0 && (!rests || self.stays()) {
+                    self.after(GLANCE, Happening::Settle(Stage::Look { glances: glances - 1 }));
+                    return Ok(());
+                }
                 for view in shown.services.iter() {
                     ends_or_waits(view, &shown)?;
                 }
-                self.settle(Stage::Abort { tries: 0 })
+                self.settle(Stage::Abort { tries: 0, glances: 0 })
             }
-            Stage::Abort { tries } => {
-                let mut open = Vec::new();
-                for view in shown.services.iter() {
-                    let release = view.release.as_ref().filter(|own| own.result.is_none());
-                    open.extend(release.map(|_| view.name.clone()));
-                }
-                if open.is_empty() {
-                    return self.settle(Stage::RollBack { tries: 0 });
-                }
-                holds("releases_end", tries < TRIES_MAX, || {
-                    let states = shown.services.iter().map(|view| view.release.as_ref());
-                    format!("{:?}", states.map(|own| own.map(told)).collect::<Vec<_>>())
-                })?;
-                self.after(PATIENCE, Happening::Settle(Stage::Abort { tries: tries + 1 }));
-                for service in open {
-                    let reason = Untrusted::new("the end");
-                    let abort = self.new_submission(Command::Abort { service, reason }, true);
-                    self.submit(abort)?;
-                }
-                Ok(())
-            }
+            Stage::Abort { tries, glances } => self.abort_all(&shown, tries, glances),
             Stage::RollBack { tries } => {
                 let names: Vec<String> =
                     shown.services.iter().map(|own| own.name.clone()).collect();
-                self.after(PATIENCE, Happening::Settle(Stage::Last { tries }));
+                self.after(GLANCE, Happening::Settle(Stage::Last { tries, glances: GLANCES }));
                 for service in names {
                     let reason = Untrusted::new("the last word");
                     let command = Command::Rollback { service, reason };
@@ -84,18 +87,53 @@ impl World {
                 }
                 Ok(())
             }
-            Stage::Last { tries } => {
-                for (place, view) in shown.services.iter().enumerate() {
-                    let found = self.converges(view, place);
-                    if found.is_err() && self.disk.lost_intents > 0 && tries < TRIES_MAX {
-                        return self.settle(Stage::RollBack { tries: tries + 1 });
-                    }
-                    found?;
+            Stage::Last { tries, glances } => {
+                let mut views = shown.services.iter().enumerate();
+                let found = views.try_for_each(|(place, view)| self.converges(view, place));
+                if glances > 0 && (found.is_err() || self.stays()) {
+                    let glances = glances - 1;
+                    self.after(GLANCE, Happening::Settle(Stage::Last { tries, glances }));
+                    return Ok(());
+                }
+                if found.is_err() && self.disk.lost_intents > 0 && tries < TRIES_MAX {
+                    return self.settle(Stage::RollBack { tries: tries + 1 });
                 }
                 self.done = true;
-                Ok(())
+                found
             }
         }
+    }
+
+    fn stays(&self) -> bool {
+        self.plan.seed.is_multiple_of(PATIENT_RUNS)
+    }
+
+    fn abort_all(&mut self, shown: &Snapshot, tries: u32, glances: u32) -> Checked {
+        let in_flight = |view: &&ServiceView| {
+            view.release.as_ref().is_some_and(|release| release.result.is_none())
+        };
+        let open = shown.services.iter().filter(in_flight).map(|view| view.name.clone());
+        let open: Vec<String> = open.collect();
+        if open.is_empty() {
+            return self.settle(Stage::RollBack { tries: 0 });
+        }
+        if glances > 0 {
+            let glances = glances - 1;
+            self.after(GLANCE, Happening::Settle(Stage::Abort { tries, glances }));
+            return Ok(());
+        }
+        holds("releases_end", tries < TRIES_MAX, || {
+            let states = shown.services.iter().map(|view| view.release.as_ref());
+            format!("{:?}", states.map(|own| own.map(told)).collect::<Vec<_>>())
+        })?;
+        let (tries, glances) = (tries + 1, GLANCES);
+        self.after(GLANCE, Happening::Settle(Stage::Abort { tries, glances }));
+        for service in open {
+            let reason = Untrusted::new("the end");
+            let abort = self.new_submission(Command::Abort { service, reason }, true);
+            self.submit(abort)?;
+        }
+        Ok(())
     }
 
     /// A last rollback in a healed world ends verified, with all traffic truly on stable.
@@ -106,12 +144,17 @@ impl World {
             router.actual == engine::types::Weights::for_split(stable, engine::types::Percent::ZERO)
         });
         holds(rule, all, || format!("{} truly is {:?}", view.name, self.of(place)[0].actual))?;
-        let verified = view
-            .route
-            .as_ref()
-            .is_some_and(|route| route.state == engine::snapshot::RouteState::Verified);
+        let verified = view.route.as_ref().is_some_and(|route| route.state == RouteState::Verified);
         holds(rule, verified, || format!("{:?} {:?}", view.route, view.operation))
     }
+}
+
+/// Nothing goes on by itself.
+fn rests(view: &ServiceView) -> bool {
+    let release = view.release.as_ref().filter(|own| own.result.is_none());
+    let waits = |own: &ReleaseView| matches!(own.state, ReleaseState::Paused | ReleaseState::Held);
+    let verified = view.route.as_ref().is_some_and(|own| own.state == RouteState::Verified);
+    verified && release.is_none_or(waits)
 }
 
 /// Every release ended, moves, or waits for a person with a sentence.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use engine::reading::{GroupCounters, Measurement, Series};
-use engine::types::{Failure, FailureKind, Group, Time};
+use engine::types::{Failure, FailureKind, Group, ServiceId, Time};
 
 use crate::rng::Rng;
 
@@ -53,7 +53,12 @@ pub struct Source {
     /// Since its counters started anew.
     shown: [Count; 2],
     flowed: Time,
-    pub last: Option<Measurement>,
+    /// What it said last, and when.
+    pub last: Option<(DateTime<Utc>, [Option<Count>; 2])>,
+}
+
+pub fn service(place: usize) -> ServiceId {
+    ServiceId(u32::try_from(place).expect("few services"))
 }
 
 pub fn place(group: Group) -> usize {
@@ -129,23 +134,26 @@ impl Source {
             return Err(Failure::new(FailureKind::Timeout, "no answer"));
         }
         if fault == Some(Fault::Frozen)
-            && let Some(last) = &self.last
+            && let Some((at, groups)) = self.last
         {
-            return Ok(last.clone());
+            return Ok(said(at, groups));
         }
-        let group = |group: Group| {
-            if fault == Some(Fault::Vanished(group)) {
-                return GroupCounters::default();
-            }
-            counters(&self.shown[place(group)])
-        };
-        let measurement = Measurement { at: wall, a: group(Group::A), b: group(Group::B) };
-        self.last = Some(measurement.clone());
-        Ok(measurement)
+        let groups = [Group::A, Group::B].map(|group| {
+            let gone = fault == Some(Fault::Vanished(group));
+            Some(self.shown[place(group)]).filter(|_| !gone)
+        });
+        self.last = Some((wall, groups));
+        Ok(said(wall, groups))
     }
 }
 
-fn counters(count: &Count) -> GroupCounters {
+/// The counters of both groups, as a source tells them.
+pub fn said(at: DateTime<Utc>, groups: [Option<Count>; 2]) -> Measurement {
+    let [a, b] = groups.map(|group| group.map(counters).unwrap_or_default());
+    Measurement { at, a, b }
+}
+
+fn counters(count: Count) -> GroupCounters {
     let series = |value: f64| Series::from([("all".to_owned(), value)]);
     let within = [("0.1", count.requests - count.slow), ("1", count.requests)];
     let mut buckets: BTreeMap<String, Series> =

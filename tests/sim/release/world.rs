@@ -10,9 +10,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::command::{Command, Submission};
-use engine::reading::SplitReading;
 use engine::record::{Entry, Event, ReleaseState};
-use engine::snapshot::{RouteState, ServiceView, Snapshot};
+use engine::snapshot::{RouteState, Snapshot};
 use engine::types::{EffectId, Fence, Now, Percent, RouterId, Time, Untrusted, Weights};
 use engine::{Effect, Engine, Input};
 
@@ -24,7 +23,8 @@ use super::source::{self, Source};
 use crate::check::{self, Checked, Checks, Offence, holds};
 use crate::disk::{Disk, Fate};
 use crate::rng::Rng;
-use crate::router::{Rates, Router};
+use crate::router::{Rates, Router, weights_of};
+use crate::{Ran, World as Simulated};
 
 /// A run with more is a loop.
 const HAPPENINGS_MAX: u64 = 60_000;
@@ -32,26 +32,6 @@ const HAPPENINGS_MAX: u64 = 60_000;
 const RETRY: Duration = Duration::from_millis(700);
 /// How often the journal is folded beside the engine.
 const FOLD: Duration = Duration::from_secs(20);
-
-/// What kind of run.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Plan {
-    pub seed: u64,
-    /// Crash at this input; else the seed decides.
-    pub crash_at: Option<u64>,
-    /// Half as long, and only the crash that is asked for.
-    pub short: bool,
-    pub mutant: Option<Mutant>,
-    pub verbose: bool,
-}
-
-#[derive(Debug)]
-pub struct Ran {
-    pub trace: u64,
-    pub inputs: u64,
-    /// How the releases of the run ended.
-    pub ended: BTreeMap<&'static str, u64>,
-}
 
 pub enum Happening {
     Deliver(Input),
@@ -98,6 +78,9 @@ pub enum Happening {
     /// Phase two, step by step.
     Settle(settle::Stage),
 }
+
+/// See [`crate::Plan`].
+pub type Plan = crate::Plan<Mutant>;
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct World {
@@ -146,11 +129,14 @@ pub struct World {
     pub stale: Option<engine::command::Expected>,
     pub ended: BTreeMap<&'static str, u64>,
     pub trace: u64,
-    pub log: Vec<String>,
+    log: Vec<String>,
 }
 
-impl World {
-    pub fn new(plan: Plan) -> World {
+impl Simulated for World {
+    type Mutant = Mutant;
+    const TESTS: &'static str = "release::";
+
+    fn new(plan: Plan) -> World {
         let mut rng = Rng::new(plan.seed ^ 0x5ea1_0000_0000_0000);
         let fleet = Fleet::draw(&mut rng);
         let calm = rng.chance(400);
@@ -214,6 +200,47 @@ impl World {
         world
     }
 
+    fn run(&mut self) -> Result<Ran, Offence> {
+        let mut happenings = 0_u64;
+        while !self.done {
+            happenings += 1;
+            holds("the_world_ends", happenings < HAPPENINGS_MAX, || {
+                format!("{happenings} happenings by {:?}", self.now)
+            })?;
+            let due = self.engine.as_ref().and_then(Engine::next_deadline);
+            let due = due.map(|(at, _)| self.due(at));
+            let next = self.future.first_key_value().map(|((at, _), _)| *at);
+            match (due, next) {
+                (Some(due), next) if next.is_none_or(|next| due <= next) => {
+                    self.now = self.now.max(due);
+                    if self.rng.chance(100) {
+                        self.now = self.now + self.rng.millis(0, 5);
+                    }
+                    self.deadline()?;
+                }
+                (_, Some(_)) => {
+                    let Some(((at, _), happening)) = self.future.pop_first() else { continue };
+                    self.now = self.now.max(at);
+                    self.happen(happening)?;
+                }
+                (_, None) => {
+                    return holds("the_world_ends", false, || "nothing will happen".to_owned())
+                        .map(|()| unreachable!());
+                }
+            }
+        }
+        self.fold_journal()?;
+        check::chain_holds(&self.disk.records, &self.disk.chain)?;
+        let ended = std::mem::take(&mut self.ended);
+        Ok(Ran { trace: self.trace, inputs: self.inputs, ended })
+    }
+
+    fn log(&self) -> &[String] {
+        &self.log
+    }
+}
+
+impl World {
     /// Puts the faults and the people of the seed into the future.
     fn foresee(&mut self) {
         let long = if self.plan.short { 30_000 } else { 60_000 };
@@ -268,16 +295,16 @@ impl World {
         self.after(Duration::from_millis(end), Happening::Heal);
     }
 
-    pub fn any(&mut self, count: usize) -> usize {
+    pub(super) fn any(&mut self, count: usize) -> usize {
         usize::try_from(self.rng.below(count as u64)).expect("few of them")
     }
 
-    pub fn after(&mut self, span: Duration, happening: Happening) {
+    pub(super) fn after(&mut self, span: Duration, happening: Happening) {
         self.order += 1;
         self.future.insert((self.now + span, self.order), happening);
     }
 
-    pub fn clock(&self) -> Now {
+    pub(super) fn clock(&self) -> Now {
         let since = self.now.since(Time(0));
         let wall = self.wall + TimeDelta::from_std(since).expect("a run is short");
         let mono = if self.plan.mutant == Some(Mutant::WallForMono) {
@@ -289,42 +316,6 @@ impl World {
         Now { mono, wall }
     }
 
-    /// Lives through the whole future.
-    pub fn run(&mut self) -> Result<Ran, Offence> {
-        let mut happenings = 0_u64;
-        while !self.done {
-            happenings += 1;
-            holds("the_world_ends", happenings < HAPPENINGS_MAX, || {
-                format!("{happenings} happenings by {:?}", self.now)
-            })?;
-            let due = self.engine.as_ref().and_then(Engine::next_deadline);
-            let due = due.map(|(at, _)| self.due(at));
-            let next = self.future.first_key_value().map(|((at, _), _)| *at);
-            match (due, next) {
-                (Some(due), next) if next.is_none_or(|next| due <= next) => {
-                    self.now = self.now.max(due);
-                    if self.rng.chance(100) {
-                        self.now = self.now + self.rng.millis(0, 5);
-                    }
-                    self.deadline()?;
-                }
-                (_, Some(_)) => {
-                    let Some(((at, _), happening)) = self.future.pop_first() else { continue };
-                    self.now = self.now.max(at);
-                    self.happen(happening)?;
-                }
-                (_, None) => {
-                    return holds("the_world_ends", false, || "nothing will happen".to_owned())
-                        .map(|()| unreachable!());
-                }
-            }
-        }
-        self.fold_journal()?;
-        check::chain_holds(&self.disk.records, &self.disk.chain)?;
-        let ended = std::mem::take(&mut self.ended);
-        Ok(Ran { trace: self.trace, inputs: self.inputs, ended })
-    }
-
     /// The world's time of a deadline.
     fn due(&self, at: Time) -> Time {
         if self.plan.mutant == Some(Mutant::WallForMono) {
@@ -334,7 +325,7 @@ impl World {
         Time(at.0 + self.boot.0)
     }
 
-    pub fn mark(&mut self, text: impl Fn() -> String, words: &[u64]) {
+    pub(super) fn mark(&mut self, text: impl Fn() -> String, words: &[u64]) {
         for word in words.iter().chain([&self.now.0]) {
             for byte in word.to_le_bytes() {
                 self.trace = (self.trace ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
@@ -408,7 +399,7 @@ impl World {
     }
 
     /// Traffic up to now, by what the routers truly are.
-    pub fn flow(&mut self) {
+    pub(super) fn flow(&mut self) {
         for (service, source) in self.sources.iter_mut().enumerate() {
             let own = self.routers.iter().filter(|router| router.service == service);
             let shares: Vec<f64> = own.map(|router| f64::from(router.actual.b.get())).collect();
@@ -441,13 +432,12 @@ impl World {
         }
         let mut effects = Vec::new();
         let seed = self.plan.seed.wrapping_mul(31).wrapping_add(self.lives);
-        let entries = self.remembered();
         let floor = self.routers.iter().map(|router| router.fence_max).max().unwrap_or_default();
         let engine = Engine::recover(
             self.told_settings(),
             "sim",
             seed,
-            &entries,
+            &self.remembered(),
             Fence(floor),
             self.clock(),
             &mut effects,
@@ -460,7 +450,7 @@ impl World {
         }
         self.resumes_by_itself()?;
         if self.healed {
-            self.after(settle::PATIENCE, Happening::Settle(settle::Stage::Look));
+            self.look_soon();
         }
         Ok(())
     }
@@ -500,12 +490,10 @@ impl World {
         engine.handle_deadline(now, &mut effects);
         let next = engine.next_deadline().map(|(at, _)| at);
         Checks::deadline_lies_ahead(next, now.mono)?;
-        let routes = effects.iter().any(|effect| matches!(effect, Effect::Append { .. }));
-        self.turn(effects, routes)
+        self.turn(effects)
     }
 
-    pub fn deliver(&mut self, input: Input) -> Checked {
-        let routes = !matches!(input, Input::Probed { .. } | Input::Measured { .. });
+    pub(super) fn deliver(&mut self, input: Input) -> Checked {
         self.note(&input)?;
         let now = self.clock();
         let Some(engine) = self.engine.as_mut() else { return Ok(()) };
@@ -524,12 +512,12 @@ impl World {
         };
         let mut effects = Vec::new();
         engine.handle(now, input, &mut effects);
-        let Some(submission) = submission else { return self.turn(effects, routes) };
+        let Some(submission) = submission else { return self.turn(effects) };
         let first = self.checks.awaited.insert(submission.id.clone());
         self.asked.insert(submission.id.clone(), submission.clone());
         self.person = Some(submission.clone());
         let new = !self.checks.given.contains_key(&submission.id);
-        let turned = self.turn(effects, routes);
+        let turned = self.turn(effects);
         self.person = None;
         turned?;
         if new {
@@ -590,7 +578,7 @@ impl World {
         self.checks.one_reply(id)
     }
 
-    fn turn(&mut self, effects: Vec<Effect>, routes: bool) -> Checked {
+    fn turn(&mut self, effects: Vec<Effect>) -> Checked {
         self.inputs += 1;
         if self.crashes.contains(&self.inputs) {
             return self.crash(effects);
@@ -599,19 +587,16 @@ impl World {
         for model in &self.models {
             model.after_input()?;
         }
-        if routes {
-            let Some(shown) = self.shown() else { return Ok(()) };
-            for (place, view) in shown.services.iter().enumerate() {
-                self.verified_is_read(view, place)?;
-            }
+        let Some(engine) = &self.engine else { return Ok(()) };
+        for place in 0..self.models.len() {
+            self.verified_is_read(engine.route_shown(source::service(place)), place)?;
         }
         Ok(())
     }
 
     /// What is shown as verified is what was read last, whichever group is stable.
-    fn verified_is_read(&self, view: &ServiceView, place: usize) -> Checked {
-        let route = view.route.as_ref().filter(|route| route.state == RouteState::Verified);
-        let Some(set) = route.and_then(|route| route.set) else { return Ok(()) };
+    fn verified_is_read(&self, route: (RouteState, Option<Percent>), place: usize) -> Checked {
+        let (RouteState::Verified, Some(set)) = route else { return Ok(()) };
         // A change of the roles that the engine has not heard of is on its way.
         let stable = self.models[place].stable;
         let roles = [Some(stable), Some(stable.other()).filter(|_| !self.unheard.is_empty())];
@@ -626,11 +611,11 @@ impl World {
         Ok(())
     }
 
-    pub fn shown(&mut self) -> Option<Snapshot> {
+    pub(super) fn shown(&mut self) -> Option<Snapshot> {
         self.engine.as_mut().map(Engine::snapshot)
     }
 
-    pub fn of(&self, service: usize) -> Vec<&Router> {
+    pub(super) fn of(&self, service: usize) -> Vec<&Router> {
         self.routers.iter().filter(|router| router.service == service).collect()
     }
 
@@ -697,7 +682,7 @@ impl World {
         holds("one_answer", !self.checks.awaited.contains(&id), || format!("{id} has no answer"))
     }
 
-    pub fn submit(&mut self, submission: Submission) -> Checked {
+    pub(super) fn submit(&mut self, submission: Submission) -> Checked {
         if self.engine.is_none() {
             self.unanswered.push(submission);
             return Ok(());
@@ -711,7 +696,7 @@ impl World {
         self.deliver(Input::Submitted(submission))
     }
 
-    pub fn answered(&mut self, reply: &engine::command::Reply) -> Checked {
+    pub(super) fn answered(&mut self, reply: &engine::command::Reply) -> Checked {
         use engine::command::Reply;
         self.checks.one_answer(reply)?;
         match reply {
@@ -772,7 +757,7 @@ impl World {
         self.after(Duration::ZERO, Happening::Recover);
         // An engine that is still to start looks by itself.
         if self.engine.is_some() {
-            self.after(settle::PATIENCE, Happening::Settle(settle::Stage::Look));
+            self.look_soon();
         }
     }
 
@@ -781,15 +766,17 @@ impl World {
         let quiet = self.disk.lost == 0 && self.disk.queue.is_empty() && self.disk.spool.is_empty();
         let quiet = quiet && self.unheard.is_empty() && self.missing.is_empty();
         let now = self.clock();
+        let Some(running) = self.shown().filter(|_| quiet) else { return Ok(()) };
+        if let Some(engine) = &self.engine {
+            check::section_is_fresh(&running, engine)?;
+        }
         let (settings, entries) = (self.told_settings(), self.remembered());
-        let Some(engine) = self.engine.as_mut().filter(|_| quiet) else { return Ok(()) };
-        let running = engine.snapshot();
         let mut ignored = Vec::new();
         let mut folded = Engine::recover(settings, "sim", 1, &entries, Fence(0), now, &mut ignored);
         settle::folded_is_the_same(&running, &folded.snapshot(), now.wall, self.jumped)
     }
 
-    pub fn new_submission(&mut self, command: Command, expected: bool) -> Submission {
+    pub(super) fn new_submission(&mut self, command: Command, expected: bool) -> Submission {
         self.submissions += 1;
         let seen = self.shown().and_then(|shown| {
             let name = command.service()?;
@@ -807,14 +794,4 @@ impl World {
             read_only: !self.healed && self.rng.chance(10),
         }
     }
-}
-
-fn weights_of(reading: &SplitReading) -> Weights {
-    let percent = |share: f64| {
-        (0..=100_u8)
-            .find(|whole| (f64::from(*whole) - share).abs() < 0.5)
-            .and_then(Percent::new)
-            .expect("the world's shares are whole percents")
-    };
-    Weights { a: percent(reading.a), b: percent(reading.b) }
 }
