@@ -140,6 +140,8 @@ enum Command {
     Reply(steer::Answer),
     /// Give a share of the traffic to the canary
     Split(operate::Split),
+    /// Turn a feature flag on for a share, or off at once
+    Flag(operate::Flag),
     /// All traffic to the canary; finishes the canary of a release in flight
     Promote(operate::Change),
     /// All traffic back to stable, at once
@@ -233,6 +235,7 @@ fn dispatch(cli: Cli) -> Result<u8, Exit> {
         Some(Command::Releases(args)) => history::releases(&args, &global),
         Some(Command::Ready(args)) => history::ready(&args, &global),
         Some(Command::Split(args)) => operate::split(&args, &global),
+        Some(Command::Flag(args)) => operate::flag(&args, &global),
         Some(Command::Promote(args)) => operate::promote(&args, &global),
         Some(Command::Rollback(args)) => operate::rollback(&args, &global),
         Some(Command::Abort(args)) => operate::abort(&args, &global),

@@ -26,6 +26,28 @@ pub struct Split {
 }
 
 #[derive(Args)]
+pub struct Flag {
+    #[arg(value_name = "FLAG")]
+    name: String,
+    /// Whole percent that it is on for, 0 to 100, or `off`
+    #[arg(value_parser = on)]
+    percent: u8,
+    #[command(flatten)]
+    guard: Guard,
+}
+
+fn on(text: &str) -> Result<u8, String> {
+    match text {
+        "off" => Ok(0),
+        _ => text
+            .parse()
+            .ok()
+            .filter(|percent| *percent <= 100)
+            .ok_or_else(|| "a flag is `off` or on for a whole percent from 0 to 100".to_owned()),
+    }
+}
+
+#[derive(Args)]
 pub struct Change {
     service: String,
     #[command(flatten)]
@@ -67,6 +89,32 @@ pub fn split(args: &Split, global: &Global) -> Result<u8, Exit> {
     let canary = Percent::new(args.percent)
         .ok_or_else(|| Exit::new(USAGE, "a percent lies between 0 and 100"))?;
     run(&args.service, &args.guard, global, |service, reason| Command::Split {
+        service,
+        canary,
+        reason,
+    })
+}
+
+/// Off goes at once, whatever else is in flight; what is on was decided on what was seen.
+pub fn flag(args: &Flag, global: &Global) -> Result<u8, Exit> {
+    let mut link = global.link()?;
+    let flags = wait_for(&mut link, Duration::from_secs(10), |snapshot| {
+        let flags = snapshot.services.iter().filter(|own| own.flag);
+        Some(flags.map(|own| own.name.clone()).collect::<Vec<String>>())
+    });
+    let flags = flags.ok_or_else(|| Exit::new(UNAVAILABLE, "the engine shows nothing"))?;
+    if !flags.contains(&args.name) {
+        let why = format!("no flag {}; there are {}", args.name, flags.join(", "));
+        return Err(Exit::new(USAGE, why));
+    }
+    drop(link);
+    if args.percent == 0 {
+        let off = |service, reason| Command::Rollback { service, reason };
+        return run(&args.name, &args.guard, global, off);
+    }
+    let canary = Percent::new(args.percent)
+        .ok_or_else(|| Exit::new(USAGE, "a percent lies between 0 and 100"))?;
+    run(&args.name, &args.guard, global, |service, reason| Command::Split {
         service,
         canary,
         reason,
@@ -241,6 +289,9 @@ pub fn stands(service: &ServiceView) -> String {
         })
         .collect();
     let state = route.state.word();
+    if service.flag {
+        return format!("on: set {set}, read {} ({state}){release}", routers.join(", "));
+    }
     format!("canary set {set}, routers {} ({state}){release}", routers.join(", "))
 }
 

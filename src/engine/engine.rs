@@ -9,6 +9,7 @@ mod incidents;
 mod picture;
 mod releases;
 mod responses;
+mod scalings;
 mod validations;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,7 @@ use crate::release::Release;
 use crate::response;
 use crate::rng::Rng;
 use crate::route::{Context, HOLD, Operation, Route};
+use crate::scaling;
 use crate::schedule::{Schedule, Timer};
 use crate::settings::{self, Settings};
 use crate::snapshot::{JournalState, Snapshot};
@@ -75,6 +77,7 @@ pub struct Engine {
     board: Board,
     probes: Vec<Probe>,
     hosts: Vec<Host>,
+    groups: Vec<scaling::Group>,
     feeds: Vec<Feed>,
     /// By service.
     signals: Vec<Option<Signals>>,
@@ -158,6 +161,7 @@ impl Engine {
             routes: routes.collect(),
             probes: settings.probes.iter().map(Probe::new).collect(),
             hosts: settings.hosts.iter().map(Host::new).collect(),
+            groups: settings.scaling.iter().map(scaling::Group::new).collect(),
             feeds: settings.feeds.iter().map(Feed::new).collect(),
             signals: settings
                 .services
@@ -272,6 +276,9 @@ impl Engine {
                 .filter(|(_, signals)| signals.is_some())
                 .map(|(n, _)| Timer::Measure(ServiceId(n))),
         );
+        for (group, own) in self.settings.scaling.iter().enumerate() {
+            self.schedule.set(Timer::Scaling(group), now.mono + own.every);
+        }
         for timer in timers {
             let at = now.mono + self.rng.up_to(FIRST_LOOKS);
             self.schedule.set(timer, at);
@@ -347,10 +354,14 @@ impl Engine {
                 let state = &mut self.hosts[host.index()];
                 if let Some(next) = state.poll.answered(id, now, &mut self.rng) {
                     let fresh = result.is_ok();
+                    let reading = result.as_ref().ok().cloned();
                     state.read(result, now);
                     self.schedule.set(Timer::Host(host), next);
                     self.dirty.hosts = true;
                     self.dirty.sources = true;
+                    if let Some(reading) = reading {
+                        self.note_load(host, &reading, now);
+                    }
                     self.look_at_host(host, fresh, now, effects);
                 }
             }
@@ -419,6 +430,7 @@ impl Engine {
             }
             Timer::Knock => self.knock(now, effects),
             Timer::Notice => self.carry_notices(now, effects),
+            Timer::Scaling(group) => self.judge_size(group, now, effects),
             Timer::Escalate => self.escalate_due(now, effects),
             Timer::Rest => self.wake_incidents(now, effects),
             Timer::Lapse => self.lapse(now),
@@ -503,6 +515,7 @@ impl Engine {
         }
         self.dirty.services = true;
         self.touched.insert(service);
+        self.touch_owners(service);
         for effect in &effects[first..] {
             if let Effect::Answer(reply) = effect {
                 self.keep(reply.clone());

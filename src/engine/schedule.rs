@@ -26,6 +26,8 @@ pub enum Timer {
     Notice,
     /// An incident that nobody took is escalated.
     Escalate,
+    /// The size of a group of hosts is judged, by its place in the settings.
+    Scaling(usize),
     /// An incident that was put aside speaks again.
     Rest,
     /// A freeze, or the time for which a rule is off, may be over: what is shown changes.

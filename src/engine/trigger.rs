@@ -419,6 +419,7 @@ mod tests {
             recovery: None,
             maintenance: None,
             checks: Vec::new(),
+            flag: false,
         }
     }
 

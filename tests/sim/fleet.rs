@@ -49,6 +49,7 @@ pub fn settings(routers: &[usize], polls: bool) -> Settings {
             recovery: None,
             maintenance: None,
             checks: Vec::new(),
+            flag: false,
         });
         for edge in 0..count {
             settings.routers.push(Router {

@@ -40,6 +40,9 @@ impl Engine {
         self.response.apply(entry, now);
         self.dirty.incidents |= self.board.apply(entry, now);
         self.notices.apply(entry, now);
+        if let Event::Advised(advised) = &entry.event {
+            self.recall_advice(advised, entry.at);
+        }
         for validation in &mut self.validations {
             validation.apply(entry, now);
         }
@@ -326,7 +329,9 @@ impl Engine {
     #[must_use]
     pub fn is_guarding(&self) -> bool {
         let answers = |own: &Definition| own.armed || !own.notify.is_empty();
-        if self.settings.incidents.iter().any(answers) {
+        if self.settings.incidents.iter().any(answers)
+            || self.settings.scaling.iter().any(|own| own.armed)
+        {
             return true;
         }
         self.settings.services.iter().zip(&self.routes).any(|(service, route)| {

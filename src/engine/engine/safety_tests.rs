@@ -23,6 +23,7 @@ fn settings() -> Settings {
         canary: None,
         triggers: Vec::new(),
         checks: Vec::new(),
+        flag: false,
         deploy: None,
         recovery: None,
         maintenance: None,

@@ -68,6 +68,7 @@ impl Rig {
             recovery: None,
             maintenance: None,
             checks: Vec::new(),
+            flag: false,
         };
         let wall = chrono::DateTime::UNIX_EPOCH;
         Rig {
@@ -238,6 +239,7 @@ impl Rig {
                 | Timer::Release(_)
                 | Timer::Validate(_)
                 | Timer::Notice
+                | Timer::Scaling(_)
                 | Timer::Escalate
                 | Timer::Rest
                 | Timer::Lapse

@@ -113,6 +113,7 @@ impl Fleet {
             recovery: None,
             maintenance,
             checks: Vec::new(),
+            flag: false,
         });
     }
 
@@ -166,6 +167,7 @@ impl Fleet {
             Action::Probe(_) => "probe",
             Action::Task(_) => "task",
             Action::Split(_) => "split",
+            Action::Flag { .. } => "flag",
             Action::Canary => "canary",
             Action::Switch => "switch",
             Action::Wait { .. } => "wait",
