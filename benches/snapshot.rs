@@ -118,7 +118,7 @@ impl Bench {
                 }
                 Effect::ReadFeed { id, feed } => {
                     let alerts = (0..self.alerts).map(alert).collect();
-                    let result = Ok(FeedReading { alerts, dropped: 0 });
+                    let result = Ok(FeedReading { alerts, ..FeedReading::default() });
                     answers.push(Input::FeedRead { id, feed, result });
                 }
                 Effect::Append { id, .. } => {

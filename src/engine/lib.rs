@@ -26,6 +26,7 @@ mod rng;
 pub mod rollout;
 pub mod route;
 pub mod rule;
+pub mod runbook;
 pub mod scaling;
 mod schedule;
 pub mod score;

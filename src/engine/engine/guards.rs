@@ -39,6 +39,7 @@ impl Engine {
         }
         self.response.apply(entry, now);
         self.dirty.incidents |= self.board.apply(entry, now);
+        self.dirty.head |= self.runs.apply(entry, now);
         self.notices.apply(entry, now);
         if let Event::Advised(advised) = &entry.event {
             self.recall_advice(advised, entry.at);

@@ -129,6 +129,7 @@ impl Fleet {
         service: ServiceId,
         name: &str,
         maintenance: Option<[TaskId; 2]>,
+        phases: Vec::new(),
         rng: &mut Rng,
     ) -> PlanId {
         let mut steps = Vec::new();
