@@ -1,5 +1,7 @@
 //! The configuration as a user meets it: what loads, and what each mistake is answered.
 
+#[path = "config/releases.rs"]
+mod releases;
 #[path = "config/response.rs"]
 mod response;
 
@@ -653,7 +655,8 @@ fn a_plan_is_read_in_the_engines_words() {
     assert_eq!(actions[3], &Action::Wait { span: Duration::from_secs(30), watch: true });
     assert_eq!(recovery.steps[2].after_crash, AfterCrash::Repeat);
     let by_hand = engine.plans.iter().find(|plan| plan.name == "by-hand").expect("the third plan");
-    assert_eq!(by_hand.steps[1].timeout, Duration::from_mins(30) * 5);
+    let sum = Duration::from_mins(30) * 4 + Duration::from_hours(1);
+    assert_eq!(by_hand.steps[1].timeout, sum, "one step waits longer");
     let page = search.maintenance.expect("search has a page").map(|id| engine.task(id).clone());
     assert_eq!(page.map(|task| task.label), ["page", "page"]);
 }

@@ -11,6 +11,8 @@ mod plans;
 #[path = "support/product.rs"]
 #[expect(dead_code, reason = "shared with tests that need more of it")]
 mod product;
+#[path = "releases/rolling.rs"]
+mod rolling;
 #[path = "support/servers.rs"]
 #[expect(dead_code, reason = "shared with tests that need more of it")]
 mod servers;

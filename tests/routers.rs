@@ -400,6 +400,53 @@ fn a_file_that_is_not_ours_is_left_alone() {
 }
 
 #[test]
+fn a_file_ahead_of_nginx_is_put_back() {
+    let nginx = Nginx::start();
+    let file = nginx.dir.path().join("split.conf");
+    let kept = nginx.dir.path().join(".split.conf.previous");
+    let mut writer = nginx.writer("/__generation", None);
+    let texts = [(50, 1), (10, 2)].map(|(b, fence)| {
+        assert_eq!(set(&mut writer, b, fence), WriteAnswer::Applied);
+        nginx.split_file()
+    });
+    drop(writer);
+    // As a kill between rename and reload leaves it: 50 % in the file, 10 % in nginx.
+    fs::write(&kept, &texts[1]).expect("writes");
+    fs::write(&file, &texts[0]).expect("writes");
+    let writer = nginx.writer("/__generation", None);
+    let (share, note) = read(&writer).expect("reads");
+    assert!((share - 10.0).abs() < 0.1 && note.contains("the file holds"), "{share} {note}");
+    assert_eq!(nginx.split_file(), texts[0], "a reload may still be under way");
+    let mut said = String::new();
+    until("the file that nginx runs", || {
+        let (share, note) = read(&writer).expect("reads");
+        assert!((share - 10.0).abs() < 0.1, "{share} {note}");
+        said = note;
+        nginx.split_file() == texts[1]
+    });
+    assert!(said.contains("what runs is put back"), "{said}");
+    assert_eq!(read(&writer).expect("reads").1, "");
+    // A write over a file that is ahead keeps what nginx runs, and puts that back if it fails.
+    drop(writer);
+    fs::write(&file, &texts[0]).expect("writes");
+    let mut writer = nginx.writer("/__generation", None);
+    let pid = fs::read(nginx.dir.path().join("nginx.pid")).expect("reads");
+    fs::write(nginx.dir.path().join("nginx.pid"), "1").expect("writes");
+    rejected_with(&set(&mut writer, 20, 3), "the previous file is put back");
+    assert_eq!(nginx.split_file(), texts[1]);
+    fs::write(nginx.dir.path().join("nginx.pid"), pid).expect("writes");
+    // What a person edited is a person's.
+    let edited = texts[0].replace("weight=50", "weight=51");
+    fs::write(&file, &edited).expect("writes");
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(4) {
+        assert!((read(&writer).expect("reads").0 - 10.0).abs() < 0.1);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(nginx.split_file(), edited);
+}
+
+#[test]
 fn a_file_that_cannot_be_written_is_named() {
     let nginx = Nginx::start();
     let mut writer = nginx.writer("/__generation", None);

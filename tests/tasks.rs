@@ -409,6 +409,36 @@ fn a_probe_is_awaited() {
 }
 
 #[test]
+fn a_check_with_tries_is_asked_again() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let count = dir.path().join("count");
+    let again = |passes_at: usize, retries: u32| {
+        let _ = std::fs::remove_file(&count);
+        let text = format!("echo x >> {0}; [ $(wc -l < {0}) -ge {passes_at} ]", count.display());
+        let target = TaskTarget::Command { program: script(&text), exit: 0, output: None };
+        let pause = Duration::from_millis(10);
+        let target = TaskTarget::Again { target: Box::new(target), retries, pause };
+        let found = words(&perform(&target, BUDGET));
+        let tries = std::fs::read_to_string(&count).expect("reads").lines().count();
+        (found.0, tries, found.1)
+    };
+    assert_eq!(again(1, 5), ("passed", 1, String::new()));
+    assert_eq!(again(3, 5), ("passed", 3, String::new()));
+    assert_eq!(again(9, 2), ("failed", 3, "exit code 1, not 0 (try 3)".to_owned()));
+    // The whole time is the step's; a try that hangs leaves some for the next.
+    let hangs = TaskTarget::Command { program: script("sleep 60"), exit: 0, output: None };
+    let pause = Duration::from_millis(10);
+    let target = TaskTarget::Again { target: Box::new(hangs), retries: 100, pause };
+    let begin = std::time::Instant::now();
+    let (kind, said) = words(&perform(&target, Duration::from_secs(2)));
+    assert!(kind == "failed" && said.contains("no end within"), "{kind}: {said}");
+    let tries =
+        said.rsplit("(try ").next().and_then(|rest| rest.trim_end_matches(')').parse().ok());
+    assert!(tries.is_some_and(|tries: u32| tries > 1), "{said}");
+    assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
+}
+
+#[test]
 fn what_the_file_says_is_what_runs() {
     let text = "[environment]\nname = \"t\"\n[plan.p]\nsteps = [{ run = [\"/bin/echo\", \
                 \"{version}\"], timeout = \"5s\", verify = { file = \"quarterdeck.toml\" } }]\n";

@@ -4,15 +4,18 @@
 //! shorter than the soak, a judgement without counters. Never judges a release. Contract: a canary
 //! that passes here can reach 100 % on the road that `pass` names.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use engine::analysis::Policy;
 use engine::rule::TRIGGER_NAMES;
-use engine::settings::{Canary, Limits, OnFail, Pass, Trigger};
+use engine::settings::{Canary, Limits, OnFail, Pass, StepTimes, Trigger};
 use engine::types::Percent;
 
-use super::reader::{Table, share};
+use toml::de::DeValue;
+
+use super::reader::{Node, Reader, Table, share};
 use super::rule::{self, Figures};
 use super::watch::{INTERVALS, SPANS};
 
@@ -57,13 +60,15 @@ pub fn canary(mut table: Table<'_>, around: Around<'_>) -> Canary {
         Some(_) | None => OnFail::RollBack,
     };
     let soak = table.duration("soak", SPANS).unwrap_or(SOAK);
+    let wait = table.duration("wait", SPANS).unwrap_or(WAIT);
+    let (steps, own_times) = steps(&mut table, StepTimes { soak, wait });
     let canary = Canary {
-        steps: steps(&mut table),
+        steps,
         pass,
         objective: objective(&mut table),
         soak,
-        first_soak: table.duration("first_soak", SPANS).unwrap_or(soak),
-        wait: table.duration("wait", SPANS).unwrap_or(WAIT),
+        wait,
+        own_times,
         every: table.duration("every", INTERVALS).unwrap_or(EVERY),
         on_fail,
         bake: table.duration("bake", Duration::ZERO..=*SPANS.end()).unwrap_or(BAKE),
@@ -87,15 +92,17 @@ pub fn canary(mut table: Table<'_>, around: Around<'_>) -> Canary {
     canary
 }
 
-/// Rising whole percents that end in full traffic.
-fn steps(table: &mut Table<'_>) -> Vec<Percent> {
+type Steps = (Vec<Percent>, BTreeMap<usize, StepTimes>);
+
+/// Rising whole percents that end in full traffic; a step may have times of its own.
+fn steps(table: &mut Table<'_>, usual: StepTimes) -> Steps {
     let reader = table.reader;
-    let Some(node) = table.need("steps").get("steps") else { return Vec::new() };
+    let Some(node) = table.need("steps").get("steps") else { return Steps::default() };
     let wanted = "a list of whole percents";
-    let Some(steps) = reader.list("steps", node, wanted, |item| share(reader, "steps", 1, item))
-    else {
-        return Vec::new();
-    };
+    let one = |item| step(reader, item, usual);
+    let Some(found) = reader.list("steps", node, wanted, one) else { return Steps::default() };
+    let steps: Vec<Percent> = found.iter().map(|(percent, _)| *percent).collect();
+    let own = found.into_iter().enumerate().filter_map(|(place, (_, own))| Some((place, own?)));
     if steps.windows(2).any(|pair| pair[0] >= pair[1]) {
         table.problem("steps", "`steps` rise: each is above the one before it");
     } else if steps.last() != Some(&Percent::FULL) {
@@ -104,7 +111,31 @@ fn steps(table: &mut Table<'_>) -> Vec<Percent> {
             "the last of `steps` is 100: a release ends with all traffic; write it down",
         );
     }
-    steps
+    (steps, own.collect())
+}
+
+/// A percent, or `{ percent = 5, soak = "15m", wait = "1h" }`.
+fn step<'a>(
+    reader: &'a Reader<'a>,
+    node: &'a Node<'a>,
+    usual: StepTimes,
+) -> Option<(Percent, Option<StepTimes>)> {
+    let DeValue::Table(_) = node.get_ref() else {
+        return share(reader, "steps", 1, node).map(|percent| (percent, None));
+    };
+    let mut table = reader.table("steps", "canary_step", "a table", node)?;
+    let percent = table.need("percent").get("percent");
+    let percent = percent.and_then(|node| share(reader, "percent", 1, node));
+    let soak = table.duration("soak", SPANS);
+    let wait = table.duration("wait", SPANS);
+    // A longer soak alone makes room for itself.
+    let soak = soak.unwrap_or(usual.soak.min(wait.unwrap_or(usual.soak)));
+    let times = StepTimes { soak, wait: wait.unwrap_or(usual.wait.max(soak)) };
+    if times.wait < times.soak {
+        table.problem("wait", "`wait` is shorter than `soak`: the step could not pass");
+    }
+    table.finish();
+    Some((percent?, Some(times)))
 }
 
 fn objective(table: &mut Table<'_>) -> Option<f64> {
@@ -153,11 +184,9 @@ fn policy(table: &mut Table<'_>) -> Policy {
 }
 
 fn times(table: &Table<'_>, canary: &Canary) {
-    for (key, soak) in [("soak", canary.soak), ("first_soak", canary.first_soak)] {
-        if canary.wait < soak && (key == "soak" || table.has(key)) {
-            let place = if table.has("wait") { "wait" } else { key };
-            table.problem(place, format!("`wait` is shorter than `{key}`: no step could pass"));
-        }
+    if canary.wait < canary.soak {
+        let key = if table.has("wait") { "wait" } else { "soak" };
+        table.problem(key, "`wait` is shorter than `soak`: no step could pass");
     }
     if canary.every > canary.wait {
         let key = if table.has("every") { "every" } else { "wait" };

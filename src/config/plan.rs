@@ -257,11 +257,12 @@ fn probe(work: &Work<'_>, name: &str) -> Result<ProbeId, Option<String>> {
 fn step(mut table: Table<'_>, work: &mut Work<'_>, names: &mut BTreeSet<String>) -> Option<Step> {
     let kind = table.one_of(&ACTIONS);
     let given = name(&mut table, names);
-    let found = kind.and_then(|kind| action(&mut table, kind, work));
+    let mut found = kind.and_then(|kind| action(&mut table, kind, work));
     beside(&mut table, kind);
     let timeout = timeout(&mut table, kind, found.as_ref().and_then(|found| found.least));
     let verify = verify(&mut table, work);
-    let undo = task::undo(&mut table).map(|made| work.tasks.add(made));
+    let opposite = found.as_mut().and_then(|found| found.opposite.take());
+    let undo = task::undo(&mut table).or(opposite).map(|made| work.tasks.add(made));
     let after_crash = after_crash(&mut table, kind);
     let estimate = table.duration("estimate", DEADLINES);
     table.finish();
@@ -296,16 +297,19 @@ struct Found {
     action: Action,
     words: String,
     least: Option<Duration>,
+    /// What takes it back unless the step says otherwise.
+    opposite: Option<Made>,
 }
 
 impl Found {
     fn new(action: Action, words: impl Into<String>) -> Found {
-        Found { action, words: words.into(), least: None }
+        Found { action, words: words.into(), least: None, opposite: None }
     }
 
     fn task(made: Made, verb: &str, work: &mut Work<'_>) -> Found {
-        let words = format!("{verb} {}", made.label).trim().chars().take(NAME_CHARS_MAX).collect();
-        Found { action: Action::Task(work.tasks.add(made)), words, least: None }
+        let words: String =
+            format!("{verb} {}", made.label).trim().chars().take(NAME_CHARS_MAX).collect();
+        Found::new(Action::Task(work.tasks.add(made)), words)
     }
 }
 
@@ -332,17 +336,19 @@ fn server(table: &mut Table<'_>, key: &'static str, work: &mut Work<'_>) -> Opti
         table.problem(key, text);
         return None;
     };
-    let made = Made {
+    let made = |drain: bool| Made {
         kind: "server",
         label: name.clone(),
         target: TaskTarget::Server {
             socket: (*socket).clone(),
             backend: (*backend).clone(),
-            server: name,
-            drain: key == "drain",
+            server: name.clone(),
+            drain,
         },
     };
-    Some(Found { least: Some(DRAIN_TIME), ..Found::task(made, key, work) })
+    let drain = key == "drain";
+    let (least, opposite) = (Some(DRAIN_TIME), Some(made(!drain)));
+    Some(Found { least, opposite, ..Found::task(made(drain), key, work) })
 }
 
 fn action(table: &mut Table<'_>, kind: &'static str, work: &mut Work<'_>) -> Option<Found> {
@@ -373,7 +379,7 @@ fn action(table: &mut Table<'_>, kind: &'static str, work: &mut Work<'_>) -> Opt
             }
             let words = format!("wait {}", value::duration_text(span));
             let action = Action::Wait { span, watch };
-            Some(Found { action, words, least: Some(span) })
+            Some(Found { least: Some(span), ..Found::new(action, words) })
         }
         "ask" => {
             let question = text(table, "ask", TEXT_CHARS_MAX)?;
@@ -432,9 +438,9 @@ fn canary(table: &mut Table<'_>, work: &Work<'_>) -> Option<Found> {
         table.problem("canary", text);
         return None;
     };
-    let steps = u32::try_from(canary.steps.len()).expect("lists in the file are limited");
-    let least = Some(canary.wait.saturating_mul(steps));
-    Some(Found { action: Action::Canary, words: "canary".to_owned(), least })
+    let waits = (0..canary.steps.len()).map(|place| canary.times(place).wait);
+    let least = Some(waits.fold(Duration::ZERO, Duration::saturating_add));
+    Some(Found { least, ..Found::new(Action::Canary, "canary") })
 }
 
 fn check(table: &mut Table<'_>, work: &mut Work<'_>) -> Option<Found> {
@@ -445,7 +451,8 @@ fn check(table: &mut Table<'_>, work: &mut Work<'_>) -> Option<Found> {
             // As long as a probe that was down takes to be up again.
             let least = probe.interval.saturating_mul(probe.rise + 1) + probe.timeout;
             let words = format!("check probe {name}");
-            Some(Found { action: Action::Probe(name), words, least: Some(least.max(ANSWER_TIME)) })
+            let least = Some(least.max(ANSWER_TIME));
+            Some(Found { least, ..Found::new(Action::Probe(name), words) })
         }
         Check::Task(made) => {
             let verb = made.kind;

@@ -5,6 +5,7 @@
 //! task have the same place in their lists.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use super::watch::{self, Source, Sources};
 use super::{secret, value};
 use crate::io::http::Method;
 use crate::io::settings::{Bound, Format, Given, HttpTarget, ProbeTarget, Program, TaskTarget};
-use crate::io::task::fill;
+use crate::io::task::{PAUSE_MAX, fill};
 
 /// An answer that says what became of a call; more is a download.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
@@ -268,9 +269,27 @@ pub fn check(
 ) -> Option<Check> {
     let mut inner = table.table(key, "check")?;
     let check = look(&mut inner, sources, probe);
+    let retries = inner.integer("retries", 0..=RETRIES_MAX).unwrap_or(0);
+    let pause = inner.duration("pause", PAUSES).unwrap_or(PAUSE);
+    if let Some(Check::Probe(..)) = check {
+        inner
+            .refuse(&["retries", "pause"], "is not for `probe`, which is looked at until it is UP");
+    }
     inner.finish();
-    check
+    Some(match check? {
+        Check::Task(made) if retries > 0 => {
+            let Made { kind, label, target } = *made;
+            let target = TaskTarget::Again { target: Box::new(target), retries, pause };
+            Check::Task(Box::new(Made { kind, label, target }))
+        }
+        check => check,
+    })
 }
+
+/// Enough for minutes of waiting; the step's deadline ends it anyway.
+const RETRIES_MAX: u32 = 100;
+const PAUSES: RangeInclusive<Duration> = Duration::from_millis(10)..=PAUSE_MAX;
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Every kind of look.
 const KINDS: [&str; 9] =

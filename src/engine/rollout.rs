@@ -399,10 +399,8 @@ impl Rollout {
         if matches!(self.next, Next::Fail(_) | Next::Hold(_)) {
             return self.next.clone();
         }
-        if since.age(now) >= self.settings.soak_at(self.place)
-            && !self.is_stale(now)
-            && self.rules_allow()
-        {
+        let times = self.settings.times(self.place);
+        if since.age(now) >= times.soak && !self.is_stale(now) && self.rules_allow() {
             match (&self.next, self.settings.pass) {
                 (Next::Pass(why), Pass::Evidence) => return Next::Pass(why.clone()),
                 (_, Pass::Time) if self.totals[1].requests >= self.settings.requests_min => {
@@ -416,7 +414,7 @@ impl Rollout {
             }
         }
         let waited = self.waits_from.unwrap_or(since).age(now);
-        if waited >= self.settings.wait {
+        if waited >= times.wait {
             let minutes = waited.as_secs() / 60;
             return Next::Hold(format!("HOLD after {minutes} min: {}", self.sentence));
         }
@@ -431,8 +429,9 @@ impl Rollout {
     #[must_use]
     pub fn wakes(&self, now: Now) -> Option<Now> {
         let since = self.since?;
-        let soak = shifted(since, self.settings.soak_at(self.place));
-        let wait = shifted(self.waits_from.unwrap_or(since), self.settings.wait);
+        let times = self.settings.times(self.place);
+        let soak = shifted(since, times.soak);
+        let wait = shifted(self.waits_from.unwrap_or(since), times.wait);
         [soak, wait].into_iter().filter(|at| at.mono > now.mono).min_by_key(|at| at.mono)
     }
 
@@ -484,13 +483,14 @@ impl Rollout {
             fail: signal.toward_fail(&self.policy, control),
             pass: signal.toward_pass(&self.policy),
         });
+        let times = self.settings.times(self.place);
         let until = |span| self.since.map(|since| shifted(since, span));
         CanaryView {
             steps: self.settings.steps.clone(),
             place: u32::try_from(self.place).unwrap_or(u32::MAX),
             since: self.since,
-            soak_until: until(self.settings.soak_at(self.place)),
-            wait_until: self.waits_from.map(|from| shifted(from, self.settings.wait)),
+            soak_until: until(times.soak),
+            wait_until: self.waits_from.map(|from| shifted(from, times.wait)),
             bake_until: None,
             stable: self.totals[0],
             canary: self.totals[1],

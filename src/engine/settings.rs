@@ -4,6 +4,7 @@
 //! which find them under the same ids. Contract: ids are places in these lists, and every list is
 //! as long as the adapters' list of the same name.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -140,10 +141,10 @@ pub struct Canary {
     pub objective: Option<f64>,
     /// At least this long at each step.
     pub soak: Duration,
-    /// The same at the first step.
-    pub first_soak: Duration,
     /// At most this long at each step; then it holds.
     pub wait: Duration,
+    /// By step: its own times instead of these two.
+    pub own_times: BTreeMap<usize, StepTimes>,
     /// How often a look is judged and journaled.
     pub every: Duration,
     pub on_fail: OnFail,
@@ -157,11 +158,19 @@ pub struct Canary {
     pub policy: Policy,
 }
 
+/// How long one step of a canary takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepTimes {
+    pub soak: Duration,
+    pub wait: Duration,
+}
+
 impl Canary {
-    /// The least time at this step.
+    /// The times of the step at this place.
     #[must_use]
-    pub fn soak_at(&self, place: usize) -> Duration {
-        if place == 0 { self.first_soak } else { self.soak }
+    pub fn times(&self, place: usize) -> StepTimes {
+        let usual = StepTimes { soak: self.soak, wait: self.wait };
+        self.own_times.get(&place).copied().unwrap_or(usual)
     }
 }
 

@@ -222,11 +222,21 @@ impl Writer {
         if let Some(access) = self.access(deadline).await {
             reading.lease.access = access;
         }
-        if !self.trouble.is_empty() {
-            let note = [&self.trouble, reading.note.display()].join(", ");
+        let mended = self.mend(&reading.lease, deadline).await;
+        let trouble = Some(self.trouble.clone()).filter(|trouble| !trouble.is_empty());
+        for said in trouble.into_iter().chain(mended) {
+            let note = [&said, reading.note.display()].join(", ");
             reading.note = Untrusted::new(note.trim_end_matches(", "));
         }
         Ok(reading)
+    }
+
+    /// A file of nginx at rest is what nginx runs, while nobody else is at it.
+    async fn mend(&self, lease: &engine::reading::Lease, deadline: Deadline) -> Option<String> {
+        if lease.holder.is_some() || !lease.trouble.is_empty() {
+            return None;
+        }
+        nginx::rest::repair(&nginx::Place::of(&self.target)?, &self.nginx, deadline).await
     }
 
     /// Whether the router would take a write; `None` where only the reading could tell.

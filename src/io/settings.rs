@@ -226,6 +226,14 @@ pub enum TaskTarget {
         /// Must match what the program prints.
         output: Option<regex_lite::Regex>,
     },
+    /// A check that is tried again after a failure, as long as there is time.
+    Again {
+        target: Box<TaskTarget>,
+        /// After the first try.
+        retries: u32,
+        /// Before the second one; doubled each time.
+        pause: Duration,
+    },
     /// One server of an HAProxy backend, out of rotation or back in it.
     Server {
         socket: PathBuf,

@@ -2,8 +2,9 @@
 //!
 //! Decides what became of it: done, not done, or nobody knows. A late or cut-off `run` or `call`
 //! may have happened, so it is unknown; a late check is a failure. Never starts a task whose
-//! values or secrets are missing, never repeats one. Contract: returns within its budget and a
-//! second, with the last [`LINES_MAX`] lines of output, without the secrets that it was given.
+//! values or secrets are missing, never repeats one but a check that says so. Contract: returns
+//! within its budget and a second, with the last [`LINES_MAX`] lines of output, without the secrets
+//! that it was given.
 
 pub mod check;
 pub mod fill;
@@ -34,6 +35,10 @@ const BODY_CHARS_MAX: usize = 500;
 const SECRET_CHARS_MIN: usize = 5;
 /// Between two looks at a probe that is not UP yet.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Longest pause between two tries of a check.
+pub const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Tries that still to come share what is left of the time, at most by that many parts.
+const TRIES_WITH_TIME: u32 = 4;
 /// How many values that are wrong are shown.
 const VALUES_SHOWN: usize = 3;
 
@@ -79,6 +84,10 @@ pub async fn perform(
                 Err(why) => failed(&why),
             }
         }
+        TaskTarget::Again { target, retries, pause } => {
+            let tries = Tries { left: *retries + 1, pause: *pause };
+            Box::pin(tries.perform(client, target, context, budget)).await
+        }
         TaskTarget::Server { socket, backend, server, drain } => {
             let deadline = Deadline::after(budget);
             match administer(socket, backend, server, *drain, deadline).await {
@@ -94,6 +103,45 @@ pub async fn perform(
         }
         TaskTarget::Disk { path, free_percent, free_bytes } => {
             check::disk(path.clone(), *free_percent, *free_bytes, budget).await
+        }
+    }
+}
+
+/// A check that is asked again: nothing is changed by that.
+struct Tries {
+    left: u32,
+    pause: Duration,
+}
+
+impl Tries {
+    /// Until it passes, or the tries or the time are over.
+    async fn perform(
+        mut self,
+        client: &Client,
+        target: &TaskTarget,
+        context: &TaskContext,
+        budget: Duration,
+    ) -> TaskAnswer {
+        let deadline = Deadline::after(budget);
+        let mut count = 0;
+        loop {
+            count += 1;
+            // One that hangs must leave time for the next.
+            let part = deadline.left() / self.left.min(TRIES_WITH_TIME);
+            let answer = perform(client, target, context, part).await;
+            self.left -= 1;
+            let over = self.left == 0 || deadline.left() <= self.pause;
+            match answer {
+                TaskAnswer::Failed { output } if over && count > 1 => {
+                    return failed(&format!("{output} (try {count})"));
+                }
+                TaskAnswer::Failed { .. } if !over => {}
+                answer @ (TaskAnswer::Passed { .. }
+                | TaskAnswer::Failed { .. }
+                | TaskAnswer::Unknown { .. }) => return answer,
+            }
+            tokio::time::sleep(self.pause).await;
+            self.pause = (self.pause * 2).min(PAUSE_MAX);
         }
     }
 }

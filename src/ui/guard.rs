@@ -881,7 +881,9 @@ fn may(verb: Verb, service: &ServiceView, picture: &Snapshot, now: Now) -> Resul
 
 fn may_deploy(service: &ServiceView, picture: &Snapshot, now: Now) -> Result<(), String> {
     if let Some(release) = in_flight(service) {
-        return Err(format!("r{} is {}: it must end first", release.id, release.state.word()));
+        let answer = if release.question.is_some() { "; n declines what it asks" } else { "" };
+        let (id, state) = (release.id, release.state.word());
+        return Err(format!("r{id} is {state}: it must end first{answer}"));
     }
     let own = freeze_of(picture, Some(&service.name), now);
     if let Some(freeze) = own.or(freeze_of(picture, None, now)) {

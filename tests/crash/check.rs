@@ -270,7 +270,7 @@ fn unexplained(entries: &[Entry], split: &Split) -> Option<String> {
     (!explained).then(|| format!("{split:?}, on record are {allowed:?} by {fences:?}"))
 }
 
-/// VERIFIED is what the routers do, and lies in nginx's file; anything else asks a person.
+/// VERIFIED is what the routers do; anything else asks a person. What nginx runs lies in its file.
 fn agrees(heard: &Heard, split: &Split, stable: Group) -> bool {
     let Some(service) = &heard.service else { return false };
     let Some(route) = &service.route else { return false };
@@ -285,8 +285,7 @@ fn agrees(heard: &Heard, split: &Split, stable: Group) -> bool {
         (RouteState::Verified, None) | (RouteState::Changing, _) => false,
         (RouteState::Unverified | RouteState::Drifted, _) => {
             let banner = heard.head.as_ref().is_some_and(|head| !head.banners.is_empty());
-            let noted = route.routers.iter().any(|router| router.note.display().contains("file"));
-            banner && (split.at_rest || noted)
+            banner && split.at_rest
         }
     }
 }

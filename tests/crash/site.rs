@@ -90,11 +90,12 @@ impl Site {
         });
         let (running, nginx, at_rest) = until("nginx runs a file that is there", || {
             let running = self.generation()?;
-            let kept = self.managed().with_file_name(".split.conf.previous");
             let read = |path: PathBuf| std::fs::read_to_string(path).unwrap_or_default();
-            let (file, kept) = (read(self.managed()), read(kept));
+            let file = read(self.managed());
+            let kept = [".split.conf.previous", ".split.conf.displaced"]
+                .map(|name| read(self.managed().with_file_name(name)));
             let mark = format!("\"{running}\"");
-            let found = [&file, &kept].into_iter().find(|text| text.contains(&mark))?;
+            let found = [&file].into_iter().chain(&kept).find(|text| text.contains(&mark))?;
             Some((running.clone(), weights(found), file.contains(&mark)))
         });
         let fence = running.split(':').next().and_then(|fence| fence.parse().ok());

@@ -68,6 +68,9 @@ fn an_emergency_ends_the_release_and_recovery_follows() {
     let own = in_state(&deck, "ASKING");
     assert_eq!(own["release"]["step"], "go on?", "{own}");
     assert!(!page.exists(), "{own}");
+    let next = ["deploy", "web", "--version", "2.1", "--confirm", "web", "--no-wait"];
+    let said = deck.run(&next).ends(1, "it must end first");
+    assert!(said.out.contains("`reply web no` declines it"), "{said:#?}");
     let said = deck.run(&["releases", "web"]).ends(0, "rolled back");
     assert!(said.out.contains("traffic back in"), "{said:#?}");
     deck.run(&["reply", "web", "yes", "--confirm", "web"]).ends(0, "ACCEPTED");

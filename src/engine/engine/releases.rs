@@ -416,8 +416,7 @@ impl Engine {
             None => settings.deploy,
         };
         if let Some(other) = self.releases[service.index()].as_ref().filter(|r| r.in_flight()) {
-            let (id, state) = (other.facts.release, other.state.word());
-            return Err(format!("r{id} of {name} is {state}: it must end first"));
+            return Err(other.in_the_way());
         }
         if kind == ReleaseKind::Deploy {
             self.may_deploy(service, submission, now)?;

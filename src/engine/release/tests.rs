@@ -38,6 +38,7 @@ fn canary() -> Canary {
         objective: Some(3.0),
         soak: Duration::from_secs(5),
         wait: Duration::from_mins(5),
+        own_times: std::collections::BTreeMap::new(),
         every: Duration::from_secs(2),
         on_fail: OnFail::RollBack,
         bake: Duration::from_mins(1),

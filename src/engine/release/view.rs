@@ -76,6 +76,20 @@ impl Release {
         })
     }
 
+    /// Why no other release of the service may begin, and what ends this one.
+    #[must_use]
+    pub fn in_the_way(&self) -> String {
+        let (id, name, state) = (self.facts.release, &self.facts.service, self.state.word());
+        match self.question() {
+            Some(question) => format!(
+                "r{id} of {name} ({}) is {state} \"{}\": it must end first; `reply {name} no` \
+                 declines it",
+                self.facts.plan, question.text
+            ),
+            None => format!("r{id} of {name} is {state}: it must end first"),
+        }
+    }
+
     fn what_next(&self) -> String {
         match self.state {
             ReleaseState::Ended => String::new(),

@@ -1,7 +1,9 @@
 //! What looks come to when their readings are late or missing.
 
+use std::collections::BTreeMap;
+
 use super::*;
-use crate::settings::Limits;
+use crate::settings::{Limits, StepTimes};
 
 fn now(seconds: u64) -> Now {
     let wall = chrono::DateTime::UNIX_EPOCH + Duration::from_secs(seconds);
@@ -16,6 +18,7 @@ fn watching(objective: Option<f64>) -> Rollout {
         objective,
         soak: Duration::from_secs(5),
         wait: Duration::from_mins(5),
+        own_times: BTreeMap::new(),
         every: Duration::from_secs(2),
         on_fail: OnFail::RollBack,
         bake: Duration::ZERO,
@@ -73,5 +76,75 @@ fn a_person_who_resumes_starts_the_evidence_anew() {
         let before = rollout.view().evidence;
         rollout.resume(now(20));
         assert_eq!(rollout.view().evidence == before, stays, "{word}");
+    }
+}
+
+/// 5 % for 15 min, then 50 and 100 % for 2 min each, by time.
+fn stepped() -> Rollout {
+    let minutes = Duration::from_mins;
+    let percent = |value| Percent::new(value).expect("a percent");
+    let first = StepTimes { soak: minutes(15), wait: minutes(20) };
+    let mut rollout = watching(None);
+    rollout.settings = Canary {
+        steps: [5, 50, 100].map(percent).to_vec(),
+        soak: minutes(2),
+        wait: minutes(10),
+        own_times: BTreeMap::from([(0, first)]),
+        ..rollout.settings
+    };
+    rollout
+}
+
+/// Looks each two seconds at what `count` says, until a step comes to something.
+fn until_over(
+    rollout: &mut Rollout,
+    from: u64,
+    count: impl Fn(u64) -> Option<ArmCount>,
+) -> (u64, Next) {
+    for after in (2..10_000).step_by(2) {
+        let at = now(from + after);
+        let delta = Delta { stable: count(after), canary: count(after) };
+        let before = now(from + after - 2).mono;
+        if rollout.observe(delta, Some(before), Some(at.mono), at) {
+            let delta = rollout.take();
+            rollout.look(&delta, Values::new(), at);
+        }
+        let next = rollout.next(at);
+        if next != Next::Stay {
+            return (after, next);
+        }
+    }
+    panic!("it never ends")
+}
+
+fn healthy() -> ArmCount {
+    ArmCount { requests: 100, ..ArmCount::default() }
+}
+
+#[test]
+fn a_step_may_have_times_of_its_own() {
+    let mut rollout = stepped();
+    for (place, seconds) in [(0, 15 * 60), (1, 2 * 60), (2, 2 * 60)] {
+        rollout.enter(place);
+        rollout.verified(now(1000));
+        let soak = rollout.view().soak_until.expect("it soaks");
+        assert_eq!(soak.age(now(1000 + seconds)), Duration::ZERO, "step {place}");
+        let (after, next) = until_over(&mut rollout, 1000, |_| Some(healthy()));
+        assert!(matches!(next, Next::Pass(_)), "step {place}: {next:?}");
+        assert_eq!(after, seconds, "step {place}");
+    }
+}
+
+#[test]
+fn counts_that_vanish_in_mid_step_hold_it() {
+    for (place, wait) in [(0, 20 * 60), (1, 10 * 60)] {
+        let mut rollout = stepped();
+        rollout.enter(place);
+        rollout.verified(now(1000));
+        let gone = |after: u64| (after < 100).then(healthy);
+        let (after, next) = until_over(&mut rollout, 1000, gone);
+        let Next::Hold(why) = next else { panic!("{next:?}") };
+        assert!(why.contains("NO DATA"), "{why}");
+        assert_eq!((after, rollout.word()), (wait, "NO DATA"), "step {place}");
     }
 }

@@ -8,7 +8,9 @@
 pub mod access;
 mod conf;
 mod proof;
+pub mod rest;
 
+use std::cell::RefCell;
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -79,6 +81,8 @@ fn sibling(file: &Path, suffix: &str) -> PathBuf {
 pub struct Memory {
     previous: Option<Conf>,
     disk: Arc<Disk>,
+    /// Since when the file holds something that nginx does not run.
+    ahead: RefCell<Option<rest::Ahead>>,
 }
 
 /// The managed file's way to the disk: one change after the other, the newest last.
@@ -147,6 +151,8 @@ pub async fn set(
         let file = place.file.display();
         return rejected(format!("{file} has no {}: not a file of Quarterdeck", conf::GENERATION));
     }
+    memory.ahead.replace(None);
+    let previous = rest::what_runs(place, memory, previous, deadline).await;
     memory.previous = previous.as_deref().and_then(|text| Conf::parse(text).ok());
     let limit = deadline.earlier((deadline.left() / RESTORE_PART).min(RESTORE_TIME_MAX));
     let (file, before, text) = (place.file.to_owned(), previous.clone(), wanted.print());
@@ -209,19 +215,24 @@ pub async fn read(
     let mut notes = Vec::new();
     let held = Conf::parse(&text);
     let conf = match &held {
-        Ok(conf) if conf.generation() == running => conf.clone(),
+        Ok(conf) if conf.generation() == running => {
+            memory.ahead.replace(None);
+            conf.clone()
+        }
         Ok(_) | Err(_) => {
             let holds = match &held {
                 Ok(conf) => format!("holds {}", conf.generation()),
                 Err(why) => format!("cannot be read ({why})"),
             };
-            let kept = read_file(&sibling(place.file, "previous"), deadline).await?;
-            let kept = kept.and_then(|text| Conf::parse(&text).ok());
-            let known = [kept, memory.previous.clone()].into_iter().flatten();
             let said = format!("nginx runs generation {running}, the file {holds}");
-            match known.into_iter().find(|conf| conf.generation() == running) {
-                Some(conf) => {
+            match rest::find(place, memory, &running, deadline).await? {
+                Some((conf, text)) => {
                     notes.push(said);
+                    match &held {
+                        Ok(held) => rest::seen(memory, held, &running, text),
+                        // What a person edited is theirs.
+                        Err(_) => drop(memory.ahead.replace(None)),
+                    }
                     conf
                 }
                 None => return Err(malformed(said)),

@@ -85,7 +85,7 @@ impl World {
                     (canary.pass, canary.requests_min) = (Pass::Time, 0);
                 }
                 Mutant::SoaksAreSkipped => {
-                    (canary.soak, canary.first_soak) = (Duration::ZERO, Duration::ZERO);
+                    canary.soak = Duration::ZERO;
                 }
                 Mutant::StepsAreSkipped => canary.steps = vec![Percent::FULL],
                 Mutant::WaitsAreSkipped if !canary.bake.is_zero() => {
