@@ -112,6 +112,7 @@ impl Fleet {
             deploy,
             recovery: None,
             maintenance,
+            phases: Vec::new(),
             checks: Vec::new(),
             flag: false,
         });
@@ -129,7 +130,6 @@ impl Fleet {
         service: ServiceId,
         name: &str,
         maintenance: Option<[TaskId; 2]>,
-        phases: Vec::new(),
         rng: &mut Rng,
     ) -> PlanId {
         let mut steps = Vec::new();
