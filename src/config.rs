@@ -378,7 +378,7 @@ fn read_flag(
     let mut service = Service {
         name: name.unwrap_or_default(),
         alias: read_alias(&mut table, seen),
-        runbook: read_runbook(&mut table),
+        runbook: seen.runbooks.read(&mut table, &mut seen.tasks),
         flag: true,
         ..Service::default()
     };
