@@ -200,11 +200,12 @@ fn an_action_runs_once_and_only_when_armed() {
 #[test]
 fn what_people_say_of_an_incident_is_on_record_and_outlives_a_restart() {
     let (probe, stub) = (Fake::serve("web"), Stub::serve(&[Answer::status(200)]));
-    let more = "escalate_after = \"1s\"\nescalate_to = [\"ops\"]\n";
+    let more = "escalate_after = \"8s\"\nescalate_to = [\"ops\"]\n";
     let tables = incident(more) + &CHANNEL.replace("URL", &stub.url("/hook"));
     let deck = deck(&probe, &tables);
     let engine = deck.start_engine();
     probe.down(true);
+    let begin = std::time::Instant::now();
     until("its record", || (records(&deck, "notice_ended").len() == 1).then_some(()));
     // Put aside before anybody is late.
     deck.run(&["incident", "snooze", "gone", "--for", "1h", "--reason", "known"]).ends(0, "");
@@ -214,7 +215,7 @@ fn what_people_say_of_an_incident_is_on_record_and_outlives_a_restart() {
     deck.run(&["incident", "note", "nothing", "x"]).ends(1, "no open incident fits nothing");
     drop(engine);
     let _engine = deck.start_engine();
-    std::thread::sleep(Duration::from_millis(1_500));
+    std::thread::sleep(Duration::from_secs(10).saturating_sub(begin.elapsed()));
     let said = deck.run(&["incident", "list"]).ends(0, "critical  snoozed   gone on web");
     assert!(said.out.contains("ana has it"), "{said:#?}");
     assert!(said.out.contains(": restarted ␛[31mtwice"), "{said:#?}");
