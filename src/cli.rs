@@ -13,6 +13,7 @@ mod journal;
 mod operate;
 mod plain;
 mod release;
+mod report;
 mod runbook;
 mod status;
 mod steer;
@@ -169,6 +170,8 @@ enum Command {
     Incident(incident::Action),
     /// Read a runbook, or run one of its commands
     Runbook(runbook::Runbook),
+    /// Markdown for the post-mortem: timeline and figures, from the journal
+    Report(report::Report),
     /// Read, check and export what was done
     #[command(subcommand)]
     Journal(journal::Command),
@@ -243,6 +246,7 @@ fn dispatch(cli: Cli) -> Result<u8, Exit> {
         Some(Command::Promote(args)) => operate::promote(&args, &global),
         Some(Command::Rollback(args)) => operate::rollback(&args, &global),
         Some(Command::Abort(args)) => operate::abort(&args, &global),
+        Some(Command::Report(args)) => report::run(&args, &global),
         Some(Command::Runbook(args)) => runbook::run(&args, &global),
         Some(Command::Incident(action)) => incident::run(&action, &global),
         Some(Command::Journal(command)) => journal::run(&command, &global),
