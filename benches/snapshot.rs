@@ -57,6 +57,7 @@ fn settings(probes: u32, feeds: u32) -> Settings {
         deploy: None,
         recovery: None,
         maintenance: None,
+        phases: Vec::new(),
         checks: Vec::new(),
     });
     let probes = (0..probes).map(|place| Probe {
@@ -126,7 +127,7 @@ impl Bench {
                 }
                 Effect::ReadFeed { id, feed } => {
                     let alerts = (0..self.alerts).map(alert).collect();
-                    let result = Ok(FeedReading { alerts, dropped: 0 });
+                    let result = Ok(FeedReading { alerts, ..FeedReading::default() });
                     answers.push(Input::FeedRead { id, feed, result });
                 }
                 Effect::Append { id, .. } => {

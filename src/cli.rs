@@ -13,6 +13,7 @@ mod journal;
 mod operate;
 mod plain;
 mod release;
+mod runbook;
 mod status;
 mod steer;
 mod taste;
@@ -25,6 +26,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use engine::settings::Settings;
 use engine::types::Actor;
 
 use crate::cli::console::ColorChoice;
@@ -163,6 +165,8 @@ enum Command {
     /// What is open, and what a person says of it
     #[command(subcommand)]
     Incident(incident::Action),
+    /// Read a runbook, or run one of its commands
+    Runbook(runbook::Runbook),
     /// Read, check and export what was done
     #[command(subcommand)]
     Journal(journal::Command),
@@ -236,6 +240,7 @@ fn dispatch(cli: Cli) -> Result<u8, Exit> {
         Some(Command::Promote(args)) => operate::promote(&args, &global),
         Some(Command::Rollback(args)) => operate::rollback(&args, &global),
         Some(Command::Abort(args)) => operate::abort(&args, &global),
+        Some(Command::Runbook(args)) => runbook::run(&args, &global),
         Some(Command::Incident(action)) => incident::run(&action, &global),
         Some(Command::Journal(command)) => journal::run(&command, &global),
         Some(Command::Check) => check(&global),
@@ -338,6 +343,9 @@ fn open_console(global: &Global) -> Result<u8, Exit> {
 /// Runs the console on a link until it is left.
 fn show(link: Link, global: &Global, faults: Option<Box<dyn console::Faults>>) -> Result<u8, Exit> {
     let look = &global.look;
+    // The sandbox has a file of its own, without any.
+    let settings = if faults.is_none() { global.load()?.1.engine } else { Settings::default() };
+    let runbooks = console::Runbooks::of(&settings);
     let options = console::Options {
         read_only: global.read_only,
         theme: look.theme.clone(),
@@ -350,6 +358,7 @@ fn show(link: Link, global: &Global, faults: Option<Box<dyn console::Faults>>) -
         // The engine replaces it by what the kernel says.
         actor: Actor::engine(),
         faults,
+        runbooks,
     };
     console::run(link, options).map(console::ExitKind::code).map_err(|why| Exit::new(1, why))
 }

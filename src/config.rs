@@ -9,10 +9,12 @@ mod check;
 pub mod console;
 mod incident;
 mod later;
+mod phase;
 mod plan;
 mod reader;
 mod route;
 mod rule;
+mod runbook;
 mod secret;
 mod signals;
 mod task;
@@ -27,11 +29,11 @@ use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use engine::settings::{Environment, Service};
+use engine::settings::{Definition, Environment, Service};
 use engine::types::{ChannelId, ProbeId, RouterId, ServiceId, Untrusted};
 use toml::de::DeTable;
 
-use crate::io::settings::Settings as IoSettings;
+use crate::io::settings::{FeedTarget, Settings as IoSettings};
 use reader::{LIST_MAX, Reader, Table, placed};
 
 /// A commented file to start from; it loads as it stands, and with every setting switched on.
@@ -202,8 +204,13 @@ fn root(mut table: Table<'_>, text: &str) -> (engine::settings::Settings, IoSett
     }
     derive_aliases(&mut engine.services);
     let mut references = later::Named::default();
-    read_plans(&mut table, &sources, seen, &mut references, &mut engine, &mut io);
-    read_response(&mut table, notify, references, &mut engine, &mut io);
+    let mut read = read_plans(&mut table, &sources, seen, &mut references, &mut engine, &mut io);
+    read_response(&mut table, notify, references, &mut read, &mut engine, &mut io);
+    let (tasks, runbooks) = read;
+    engine.tasks = tasks.engine;
+    io.tasks = tasks.io;
+    engine.hash = runbooks.hash(&engine.hash);
+    engine.runbooks = runbooks.all;
     if ["service", "host", "feed"].iter().all(|key| !table.has(key)) {
         table.warn("", "nothing is watched: there is no [[service]], [[host]] or [[feed]]");
     }
@@ -218,8 +225,8 @@ fn read_plans(
     named: &mut later::Named,
     engine: &mut engine::settings::Settings,
     io: &mut IoSettings,
-) {
-    let Seen { uses, mut tasks, .. } = seen;
+) -> (task::Tasks, runbook::Runbooks) {
+    let Seen { uses, mut tasks, runbooks, .. } = seen;
     if let Some(inner) = table.table("plan", "plans") {
         let (services, probes) = (&engine.services, &engine.probes);
         let (targets, routers) = (&io.probes, &io.routers);
@@ -227,14 +234,14 @@ fn read_plans(
         engine.plans = plan::plans(&inner, &world, &uses, &mut tasks, named);
     }
     plan::assign(table, &mut engine.services, &engine.plans, &uses, named);
-    engine.tasks = tasks.engine;
-    io.tasks = tasks.io;
+    (tasks, runbooks)
 }
 
 fn read_response(
     table: &mut Table<'_>,
     notify: Vec<(usize, String)>,
     mut named: later::Named,
+    (tasks, runbooks): &mut (task::Tasks, runbook::Runbooks),
     engine: &mut engine::settings::Settings,
     io: &mut IoSettings,
 ) {
@@ -248,11 +255,22 @@ fn read_response(
         engine.notify.extend(id.filter(|id| !engine.notify.contains(id)));
         named.used_channels.push((at, name));
     }
+    let counters = io.feeds.iter().flat_map(|feed| match feed {
+        FeedTarget::Counters { queries, .. } => queries.as_slice(),
+        FeedTarget::Alertmanager(_)
+        | FeedTarget::Prometheus(_)
+        | FeedTarget::PagerDuty { .. }
+        | FeedTarget::Statuspage(_)
+        | FeedTarget::JsonUrl(_)
+        | FeedTarget::JsonFile(_) => &[],
+    });
+    let counters: Vec<String> = counters.map(|(name, _)| format!("counter.{name}")).collect();
     let mut seen = BTreeSet::new();
-    for inner in table.tables("incident", "incident") {
+    for mut inner in table.tables("incident", "incident") {
+        let runbook = runbooks.read(&mut inner, tasks);
         let (channels, plans) = (&engine.channels, &engine.plans);
-        let found = incident::incident(inner, &mut seen, &mut named, channels, plans);
-        engine.incidents.extend(found);
+        let found = incident::incident(inner, &mut seen, &mut named, channels, plans, &counters);
+        engine.incidents.extend(found.map(|found| Definition { runbook, ..found }));
     }
     named.finish(reader);
 }
@@ -285,6 +303,7 @@ struct Seen {
     aliases: BTreeSet<String>,
     uses: Vec<plan::Use>,
     tasks: task::Tasks,
+    runbooks: runbook::Runbooks,
 }
 
 fn read_service(
@@ -300,7 +319,7 @@ fn read_service(
     let name = name.unwrap_or_default();
     let mut service = Service {
         alias: read_alias(&mut table, seen),
-        runbook: read_runbook(&mut table),
+        runbook: seen.runbooks.read(&mut table, &mut seen.tasks),
         name,
         probes: Vec::new(),
         routers: Vec::new(),
@@ -310,6 +329,7 @@ fn read_service(
         deploy: None,
         recovery: None,
         maintenance: None,
+        phases: Vec::new(),
         checks: Vec::new(),
     };
     let mut names = BTreeSet::new();
@@ -335,6 +355,7 @@ fn read_service(
     read_judgement(&mut table, &mut service, sources, io, first_router);
     let probes = check::Probes { engine: &engine.probes, io: &io.probes };
     service.checks = check::checks(&mut table, &service, probes, sources, &mut seen.tasks);
+    service.phases = phase::phases(&mut table, &service);
     seen.uses.extend(plan::uses(&mut table, id));
     service.maintenance = plan::maintenance(&mut table, &mut seen.tasks);
     table.finish();
@@ -387,18 +408,6 @@ fn read_alias(table: &mut Table<'_>, seen: &mut Seen) -> String {
         table.problem("alias", format!("there is already a service with the alias `{alias}`"));
     }
     alias
-}
-
-fn read_runbook(table: &mut Table<'_>) -> Option<String> {
-    let text = table.string("runbook")?;
-    if text.contains("://") {
-        return table.url("runbook");
-    }
-    let path = table.path("runbook")?;
-    if !path.is_file() {
-        table.warn("runbook", format!("`runbook`: there is no file {}", path.display()));
-    }
-    Some(path.to_string_lossy().into_owned())
 }
 
 /// Long enough to be told apart, short enough to be typed at night.

@@ -382,6 +382,7 @@ fn empty() -> Snapshot {
             journal: engine::snapshot::JournalState::Writable,
             banners: Vec::new(),
             freezes: Vec::new(),
+            runs: Vec::new(),
         }),
         services: Arc::new(Vec::<ServiceView>::new()),
         hosts: Arc::new(Vec::<HostView>::new()),

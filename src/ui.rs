@@ -19,6 +19,7 @@ pub mod filter;
 pub mod gate;
 pub mod guard;
 pub mod keymap;
+pub mod runbook;
 mod selection;
 pub mod svg;
 pub mod theme;
@@ -28,6 +29,7 @@ pub mod words;
 
 use crate::ui::guard::{DEAD_TIME, Guard, IDLE_MAX, Step, Target, Verb};
 use crate::ui::keymap::{Act, Danger, Key, Keymap};
+use crate::ui::runbook::{Reading, Runbooks};
 
 /// Two keys closer than this are not a person.
 const BURST: Duration = Duration::from_millis(10);
@@ -153,6 +155,7 @@ pub enum Mode {
     },
     Faults,
     Guard(Box<Guard>),
+    Runbook(Box<Reading>),
     Escalate {
         key: String,
         name: String,
@@ -210,6 +213,7 @@ pub struct Ui {
     pub keymap: Keymap,
     pub mouse: bool,
     pub faults: Vec<FaultItem>,
+    pub runbooks: Runbooks,
     pub message: Option<Message>,
     pub requested: BTreeMap<String, Requested>,
     pub acking: BTreeMap<String, Time>,
@@ -238,6 +242,7 @@ impl Ui {
             keymap: Keymap::default(),
             mouse: false,
             faults: Vec::new(),
+            runbooks: Runbooks::default(),
             message: None,
             requested: BTreeMap::new(),
             acking: BTreeMap::new(),
@@ -266,6 +271,7 @@ impl Ui {
             | Mode::Filter
             | Mode::Palette { .. }
             | Mode::Help { .. }
+            | Mode::Runbook(_)
             | Mode::Faults
             | Mode::Escalate { .. } => second,
         }
@@ -336,6 +342,7 @@ impl Ui {
             | Mode::Filter
             | Mode::Palette { .. }
             | Mode::Help { .. }
+            | Mode::Runbook(_)
             | Mode::Faults
             | Mode::Escalate { .. } => {}
         }
@@ -355,6 +362,7 @@ impl Ui {
             }
             Mode::Palette { .. } => self.palette_key(key, burst, live, now),
             Mode::Help { .. } => self.help_key(key),
+            Mode::Runbook(_) => self.runbook_key(key, burst, now),
             Mode::Faults => self.fault_key(key, burst),
             Mode::Guard(guard) => {
                 let step = guard.key(key, live, now);
@@ -412,6 +420,7 @@ impl Ui {
             Act::Escalate => self.escalate(live, now),
             Act::Assign => self.say_of_incident(Verb::Assign, live, now),
             Act::Note => self.say_of_incident(Verb::Note, live, now),
+            Act::Runbook => self.open_runbook(live, now),
             Act::Snooze => self.say_of_incident(Verb::Snooze, live, now),
             Act::Up => self.go(live, now, |at, _| at.saturating_sub(1)),
             Act::Down => self.go(live, now, |at, _| at + 1),
@@ -770,7 +779,11 @@ impl Ui {
                     self.say(why, now);
                 }
             }
-            Mode::Panels | Mode::Help { .. } | Mode::Faults | Mode::Escalate { .. } => {
+            Mode::Panels
+            | Mode::Help { .. }
+            | Mode::Runbook(_)
+            | Mode::Faults
+            | Mode::Escalate { .. } => {
                 self.say("pasted text was ignored: it is not a key", now);
             }
         }

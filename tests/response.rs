@@ -5,6 +5,8 @@ mod incidents;
 #[path = "support/product.rs"]
 #[expect(dead_code, reason = "shared with tests that need more of it")]
 mod product;
+#[path = "response/runbooks.rs"]
+mod runbooks;
 #[path = "support/stub.rs"]
 mod stub;
 #[path = "response/validation.rs"]

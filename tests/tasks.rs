@@ -26,6 +26,7 @@ fn context() -> TaskContext {
         version: "1.2.3".to_owned(),
         group: "b".to_owned(),
         reason: Untrusted::new("smoke \"tests\""),
+        ..TaskContext::default()
     }
 }
 

@@ -30,6 +30,7 @@ use crate::io::input::{self, Input};
 use crate::io::terminal::{self, Screen, Told, sequences};
 use crate::link::{Link, Wake};
 use crate::ui::keymap::Key;
+pub use crate::ui::runbook::Runbooks;
 use crate::ui::theme::{Background, Symbols, Theme};
 use crate::ui::{Action, Click, Event, FaultItem, Ui, Unanswered, view};
 
@@ -51,6 +52,7 @@ pub struct Options {
     /// Who acts; the engine checks it against the peer's credentials.
     pub actor: Actor,
     pub faults: Option<Box<dyn Faults>>,
+    pub runbooks: Runbooks,
 }
 
 /// Faults that the sandbox can switch.
@@ -104,6 +106,7 @@ pub fn run(link: Link, options: Options) -> Result<ExitKind, String> {
     if ui.zones.is_empty() {
         ui.zones = own.timezones;
     }
+    ui.runbooks = options.runbooks;
     ui.keymap = own.keymap;
     ui.mouse = own.mouse;
     if let Some(complaint) = &own.complaint {

@@ -104,11 +104,12 @@ pub fn incident(
     named: &mut later::Named,
     channels: &[Channel],
     plans: &[Plan],
+    counters: &[String],
 ) -> Option<Definition> {
     let name = table.need("name").name("name");
     unique(&table, seen, name.as_ref(), "incident");
     let severity = table.need("severity").word("severity", &["critical", "high", "medium", "low"]);
-    let rule = rule(&mut table);
+    let rule = rule(&mut table, counters);
     let span = table.duration("for", SPANS).unwrap_or(Duration::ZERO);
     let clear_after = table.duration("clear_after", SPANS).unwrap_or(CLEAR_AFTER);
     let escalate_after = table.duration("escalate_after", SPANS);
@@ -123,9 +124,10 @@ pub fn incident(
     for plan in table.strings("actions").unwrap_or_default() {
         named.uses_plan(at, &plan);
         let Some(place) = plans.iter().position(|own| own.name == plan) else { continue };
-        let hosts = rule.as_ref().is_some_and(|(_, scope)| *scope == Scope::Hosts);
-        if armed && hosts && plans[place].service.is_none() {
-            let text = format!("`actions`: the plan `{plan}` needs `service`: a host has none");
+        let served = rule.as_ref().is_none_or(|(_, scope)| *scope == Scope::Services);
+        if armed && !served && plans[place].service.is_none() {
+            let text =
+                format!("`actions`: the plan `{plan}` needs `service`: what it is about has none");
             table.problem("actions", text);
         }
         actions.push(PlanId(super::place(place)));
@@ -141,6 +143,7 @@ pub fn incident(
     Some(Definition {
         name: name?,
         severity,
+        runbook: None,
         rule,
         scope,
         span,
@@ -154,9 +157,11 @@ pub fn incident(
 }
 
 /// The condition, and what it is looked at for.
-fn rule(table: &mut Table<'_>) -> Option<(Rule, Scope)> {
+fn rule(table: &mut Table<'_>, counters: &[String]) -> Option<(Rule, Scope)> {
     let source = table.need("when").string("when")?;
-    let rule = match Rule::compile(&source, INCIDENT_NAMES) {
+    let known = INCIDENT_NAMES.iter().copied();
+    let known: Vec<&str> = known.chain(counters.iter().map(String::as_str)).collect();
+    let rule = match Rule::compile(&source, &known) {
         Ok(rule) => rule,
         Err(why) => {
             let why = Untrusted::new(&why);
@@ -164,13 +169,20 @@ fn rule(table: &mut Table<'_>) -> Option<(Rule, Scope)> {
             return None;
         }
     };
-    let hosts = rule.operands().iter().filter(|name| name.starts_with("host.")).count();
-    if hosts > 0 && hosts < rule.operands().len() {
-        let why = "`when` names hosts and services: it is looked at for each of one kind";
+    let scope_of = |name: &String| match name.split('.').next() {
+        Some("host") => Scope::Hosts,
+        Some("counter" | "feed") => Scope::Environment,
+        Some(_) | None => Scope::Services,
+    };
+    let mut scopes = rule.operands().iter().map(scope_of);
+    let scope = scopes.next().unwrap_or(Scope::Services);
+    if scopes.any(|other| other != scope) {
+        let why = "`when` names hosts, services or counters and feeds: it is looked at for each of \
+                   one kind";
         table.problem("when", why);
         return None;
     }
-    Some((rule, if hosts > 0 { Scope::Hosts } else { Scope::Services }))
+    Some((rule, scope))
 }
 
 fn named_channels(

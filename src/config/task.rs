@@ -459,7 +459,7 @@ fn query(table: &mut Table<'_>, sources: &Sources) -> Option<Made> {
 }
 
 /// The Prometheus server that `metrics` names, or the only one.
-fn metrics(table: &mut Table<'_>, sources: &Sources) -> Option<HttpTarget> {
+pub fn metrics(table: &mut Table<'_>, sources: &Sources) -> Option<HttpTarget> {
     let servers = || {
         sources.iter().filter_map(|(name, source)| match source {
             Source::Prometheus(http) => Some((name.as_str(), http)),

@@ -9,12 +9,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use engine::health::Expect;
-use engine::settings::{Feed, Host, Probe};
+use engine::settings::{COUNTERS, Feed, Host, Probe};
 use engine::types::ServiceId;
 use toml::de::DeValue;
 
 use super::reader::{Node, Reader, Table};
-use super::{secret, value};
+use super::{secret, task, value};
 use crate::io::settings::{FeedTarget, HostTarget, HttpTarget, ProbeTarget, Secret};
 
 /// Below, polling is a load test; above, the panel is a history.
@@ -269,6 +269,12 @@ fn pages(table: &mut Table<'_>) -> Option<Vec<String>> {
     Some(pages)
 }
 
+const FEEDS: [&str; 6] =
+    ["alertmanager", "prometheus", "pagerduty", "statuspage", "json", COUNTERS];
+/// They are asked one after the other, within an interval.
+const COUNTERS_MAX: usize = 20;
+const COUNTER_NAME_MAX: usize = 40;
+
 pub fn feed(
     mut table: Table<'_>,
     sources: &Sources,
@@ -277,7 +283,10 @@ pub fn feed(
     let name = table.need("name").name("name");
     unique(&table, names, name.as_ref(), "feed");
     let interval = table.duration("interval", INTERVALS).unwrap_or(Duration::from_secs(15));
-    let kind = table.one_of(&["alertmanager", "prometheus", "pagerduty", "statuspage", "json"]);
+    let kind = table.one_of(&FEEDS);
+    if kind != Some(COUNTERS) {
+        table.refuse(&["metrics"], "belongs to `counters`");
+    }
     if kind == Some("pagerduty") {
         table.refuse(&["token"], "stands inside `pagerduty`");
     }
@@ -293,6 +302,31 @@ pub fn feed(
         can_escalate: kind == "pagerduty",
     };
     Some((feed, target?))
+}
+
+/// `counters = { NAME = query, … }`: what rules call `counter.NAME`.
+fn counters(table: &mut Table<'_>, sources: &Sources) -> Option<FeedTarget> {
+    let http = task::metrics(table, sources);
+    let inner = table.table("counters", "counters")?;
+    let mut queries = Vec::new();
+    for (name, at, node) in inner.entries() {
+        let fits = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if !fits || name.is_empty() || name.len() > COUNTER_NAME_MAX {
+            inner.reader.problem(at, "the name of a counter has letters, digits and `_`");
+        } else if queries.len() == COUNTERS_MAX {
+            inner.reader.problem(at, format!("a feed has at most {COUNTERS_MAX} counters"));
+            break;
+        } else if let Some(query) = inner.reader.text(&name, node) {
+            if let Err(why) = value::expression(&query) {
+                inner.reader.problem(at, format!("`{name}` {why}"));
+            }
+            queries.push((name, query));
+        }
+    }
+    if queries.is_empty() {
+        table.problem("counters", "`counters` names no query");
+    }
+    Some(FeedTarget::Counters { http: http?, queries })
 }
 
 fn feed_target(
@@ -338,6 +372,7 @@ fn feed_target(
                 from: from?,
             })
         }
+        COUNTERS => counters(table, sources),
         _ => {
             let mut inner = table.table("json", "json")?;
             let kind = inner.one_of(&["url", "file"]);

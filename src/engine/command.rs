@@ -4,6 +4,8 @@
 //! Contract: a submission's id is chosen by the client and reused on retry, so that asking twice
 //! does a thing once.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::triage::Say;
@@ -126,6 +128,21 @@ pub enum Command {
     Escalate {
         key: String,
     },
+    /// Run a command of a runbook, as it stood on the screen.
+    Runbook {
+        runbook: String,
+        /// Its place among the page's commands.
+        place: u32,
+        /// Of what was seen: another is refused.
+        digest: String,
+        /// What `{service}` stands for.
+        service: Option<String>,
+        /// The incident that it is about.
+        incident: Option<String>,
+        /// What it asks for.
+        values: BTreeMap<String, String>,
+        reason: Untrusted,
+    },
     /// Say who has it, note something, let it rest: on record, whatever its feed.
     Triage {
         key: String,
@@ -156,6 +173,7 @@ impl Command {
             Command::Verify { .. } => "verify",
             Command::Acknowledge { .. } => "acknowledge",
             Command::Escalate { .. } => "escalate",
+            Command::Runbook { .. } => "run a command",
             Command::Triage { say, .. } => say.verb(),
         }
     }
@@ -177,7 +195,9 @@ impl Command {
             | Command::Mark { service, .. }
             | Command::Validate { service, .. }
             | Command::Verify { service } => Some(service),
-            Command::Freeze { service, .. } | Command::Thaw { service, .. } => service.as_deref(),
+            Command::Freeze { service, .. }
+            | Command::Thaw { service, .. }
+            | Command::Runbook { service, .. } => service.as_deref(),
             Command::StopTheLine { .. }
             | Command::Acknowledge { .. }
             | Command::Escalate { .. }
@@ -202,7 +222,8 @@ impl Command {
             | Command::Thaw { reason, .. }
             | Command::StopTheLine { reason, .. }
             | Command::Trigger { reason, .. }
-            | Command::Mark { reason, .. } => Some(reason),
+            | Command::Mark { reason, .. }
+            | Command::Runbook { reason, .. } => Some(reason),
             Command::Acknowledge { comment, .. } => Some(comment),
             Command::Triage { say, .. } => Some(say.reason()),
             Command::Validate { .. } | Command::Verify { .. } | Command::Escalate { .. } => None,

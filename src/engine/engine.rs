@@ -9,6 +9,7 @@ mod incidents;
 mod picture;
 mod releases;
 mod responses;
+mod runbooks;
 mod validations;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,7 @@ use crate::release::Release;
 use crate::response;
 use crate::rng::Rng;
 use crate::route::{Context, HOLD, Operation, Route};
+use crate::runbook::Runs;
 use crate::schedule::{Schedule, Timer};
 use crate::settings::{self, Settings};
 use crate::snapshot::{JournalState, Snapshot};
@@ -89,6 +91,8 @@ pub struct Engine {
     validations: Vec<Validation>,
     response: response::Response,
     notices: Queue,
+    runs: Runs,
+    running: runbooks::AllRunning,
     freezes: Freezes,
     /// By service: the last rollback after which its recovery plan was offered.
     offered: Vec<Fence>,
@@ -179,6 +183,8 @@ impl Engine {
             validations: settings.services.iter().map(|own| Validation::new(&own.name)).collect(),
             response: response::Response::default(),
             notices: Queue::new(&settings.channels),
+            runs: Runs::default(),
+            running: BTreeMap::new(),
             freezes: Freezes::default(),
             offered: settings
                 .services
@@ -223,6 +229,7 @@ impl Engine {
             }
         }
         engine.reopen_incidents(now, effects);
+        engine.end_cut_off_runs(now, effects);
         engine.settle(now, effects);
         engine
     }
@@ -546,6 +553,7 @@ impl Engine {
                 });
             }
             Purpose::Validation(service) => self.validation_recorded(service),
+            Purpose::Runbook(run) => self.run_recorded(run, failure, now, effects),
             Purpose::Release(service) => {
                 self.release_recorded(service, id, failure, now, effects);
             }
@@ -709,6 +717,7 @@ impl Engine {
                 self.respond(submission, key, None, now, effects)?;
                 Ok(Taken::Accepted(None))
             }
+            Command::Runbook { .. } => self.run_command(submission, now, effects),
             Command::Triage { key, say } => {
                 self.triage(submission, key, say.clone(), now, effects)?;
                 Ok(Taken::Accepted(None))

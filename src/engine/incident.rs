@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 
 use crate::reading::{Alert, AlertState, FeedReading};
 use crate::record::{Entry, Event};
+use crate::rule::Values;
 use crate::settings;
 use crate::snapshot::{INCIDENTS_SHOWN_MAX, IncidentView, Incidents};
 use crate::triage::Triage;
@@ -185,6 +186,23 @@ impl Board {
         if let Some(incident) = self.open.get_mut(key) {
             incident.view.state = state;
         }
+    }
+
+    /// How many incidents of feeds there are, as rules call it.
+    #[must_use]
+    pub fn figures(&self) -> Values {
+        let of_feeds = || self.open.values().filter(|own| own.feed.is_some()).map(|own| &own.view);
+        let count = |fits: &dyn Fn(&IncidentView) -> bool| {
+            let count = of_feeds().filter(|view| fits(view)).count();
+            f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+        };
+        let severe = |severity: Severity| count(&|view| view.severity == severity);
+        Values::from([
+            ("feed.open".to_owned(), count(&|_| true)),
+            ("feed.critical".to_owned(), severe(Severity::Critical)),
+            ("feed.high".to_owned(), severe(Severity::High)),
+            ("feed.unacknowledged".to_owned(), count(&|view| view.state == AlertState::Triggered)),
+        ])
     }
 
     #[must_use]

@@ -38,6 +38,8 @@ pub enum Purpose {
     Release(ServiceId),
     /// The result of its checks is told then.
     Validation(ServiceId),
+    /// The start of a runbook's command.
+    Runbook(u64),
     /// Nobody: it is only a note.
     Note,
     /// Nobody: it shows whether the journal can be written again.
@@ -66,7 +68,10 @@ impl Waiting {
             Purpose::Intent(..) | Purpose::Outcome(..) | Purpose::Release(_) | Purpose::Note => {
                 self.safety
             }
-            Purpose::Correction(_) | Purpose::Validation(_) | Purpose::Knock => false,
+            Purpose::Correction(_)
+            | Purpose::Validation(_)
+            | Purpose::Runbook(_)
+            | Purpose::Knock => false,
         }
     }
 }
@@ -297,6 +302,7 @@ fn describe(event: &Event) -> (&'static str, String) {
         }
         Event::Acknowledged { key, result, .. } => ("acknowledged", format!("{key}: {result}")),
         Event::Escalated { key, result } => ("escalated", format!("{key}: {result}")),
+        Event::RunbookStarted { .. } | Event::RunbookEnded { .. } => describe_run(event),
         Event::Triaged { key, said } => ("triage", format!("{key}: {}", said.line())),
         Event::IncidentOpened { key, name, severity } => {
             ("opened", format!("{severity} {name} ({key})"))
@@ -352,6 +358,16 @@ fn describe_intent(intent: &Intent) -> String {
         if intent.reason.is_empty() { String::new() } else { format!(": {}", intent.reason) };
     let (fence, verb, service) = (intent.fence, &intent.verb, &intent.service);
     format!("#{fence} {verb} {service} {from} → {}{reason}", intent.to)
+}
+
+fn describe_run(event: &Event) -> (&'static str, String) {
+    if let Event::RunbookStarted { run, runbook, line, command, .. } = event {
+        return ("runbook", format!("x{run} {runbook}:{line} {command}"));
+    }
+    let Event::RunbookEnded { run, result, output } = event else {
+        return ("runbook", String::new());
+    };
+    ("runbook", format!("x{run} {}: {output}", crate::runbook::result_word(*result)))
 }
 
 fn describe_response(event: &Event) -> (&'static str, String) {
@@ -417,6 +433,8 @@ fn describe_release(event: &Event) -> (&'static str, String) {
         | Event::Acknowledged { .. }
         | Event::Escalated { .. }
         | Event::Triaged { .. }
+        | Event::RunbookStarted { .. }
+        | Event::RunbookEnded { .. }
         | Event::IncidentOpened { .. }
         | Event::IncidentResolved { .. }
         | Event::IncidentsChanged { .. }

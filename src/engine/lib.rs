@@ -26,6 +26,7 @@ mod rng;
 pub mod rollout;
 pub mod route;
 pub mod rule;
+pub mod runbook;
 mod schedule;
 pub mod score;
 pub mod settings;

@@ -430,6 +430,7 @@ mod tests {
                 deploy: None,
                 recovery: None,
                 maintenance: None,
+                phases: Vec::new(),
                 checks: Vec::new(),
             },
             route: RouteView {

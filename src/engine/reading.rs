@@ -64,6 +64,9 @@ pub struct Temperature {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FeedReading {
     pub alerts: Vec<Alert>,
+    /// Counters by name, where the feed counts.
+    #[serde(default)]
+    pub figures: BTreeMap<String, f64>,
     /// Left out by the adapter's limit; shown, never silent.
     pub dropped: u32,
 }
@@ -219,6 +222,8 @@ pub struct TaskContext {
     /// The group that is not stable: "a" or "b".
     pub group: String,
     pub reason: Untrusted,
+    /// What a person gave besides, by name.
+    pub values: BTreeMap<String, String>,
 }
 
 /// What a channel said to a notice.

@@ -209,6 +209,23 @@ pub enum Event {
         armed: bool,
         result: Untrusted,
     },
+    /// A person runs a command of a runbook.
+    RunbookStarted {
+        run: u64,
+        submission: String,
+        runbook: String,
+        line: u32,
+        command: Untrusted,
+        changes: bool,
+        service: Option<String>,
+        incident: Option<String>,
+        values: BTreeMap<String, String>,
+    },
+    RunbookEnded {
+        run: u64,
+        result: RunResult,
+        output: Untrusted,
+    },
     /// The checks before a release are over.
     Validated(Box<Validated>),
     /// More incidents changed in one reading than are worth a record each.
@@ -217,6 +234,16 @@ pub enum Event {
         opened: u32,
         resolved: u32,
     },
+}
+
+/// How a command of a runbook ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunResult {
+    Passed,
+    Failed,
+    /// Killed at its deadline, or cut off: it may or may not have happened.
+    Unknown,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

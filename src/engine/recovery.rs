@@ -323,6 +323,8 @@ impl Fold {
             | Event::Acknowledged { .. }
             | Event::Escalated { .. }
             | Event::Triaged { .. }
+            | Event::RunbookStarted { .. }
+            | Event::RunbookEnded { .. }
             | Event::IncidentOpened { .. }
             | Event::IncidentResolved { .. }
             | Event::IncidentsChanged { .. }

@@ -251,6 +251,7 @@ impl Release {
             version: self.facts.version.clone(),
             group: group.to_owned(),
             reason: self.facts.reason.clone(),
+            ..TaskContext::default()
         }
     }
 

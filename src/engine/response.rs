@@ -188,6 +188,7 @@ mod tests {
         Definition {
             name: "hot".to_owned(),
             severity: Severity::Critical,
+            runbook: None,
             rule: Rule::compile("host.cpu > 90", HOST_NAMES).expect("a rule"),
             scope: Scope::Hosts,
             span: Duration::from_secs(span),

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::analysis::Policy;
 use crate::rule::Rule;
+use crate::runbook::Runbook;
 use crate::types::{
     ChannelId, FeedId, HostId, Percent, PlanId, ProbeId, RouterId, ServiceId, Severity, TaskId,
 };
@@ -27,6 +28,7 @@ pub struct Settings {
     pub channels: Vec<Channel>,
     /// Who is told of what Quarterdeck raises by itself.
     pub notify: Vec<ChannelId>,
+    pub runbooks: Vec<Runbook>,
     /// Incidents of our own.
     pub incidents: Vec<Definition>,
     /// What plans run and call; the adapters know the program or the address.
@@ -65,6 +67,8 @@ pub struct Service {
     pub deploy: Option<PlanId>,
     /// What may follow after an emergency rollback moved the traffic.
     pub recovery: Option<PlanId>,
+    /// Steps behind the canary or switch and its bake: time that is watched, and checks.
+    pub phases: Vec<Step>,
     /// The maintenance page: on, off.
     pub maintenance: Option<[TaskId; 2]>,
 }
@@ -97,6 +101,8 @@ pub struct Channel {
 pub struct Definition {
     pub name: String,
     pub severity: Severity,
+    /// A page of ours, or an address.
+    pub runbook: Option<String>,
     pub rule: Rule,
     pub scope: Scope,
     /// The rule is true for that long before it opens.
@@ -117,6 +123,8 @@ pub struct Definition {
 pub enum Scope {
     Hosts,
     Services,
+    /// Counters and feeds: one subject, the environment.
+    Environment,
 }
 
 /// A canary release: steps of exposure, and what each must show.
@@ -331,6 +339,9 @@ pub struct Host {
     pub name: String,
     pub interval: Duration,
 }
+
+/// The kind of a feed that counts and names no incidents.
+pub const COUNTERS: &str = "counters";
 
 #[derive(Clone, Debug)]
 pub struct Feed {

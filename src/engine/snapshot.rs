@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::command::Expected;
 use crate::reading::{Access, AlertState, HostReading};
-use crate::record::{OperationResult, ReleaseKind, ReleaseResult, ReleaseState};
+use crate::record::{OperationResult, ReleaseKind, ReleaseResult, ReleaseState, RunResult};
 use crate::settings::Environment;
 use crate::types::{Fence, Freshness, Now, Percent, Severity, Status, Untrusted};
 
@@ -49,6 +49,27 @@ pub struct Head {
     /// a restart interrupted.
     pub banners: Vec<Untrusted>,
     pub freezes: Vec<FreezeView>,
+    /// Commands of runbooks, newest last.
+    #[serde(default)]
+    pub runs: Vec<RunView>,
+}
+
+/// A command of a runbook that a person ran.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunView {
+    pub run: u64,
+    pub submission: String,
+    pub runbook: String,
+    pub line: u32,
+    pub command: Untrusted,
+    pub incident: Option<String>,
+    pub user: Untrusted,
+    pub started: Now,
+    pub ended: Option<Now>,
+    /// `None` while it runs.
+    pub result: Option<RunResult>,
+    /// The last lines of what it said.
+    pub output: Untrusted,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

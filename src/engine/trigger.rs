@@ -418,6 +418,7 @@ mod tests {
             deploy: None,
             recovery: None,
             maintenance: None,
+            phases: Vec::new(),
             checks: Vec::new(),
         }
     }

@@ -4,12 +4,12 @@
 //! question in flight for a target. Contract: a failed read keeps the last good value with its
 //! age, and its error beside it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::counts::Counts;
 use crate::health::Judge;
-use crate::reading::{HostReading, Measurement, Observation};
+use crate::reading::{FeedReading, HostReading, Measurement, Observation};
 use crate::record::ArmCount;
 use crate::rng::Rng;
 use crate::settings;
@@ -248,15 +248,32 @@ impl Host {
 #[derive(Debug)]
 pub struct Feed {
     pub poll: Poll,
+    /// Of the newest reading, by name; none when it failed.
+    figures: BTreeMap<String, f64>,
 }
 
 impl Feed {
     pub fn new(settings: &settings::Feed) -> Feed {
-        Feed { poll: Poll::new(settings.interval) }
+        Feed { poll: Poll::new(settings.interval), figures: BTreeMap::new() }
     }
 
-    pub fn read<T>(&mut self, result: Result<T, Failure>, now: Now) -> Option<T> {
-        self.poll.settle(result, now)
+    pub fn read(&mut self, result: Result<FeedReading, Failure>, now: Now) -> Option<FeedReading> {
+        let mut reading = self.poll.settle(result, now);
+        let figures = reading.as_mut().map(|reading| std::mem::take(&mut reading.figures));
+        self.figures = figures.unwrap_or_default();
+        reading
+    }
+
+    /// What it last said is what is so now.
+    #[must_use]
+    pub fn is_fresh(&self, now: Now) -> bool {
+        let fresh = |at: Now| Freshness::of(at.age(now), self.poll.interval) != Freshness::Stale;
+        self.poll.error.is_empty() && self.poll.success.is_some_and(fresh)
+    }
+
+    #[must_use]
+    pub fn figures(&self) -> &BTreeMap<String, f64> {
+        &self.figures
     }
 
     pub fn source(&self, settings: &settings::Feed) -> SourceView {

@@ -20,9 +20,9 @@ use engine::types::{Actor, Failure, FailureKind, Severity, Untrusted};
 use serde_json::Value;
 use tokio::io::AsyncReadExt;
 
-use crate::io::clock;
 use crate::io::http::{Answer, Client, Method};
 use crate::io::settings::{FeedTarget, HttpTarget};
+use crate::io::{clock, metrics};
 
 /// Nobody reads more, and the worst ten thousand are kept.
 pub const ALERTS_MAX: usize = 10_000;
@@ -89,12 +89,37 @@ impl Reader {
                 let body = file(path).await.map_err(|failure| self.named(&failure))?;
                 json::parse(&body, now)
             }
+            FeedTarget::Counters { http, queries } => {
+                return self.count(client, http, queries).await;
+            }
         };
         let found = found.map_err(|why| self.failure(FailureKind::Malformed, &why))?;
         let (reading, raw) = gather(found);
         self.levels.retain(|fingerprint, _| raw.contains_key(fingerprint));
         self.raw = raw;
         Ok(reading)
+    }
+
+    /// One figure for each query; one that finds nothing has none, several are no figure.
+    async fn count(
+        &self,
+        client: &Client,
+        http: &HttpTarget,
+        queries: &[(String, String)],
+    ) -> Result<FeedReading, Failure> {
+        let mut figures = BTreeMap::new();
+        for (name, query) in queries {
+            let found = metrics::values(client, http, query).await;
+            match found.map_err(|failure| self.named(&failure))?.0.as_slice() {
+                [] => {}
+                [one] => _ = figures.insert(name.clone(), *one),
+                several => {
+                    let why = format!("{name}: {} values instead of one", several.len());
+                    return Err(self.failure(FailureKind::Malformed, &why));
+                }
+            }
+        }
+        Ok(FeedReading { figures, ..FeedReading::default() })
     }
 
     /// Says that `actor` has it: a silence in Alertmanager, an acknowledgement in PagerDuty.
@@ -121,7 +146,8 @@ impl Reader {
             FeedTarget::Prometheus(_)
             | FeedTarget::Statuspage(_)
             | FeedTarget::JsonUrl(_)
-            | FeedTarget::JsonFile(_) => {
+            | FeedTarget::JsonFile(_)
+            | FeedTarget::Counters { .. } => {
                 Err(self.failure(FailureKind::Refused, "this feed cannot acknowledge"))
             }
         }
@@ -150,7 +176,8 @@ impl Reader {
             | FeedTarget::Prometheus(_)
             | FeedTarget::Statuspage(_)
             | FeedTarget::JsonUrl(_)
-            | FeedTarget::JsonFile(_) => {
+            | FeedTarget::JsonFile(_)
+            | FeedTarget::Counters { .. } => {
                 Err(self.failure(FailureKind::Refused, "this feed cannot escalate"))
             }
         }
@@ -332,7 +359,8 @@ fn gather(found: Vec<Found>) -> (FeedReading, BTreeMap<String, BTreeMap<String, 
     all.truncate(ALERTS_MAX);
     let raw = all.iter().map(|one| (one.alert.fingerprint.clone(), one.raw.clone())).collect();
     let alerts = all.into_iter().map(|one| one.alert).collect();
-    (FeedReading { alerts, dropped: u32::try_from(dropped).unwrap_or(u32::MAX) }, raw)
+    let dropped = u32::try_from(dropped).unwrap_or(u32::MAX);
+    (FeedReading { alerts, dropped, ..FeedReading::default() }, raw)
 }
 
 fn json_of(body: &[u8]) -> Result<Value, String> {

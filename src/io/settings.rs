@@ -86,10 +86,18 @@ pub enum HostTarget {
 pub enum FeedTarget {
     Alertmanager(HttpTarget),
     Prometheus(HttpTarget),
-    PagerDuty { http: HttpTarget, from: String },
+    PagerDuty {
+        http: HttpTarget,
+        from: String,
+    },
     Statuspage(HttpTarget),
     JsonUrl(HttpTarget),
     JsonFile(PathBuf),
+    /// Figures by name, each the one value of a query.
+    Counters {
+        http: HttpTarget,
+        queries: Vec<(String, String)>,
+    },
 }
 
 /// Where the counters of both groups come from.
@@ -284,4 +292,6 @@ pub struct Program {
 pub enum Given {
     Text(String),
     Secret(Secret),
+    /// As it stands: braces in it are its own.
+    Raw(String),
 }

@@ -145,6 +145,7 @@ impl<'a> Ready<'a> {
         let mut secrets = Vec::new();
         let mut given = |given: &'a Given| match given {
             Given::Text(text) => fill(text, context, Spot::Plain),
+            Given::Raw(text) => Ok(text.clone()),
             Given::Secret(Secret::Known(value)) => {
                 secrets.push(value.as_str());
                 Ok(value.clone())

@@ -127,6 +127,7 @@ pub enum Act {
     Assign,
     Note,
     Snooze,
+    Runbook,
     Up,
     Down,
     PageUp,
@@ -268,6 +269,8 @@ pub const BINDINGS: &[Binding] = table![
         "Hand the incident to the next level";
     Assign [Key::Char('i')], Incident, Confirmed, "assign", "Say who has the incident";
     Note [Key::Char('N')], Incident, Confirmed, "note", "Write something down about the incident";
+    Runbook [Key::Char('r')], Everywhere, None, "open runbook",
+        "Read the runbook of the incident or service, and run its commands";
     Snooze [Key::Char('Z')], Incident, Confirmed, "snooze",
         "Put the incident aside for a while; it is not escalated";
     Down [Key::Char('j'), Key::Down], Everywhere, None, "down", "Next row";

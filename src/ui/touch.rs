@@ -44,6 +44,7 @@ impl Ui {
             }
             (
                 Mode::Help { .. }
+                | Mode::Runbook(_)
                 | Mode::Filter
                 | Mode::Palette { .. }
                 | Mode::Faults

@@ -38,6 +38,7 @@ mod journal;
 mod operation;
 mod release;
 mod rollout;
+mod runbook;
 mod services;
 mod sources;
 mod validation;
@@ -118,6 +119,7 @@ fn whole(buffer: &mut Buffer, area: Rect, scene: Scene<'_>) {
     match &ui.mode {
         Mode::Panels | Mode::Filter => {}
         Mode::Palette { query, at } => help::palette(buffer, area, scene, query, *at),
+        Mode::Runbook(reading) => runbook::draw(buffer, area, scene, reading),
         Mode::Help { scroll } => help::help(buffer, area, scene, *scroll),
         Mode::Faults => help::faults(buffer, area, scene),
         Mode::Guard(state) => guard::draw(buffer, area, scene, state),

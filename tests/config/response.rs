@@ -29,7 +29,7 @@ fn an_incident_that_could_never_work_is_refused() {
          [notify.hook]\nwebhook = { url = \"http://x/\", template = \"{nam}\" }\n\
          [plan.p]\nsteps = [{ note = \"x\" }]\n",
         &[
-            "6:8: `when` names hosts and services",
+            "6:8: `when` names hosts, services or counters and feeds",
             "8:8: there is already a incident named `i`",
             "10:8: `when` is no rule: `host.cpuu` is not known; did you mean `host.cpu`?",
             "11:15: `escalate_to` needs `escalate_after`",
@@ -55,6 +55,29 @@ fn a_check_that_could_never_pass_is_refused() {
             "16:10: `format` is one of `json`, `toml` or `yaml`",
             "19:8: `disk` needs `free_percent` or `free_gib`",
             "22:15: `certificate` is an address that begins with https://",
+        ],
+    );
+}
+
+#[test]
+fn counters_and_phases_that_mean_nothing_are_refused() {
+    check_service(
+        "[[service.check]]\nname = \"a\"\ntcp = \"127.0.0.1:1\"\n\
+         [[service.phase]]\nname = \"p\"\nfor = \"1m\"\nevery = \"1s\"\nchecks = [\"b\", \"a\"]\n\
+         [[service.phase]]\nname = \"p\"\nfor = \"1m\"\nevery = \"10s\"\n\
+         [[feed]]\nname = \"x\"\ncounters = { a-b = \"up\" }\n\
+         [[incident]]\nname = \"i\"\nseverity = \"high\"\n\
+         when = \"counter.a > 1 && service.down > 0\"\n",
+        &[
+            "8:1: `phase` needs a router",
+            "11:9: `every`: more than 20 looks in one phase",
+            "12:10: `web` has no [[service.check]] named `b`",
+            "14:8: there is already a phase of this service named `p`",
+            "16:9: `every` needs `checks`",
+            "17:1: `feed` needs `metrics`",
+            "19:12: `counters` names no query",
+            "19:14: the name of a counter has letters, digits and `_`",
+            "23:8: `when` is no rule: `counter.a` is not known",
         ],
     );
 }

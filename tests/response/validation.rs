@@ -144,3 +144,44 @@ fn deploy_and_promote_need_a_fresh_validation() {
     assert_eq!(records(&deck, "validated").len(), begun);
     assert_eq!(deck.run(&["journal", "verify"]).code, 0);
 }
+
+/// A release at full traffic, in its first phase; `good`: its checks go on passing.
+fn phases(good: bool) -> (Fake, Deck, Value) {
+    let router = Fake::serve("router");
+    let tables = "[[service.check]]\nname = \"mark\"\nfile = \"mark\"\nretries = 0\n\
+                  [[service.phase]]\nname = \"health\"\nfor = \"200ms\"\n\
+                  [[service.phase]]\nname = \"load\"\nfor = \"1200ms\"\nevery = \"400ms\"\n\
+                  checks = [\"mark\"]\n";
+    let deck = deck(&router, tables);
+    let _engine = deck.start_engine();
+    let mark = deck.dir.path().join("mark");
+    std::fs::write(&mark, "x").expect("a file is written");
+    let words = ["deploy", "web", "--version", "2", "--confirm", "web", "--timeout", "2s"];
+    deck.run(&words).ends(2, "ASKING");
+    if !good {
+        std::fs::remove_file(&mark).expect("it is there");
+    }
+    deck.run(&["reply", "web", "yes", "--confirm", "web", "--reason", "go"]).ends(0, "");
+    let ended = until("the end", || records(&deck, "release_ended").pop());
+    (router, deck, ended)
+}
+
+#[test]
+fn a_phase_that_fails_rolls_back() {
+    let (router, deck, ended) = phases(false);
+    assert_eq!(ended["result"], "rolled_back", "{ended}");
+    until("all traffic on stable", || (router.split() == (100, 0)).then_some(()));
+    let steps = records(&deck, "step_started");
+    let names: Vec<&str> = steps.iter().filter_map(|step| step["name"].as_str()).collect();
+    let expected = ["validate", "ask", "switch", "health", "load 1/3", "load 1/3: mark"];
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn a_release_is_good_behind_its_phases() {
+    let (router, deck, ended) = phases(true);
+    assert_eq!(ended["result"], "good", "{ended}");
+    assert_eq!(router.split(), (0, 100));
+    let last = records(&deck, "step_started").pop().expect("there are steps");
+    assert_eq!(last["name"], "load 3/3: mark");
+}

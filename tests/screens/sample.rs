@@ -368,6 +368,7 @@ pub fn sample() -> Snapshot {
             journal: JournalState::Writable,
             banners: Vec::new(),
             freezes: Vec::new(),
+            runs: Vec::new(),
         }),
         services: Arc::new(vec![checkout, payments(), search]),
         hosts: Arc::new(vec![host("here", 33.0), host("web-1", 97.0), lost]),

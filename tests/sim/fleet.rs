@@ -48,6 +48,7 @@ pub fn settings(routers: &[usize], polls: bool) -> Settings {
             deploy: None,
             recovery: None,
             maintenance: None,
+            phases: Vec::new(),
             checks: Vec::new(),
         });
         for edge in 0..count {

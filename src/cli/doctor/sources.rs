@@ -112,6 +112,7 @@ fn http_targets(settings: &Settings) -> Vec<&HttpTarget> {
         FeedTarget::Alertmanager(http)
         | FeedTarget::Prometheus(http)
         | FeedTarget::PagerDuty { http, .. }
+        | FeedTarget::Counters { http, .. }
         | FeedTarget::Statuspage(http)
         | FeedTarget::JsonUrl(http) => Some(http),
         FeedTarget::JsonFile(_) => None,

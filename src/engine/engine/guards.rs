@@ -39,6 +39,7 @@ impl Engine {
         }
         self.response.apply(entry, now);
         self.dirty.incidents |= self.board.apply(entry, now);
+        self.dirty.head |= self.runs.apply(entry, now);
         self.notices.apply(entry, now);
         for validation in &mut self.validations {
             validation.apply(entry, now);

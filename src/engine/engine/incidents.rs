@@ -27,11 +27,13 @@ impl Engine {
         let Some(next) = state.poll.answered(id, now, &mut self.rng) else { return };
         self.schedule.set(Timer::Feed(feed), next);
         self.dirty.sources = true;
-        let Some(reading) = state.read(result, now) else { return };
-        self.dirty.incidents = true;
-        for event in self.board.read(feed, self.settings.feed(feed), reading, now) {
-            self.note(event, now, effects);
+        if let Some(reading) = state.read(result, now) {
+            self.dirty.incidents = true;
+            for event in self.board.read(feed, self.settings.feed(feed), reading, now) {
+                self.note(event, now, effects);
+            }
         }
+        self.look_at_environment(now, effects);
     }
 
     pub(super) fn responded(

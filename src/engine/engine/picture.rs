@@ -31,7 +31,7 @@ impl Engine {
         };
         let releasing = self.releases.iter().flatten().any(Release::in_flight);
         let validating = self.validations.iter().any(Validation::is_running);
-        let going = releasing || validating;
+        let going = releasing || validating || !self.running.is_empty();
         !self.responses.is_empty() || going || self.routes.iter().any(busy)
     }
 
@@ -105,6 +105,7 @@ impl Engine {
             journal: self.ledger.state.clone(),
             banners: self.banners.clone(),
             freezes: self.freezes.views(self.latest),
+            runs: self.runs.views(),
         }
     }
 

@@ -287,6 +287,7 @@ impl Engine {
         effects: &mut Vec<Effect>,
     ) {
         let Some(answer) = self.check_ended(id, answer, now, effects) else { return };
+        let Some(answer) = self.run_ended(id, answer, now, effects) else { return };
         for (place, release) in (0..).zip(&mut self.releases) {
             let Some(release) = release else { continue };
             if release.runs(id) {
@@ -562,6 +563,9 @@ impl Engine {
         if let Some(canary) = canary.filter(|canary| !canary.bake.is_zero()) {
             let wait = Action::Wait { span: canary.bake, watch: true };
             graph::put_last(&mut steps, Step::new("bake", wait, canary.bake * 2));
+        }
+        for phase in &self.settings.service(service).phases {
+            graph::put_last(&mut steps, phase.clone());
         }
         steps
     }

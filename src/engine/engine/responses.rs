@@ -15,7 +15,7 @@ use crate::response::{Call, Open, key_of};
 use crate::rule::Values;
 use crate::rule::figures::host_values;
 use crate::schedule::Timer;
-use crate::settings::{Definition, Scope};
+use crate::settings::{COUNTERS, Definition, Scope};
 use crate::types::{
     Actor, ChannelId, EffectId, HostId, Now, PlanId, RouterId, ServiceId, Status, Untrusted,
 };
@@ -74,6 +74,7 @@ impl Engine {
         match self.settings.incidents[definition].scope {
             Scope::Hosts => self.settings.hosts.iter().any(|host| host.name == subject),
             Scope::Services => self.settings.service_named(subject).is_some(),
+            Scope::Environment => self.settings.environment.name == subject,
         }
     }
 
@@ -120,6 +121,27 @@ impl Engine {
         }
         let name = self.settings.service(service).name.clone();
         self.look(Scope::Services, &name, &values, now, effects);
+    }
+
+    /// Counters and feeds, whenever one of them was read.
+    pub(super) fn look_at_environment(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if !self.settings.incidents.iter().any(|own| own.scope == Scope::Environment) {
+            return;
+        }
+        let mut values = Values::new();
+        let mut all = true;
+        for (feed, settings) in self.feeds.iter().zip(&self.settings.feeds) {
+            let fresh = feed.is_fresh(now);
+            let figures = feed.figures().iter().filter(|_| fresh);
+            values.extend(figures.map(|(name, value)| (format!("counter.{name}"), *value)));
+            all &= fresh || settings.kind == COUNTERS;
+        }
+        // A feed that is silent may have more: then nobody knows how many there are.
+        if all {
+            values.extend(self.board.figures());
+        }
+        let name = self.settings.environment.name.clone();
+        self.look(Scope::Environment, &name, &values, now, effects);
     }
 
     fn look(
@@ -178,7 +200,7 @@ impl Engine {
         let service = match (owner, own.scope) {
             (Some(service), _) => Some(self.settings.service(service).name.clone()),
             (None, Scope::Services) => Some(subject.to_owned()),
-            (None, Scope::Hosts) => None,
+            (None, Scope::Hosts | Scope::Environment) => None,
         };
         let result = match service {
             _ if !own.armed => "not armed: nothing was done".to_owned(),

@@ -26,6 +26,7 @@ fn settings() -> Settings {
         deploy: None,
         recovery: None,
         maintenance: None,
+        phases: Vec::new(),
     };
     let router = settings::Router {
         service: WEB,

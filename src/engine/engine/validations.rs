@@ -10,7 +10,7 @@ use crate::ledger::Purpose;
 use crate::reading::{TaskAnswer, TaskContext};
 use crate::record::Event;
 use crate::schedule::Timer;
-use crate::types::{EffectId, Now, ServiceId, Untrusted};
+use crate::types::{EffectId, Now, ServiceId};
 use crate::validation::{Ask, Step};
 
 impl Engine {
@@ -88,7 +88,7 @@ impl Engine {
                         service: self.settings.service(service).name.clone(),
                         version: validation.version().unwrap_or_default().to_owned(),
                         group: self.routes[service.index()].stable.other().word().to_owned(),
-                        reason: Untrusted::default(),
+                        ..TaskContext::default()
                     };
                     effects.push(Effect::Task { id, task, context, budget });
                 }

@@ -40,7 +40,7 @@ fn alert(fingerprint: &str, state: AlertState) -> Alert {
 }
 
 fn reading(alerts: Vec<Alert>) -> FeedReading {
-    FeedReading { alerts, dropped: 0 }
+    FeedReading { alerts, ..FeedReading::default() }
 }
 
 fn word(event: &Event) -> String {
@@ -173,7 +173,7 @@ fn storm(wall: DateTime<Utc>) -> FeedReading {
             ..alert(&fingerprint, AlertState::Triggered)
         }
     });
-    FeedReading { alerts: alerts.collect(), dropped: 7 }
+    FeedReading { alerts: alerts.collect(), dropped: 7, ..FeedReading::default() }
 }
 
 #[test]

@@ -67,6 +67,7 @@ impl Rig {
             deploy: None,
             recovery: None,
             maintenance: None,
+            phases: Vec::new(),
             checks: Vec::new(),
         };
         let wall = chrono::DateTime::UNIX_EPOCH;
@@ -217,7 +218,13 @@ impl Rig {
             Some(Purpose::Correction(router)) => {
                 self.with(|route, ctx| route.correction_appended(router, false, ctx));
             }
-            Some(Purpose::Release(_) | Purpose::Validation(_) | Purpose::Note | Purpose::Knock)
+            Some(
+                Purpose::Release(_)
+                | Purpose::Validation(_)
+                | Purpose::Runbook(_)
+                | Purpose::Note
+                | Purpose::Knock,
+            )
             | None => {}
         }
     }

@@ -45,8 +45,9 @@ pub const HOST_NAMES: &[&str] = &[
     "host.disk",
 ];
 
-/// What an incident of our own may name: a host's figures, or a service's, with how many of its
-/// probes are down and degraded.
+/// What an incident of our own may name: a host's figures; a service's, with how many of its
+/// probes are down and degraded; how many incidents all feeds have. `counter.NAME` comes with each
+/// counter of the file.
 pub const INCIDENT_NAMES: &[&str] = &[
     "host.cpu",
     "host.memory",
@@ -55,6 +56,10 @@ pub const INCIDENT_NAMES: &[&str] = &[
     "host.load5",
     "host.load15",
     "host.disk",
+    "feed.open",
+    "feed.critical",
+    "feed.high",
+    "feed.unacknowledged",
     "service.down",
     "service.degraded",
     "service.requests",

@@ -91,7 +91,10 @@ fn value<'a>(name: &str, context: &'a TaskContext) -> Result<&'a str, String> {
         "group" => (context.group.as_str(), false),
         "stable" => (other_group(&context.group), false),
         "reason" => (context.reason.display(), true),
-        _ => return Err(format!("{{{name}}} stands for nothing")),
+        other => match context.values.get(other) {
+            Some(value) => (value.as_str(), false),
+            None => return Err(format!("{{{name}}} stands for nothing")),
+        },
     };
     if value.is_empty() && !may_lack {
         return Err(format!("{{{name}}} is not known here"));
@@ -174,6 +177,7 @@ mod tests {
             version: version.to_owned(),
             group: "b".to_owned(),
             reason: Untrusted::new("5xx \"up\"\nnow"),
+            ..TaskContext::default()
         }
     }
 

@@ -112,6 +112,7 @@ impl Fleet {
             deploy,
             recovery: None,
             maintenance,
+            phases: Vec::new(),
             checks: Vec::new(),
         });
     }

@@ -156,6 +156,7 @@ pub(super) fn changes(command: &Command) -> Option<&str> {
         | Command::Verify { .. }
         | Command::Acknowledge { .. }
         | Command::Escalate { .. }
-        | Command::Triage { .. } => None,
+        | Command::Triage { .. }
+        | Command::Runbook { .. } => None,
     }
 }

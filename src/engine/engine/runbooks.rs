@@ -1,0 +1,142 @@
+//! The engine's part in runbooks: a command of a page that a person runs.
+//!
+//! Decides whether it may run, and keeps what it said. Never runs what the person did not see.
+//! Contract: a run is on record before it begins, and its end after; one that a restart cut off
+//! ends as unknown.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Engine, Taken};
+use crate::Effect;
+use crate::command::{Command, Submission};
+use crate::ledger::Purpose;
+use crate::reading::{TaskAnswer, TaskContext};
+use crate::record::{Event, RunResult};
+use crate::runbook::{RUNS_AT_ONCE_MAX, What};
+use crate::types::{Actor, EffectId, Now, TaskId, Untrusted};
+
+/// A run on its way: to the journal, then to the world.
+#[derive(Clone, Debug)]
+pub(super) struct Running {
+    effect: Option<EffectId>,
+    task: TaskId,
+    context: TaskContext,
+    budget: Duration,
+}
+
+pub(super) type AllRunning = BTreeMap<u64, Running>;
+
+impl Engine {
+    /// What a restart found under way is over; nobody knows how.
+    pub(super) fn end_cut_off_runs(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let open: Vec<u64> = self.runs.open().map(|view| view.run).collect();
+        for run in open {
+            let output = Untrusted::new("a restart cut it off: look whether it happened");
+            let event = Event::RunbookEnded { run, result: RunResult::Unknown, output };
+            self.jot(Actor::engine(), event, true, now, effects);
+        }
+    }
+
+    pub(super) fn run_command(
+        &mut self,
+        submission: &Submission,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Taken, String> {
+        let Command::Runbook { runbook, place, digest, service, incident, values, reason } =
+            submission.command.clone()
+        else {
+            return Err("not a command of a runbook".to_owned());
+        };
+        let book = self.settings.runbooks.iter().find(|own| own.page.name == runbook);
+        let book = book.ok_or_else(|| format!("no runbook {runbook}"))?;
+        let command = book.page.commands.get(place as usize);
+        let command = command.filter(|command| command.digest() == digest).ok_or_else(|| {
+            format!("{runbook} is not what it was when this engine read it: look at it again")
+        })?;
+        let task = match (&command.what, book.tasks.get(place as usize)) {
+            (What::Refused { why, .. }, _) => return Err(why.clone()),
+            (What::Words(_) | What::Script(_), Some(Some(task))) => *task,
+            (What::Words(_) | What::Script(_), Some(None) | None) => {
+                return Err("it has no task".to_owned());
+            }
+        };
+        command.check(&values)?;
+        if self.running.len() >= RUNS_AT_ONCE_MAX {
+            return Err(format!("{RUNS_AT_ONCE_MAX} commands are running: wait for one"));
+        }
+        if self.running.values().any(|own| own.task == task) {
+            return Err("it is running".to_owned());
+        }
+        let (line, text, changes) = (command.line, command.text(), command.changes);
+        let budget = command.timeout;
+        let mut context = TaskContext { reason, values, ..TaskContext::default() };
+        if let Some(service) = &service {
+            let id = self.known(service)?;
+            let release = self.releases[id.index()].as_ref().filter(|own| own.in_flight());
+            let version = release.map(|own| own.facts.version.clone());
+            context.version = version.unwrap_or_default();
+            self.routes[id.index()].stable.other().word().clone_into(&mut context.group);
+            context.service.clone_from(service);
+        }
+        let run = self.runs.last + 1;
+        let event = Event::RunbookStarted {
+            run,
+            submission: submission.id.clone(),
+            runbook,
+            line: u32::try_from(line).unwrap_or(u32::MAX),
+            command: Untrusted::new(&text),
+            changes,
+            service,
+            incident,
+            values: context.values.clone(),
+        };
+        self.running.insert(run, Running { effect: None, task, context, budget });
+        let actor = submission.actor.clone();
+        self.append(actor, event, Purpose::Runbook(run), false, now, effects);
+        Ok(Taken::Accepted(None))
+    }
+
+    /// The start is on record, or cannot be: then nothing runs.
+    pub(super) fn run_recorded(
+        &mut self,
+        run: u64,
+        failure: Option<&str>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Some(why) = failure {
+            self.running.remove(&run);
+            let output = Untrusted::new(&format!("not run: the journal does not take it ({why})"));
+            let event = Event::RunbookEnded { run, result: RunResult::Failed, output };
+            self.jot(Actor::engine(), event, true, now, effects);
+            return;
+        }
+        let id = self.id();
+        let Some(own) = self.running.get_mut(&run) else { return };
+        own.effect = Some(id);
+        let (task, context, budget) = (own.task, own.context.clone(), own.budget);
+        effects.push(Effect::Task { id, task, context, budget });
+    }
+
+    /// Takes the answer of a run; gives back one that belongs to something else.
+    pub(super) fn run_ended(
+        &mut self,
+        id: EffectId,
+        answer: TaskAnswer,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Option<TaskAnswer> {
+        let found = self.running.iter().find(|(_, own)| own.effect == Some(id));
+        let Some((&run, _)) = found else { return Some(answer) };
+        self.running.remove(&run);
+        let (result, output) = match answer {
+            TaskAnswer::Passed { output } => (RunResult::Passed, output),
+            TaskAnswer::Failed { output } => (RunResult::Failed, output),
+            TaskAnswer::Unknown { why } => (RunResult::Unknown, why),
+        };
+        self.jot(Actor::engine(), Event::RunbookEnded { run, result, output }, true, now, effects);
+        None
+    }
+}
