@@ -39,7 +39,7 @@ fn healthy(fleet: &Fleet) {
     assert_eq!(database(fleet, &["average", "1000"]), "average 40 ms over the last hour");
 }
 
-/// A name that is not registered is a warning; what staging does not run, and a broken file, are not.
+/// A name that is not registered is a warning; what staging does not run is not, nor a broken file.
 fn validation(fleet: &Fleet) {
     let validate = |version: &str| {
         let said = fleet.run(&["validate", "overlay", "--version", version, "--json"]);
