@@ -39,18 +39,21 @@ impl Instances {
             // The artifact is written into the instance's place, and must be there afterwards.
             format!(
                 "{{ name = \"{name} out\", drain = \"{name}\" }},\n\
-                 {{ name = \"{name} new\", run = [\"/bin/cp\", \"{0}/artifact\", \"{0}/{name}\"], \
-                 timeout = \"10s\", undo = [\"/bin/rm\", \"{0}/{name}\"] }},\n\
-                 {{ name = \"{name} healthy\", check = {{ command = [\"/usr/bin/test\", \"-e\", \
-                 \"{0}/healthy-{name}\"], retries = 2, pause = \"50ms\" }}, timeout = \"10s\" }},\n\
+                 {{ name = \"{name} new\", timeout = \"10s\", \
+                 run = [\"/bin/cp\", \"{0}/artifact\", \"{0}/{name}\"], \
+                 undo = [\"/bin/rm\", \"{0}/{name}\"] }},\n\
+                 {{ name = \"{name} healthy\", timeout = \"10s\", check = {{ retries = 2, \
+                 pause = \"50ms\", command = [\"/usr/bin/test\", \"-e\", \
+                 \"{0}/healthy-{name}\"] }} }},\n\
                  {{ name = \"{name} in\", ready = \"{name}\" }},\n",
                 dir.display()
             )
         };
         let deck = Deck::new(&format!(
-            "{HEAD}[[service]]\nname = \"web\"\nalias = \"web\"\n[[service.router]]\nname = \"edge\"\n\
-             haproxy = \"{}/admin.sock\"\nbackend = \"app\"\narms = {{ a = [\"v1\", \"v2\"], b = \
-             [\"v3\"] }}\nreread = \"500ms\"\n[plan.rolling]\nservice = \"web\"\nsteps = [\n{}{}]\n",
+            "{HEAD}[[service]]\nname = \"web\"\nalias = \"web\"\n[[service.router]]\n\
+             name = \"edge\"\nhaproxy = \"{}/admin.sock\"\nbackend = \"app\"\n\
+             arms = {{ a = [\"v1\", \"v2\"], b = [\"v3\"] }}\nreread = \"500ms\"\n\
+             [plan.rolling]\nservice = \"web\"\nsteps = [\n{}{}]\n",
             dir.display(),
             step("v1"),
             step("v2"),
