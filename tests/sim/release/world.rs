@@ -729,7 +729,8 @@ impl World {
     /// Which entry tells what a person just said?
     fn says(&mut self, submission: &Submission, effects: &[Effect]) {
         let told = effects.iter().find_map(|effect| match effect {
-            Effect::Append { entry, .. } => {
+            // What an outage left out is said again, not now.
+            Effect::Append { entry, .. } if !self.times.contains_key(&entry.id) => {
                 let told = matches!(
                     entry.event,
                     Event::ReleaseChanged { .. }
