@@ -547,14 +547,11 @@ fn what_was_said_is_accepted_once_it_is_on_record() {
         let Some(Effect::Append { id, .. }) = effects.first() else {
             panic!("it is said on record: {effects:?}");
         };
-        match result {
-            Some(result) => {
-                rig.engine.handle(rig.now, Input::Appended { id: *id, result }, &mut later);
-            }
-            None => {
-                let mono = rig.now.mono + Duration::from_secs(21);
-                rig.engine.handle_deadline(Now { mono, ..rig.now }, &mut later);
-            }
+        if let Some(result) = result {
+            rig.engine.handle(rig.now, Input::Appended { id: *id, result }, &mut later);
+        } else {
+            let mono = rig.now.mono + Duration::from_secs(21);
+            rig.engine.handle_deadline(Now { mono, ..rig.now }, &mut later);
         }
         assert_eq!(told(&later), [accepted], "{later:?}");
     }
