@@ -212,7 +212,7 @@ mod release {
 
     const SEEDS: u64 = 20_000;
     const SWEEP_SEEDS: u64 = 10;
-    const MUTANT_SEEDS: u64 = 2_000;
+    const MUTANT_SEEDS: u64 = 10_000;
 
     #[test]
     fn seeds_that_failed_once_hold() {
