@@ -7,6 +7,7 @@
 mod guards;
 mod incidents;
 mod picture;
+mod promises;
 mod releases;
 mod responses;
 mod runbooks;
@@ -103,6 +104,8 @@ pub struct Engine {
     touched: BTreeSet<ServiceId>,
     replies: Vec<(String, Reply)>,
     responses: BTreeMap<EffectId, Response>,
+    /// Who waits for a record, by the effect that asked for it.
+    promised: BTreeMap<EffectId, promises::Promise>,
     banners: Vec<Untrusted>,
     dirty: Dirty,
     shown: Option<Snapshot>,
@@ -206,6 +209,7 @@ impl Engine {
             ledger: Ledger::new(seed, entries),
             board: Board::default(),
             responses: BTreeMap::new(),
+            promised: BTreeMap::new(),
             banners: Vec::new(),
             dirty: Dirty::ALL,
             shown: None,
@@ -436,6 +440,7 @@ impl Engine {
                 self.dirty.head = true;
             }
             Timer::Knock => self.knock(now, effects),
+            Timer::Answer => self.promises_late(now, effects),
             Timer::Notice => self.carry_notices(now, effects),
             Timer::Scaling(group) => self.judge_size(group, now, effects),
             Timer::Escalate => self.escalate_due(now, effects),
@@ -544,6 +549,7 @@ impl Engine {
         let Some(purpose) = self.ledger.appended(id, result) else { return };
         self.dirty.head = true;
         self.dirty.journal = true;
+        self.promise_kept(id, result, effects);
         let failure = match result {
             Appended::Durable | Appended::Spooled { .. } => None,
             Appended::Failed { why } => Some(why.display()),
@@ -587,6 +593,9 @@ impl Engine {
         }
         let mut releases = self.releases.iter().flatten();
         if releases.any(|own| own.is_opening() && own.facts.submission == submission.id) {
+            return;
+        }
+        if self.is_promised(&submission.id) {
             return;
         }
         // The newest counts: a resumed operation has a newer fence than its submission had first.

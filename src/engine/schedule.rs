@@ -18,6 +18,8 @@ pub enum Timer {
     Journal(ServiceId),
     /// The journal could not be written: can it again?
     Knock,
+    /// Somebody waits too long for a record of what they said.
+    Answer,
     /// A router is to be written or read next.
     Router(RouterId),
     /// A release waits for a time: a soak, a deadline, an answer.

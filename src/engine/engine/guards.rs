@@ -308,10 +308,11 @@ impl Engine {
             }
             other => return Err(format!("{} is not said", other.verb())),
         };
-        self.jot(submission.actor.clone(), event, true, now, effects);
+        let actor = submission.actor.clone();
+        let id = self.append(actor, event, Purpose::Note, true, now, effects);
         self.dirty.services = true;
         self.dirty.head = true;
-        Ok(Taken::Accepted(None))
+        Ok(self.promise(submission, id, now))
     }
 
     fn pause_all(&mut self, actor: &Actor, reason: &Untrusted) {

@@ -653,7 +653,7 @@ impl Engine {
         }
         self.settle_page(service, now, effects);
         self.touched.insert(service);
-        Ok(Taken::Accepted(None))
+        Ok(self.promise_of(service, submission, now, effects))
     }
 
     /// Somebody began an operation of their own: a release in flight ends with it.

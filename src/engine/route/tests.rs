@@ -243,6 +243,7 @@ impl Rig {
                 Timer::Journal(_) => route.journal_late(ctx),
                 Timer::Router(router) => route.act(router, ctx),
                 Timer::Knock
+                | Timer::Answer
                 | Timer::Release(_)
                 | Timer::Validate(_)
                 | Timer::Notice
