@@ -37,7 +37,6 @@ fn canary() -> Canary {
         pass: Pass::Time,
         objective: Some(3.0),
         soak: Duration::from_secs(5),
-        first_soak: Duration::from_secs(5),
         wait: Duration::from_mins(5),
         own_times: std::collections::BTreeMap::new(),
         every: Duration::from_secs(2),

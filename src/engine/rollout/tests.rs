@@ -17,7 +17,6 @@ fn watching(objective: Option<f64>) -> Rollout {
         pass: Pass::Time,
         objective,
         soak: Duration::from_secs(5),
-        first_soak: Duration::from_secs(5),
         wait: Duration::from_mins(5),
         own_times: BTreeMap::new(),
         every: Duration::from_secs(2),
@@ -54,20 +53,6 @@ fn an_answer_is_as_old_as_its_question() {
         assert_eq!(rollout.word(), expected, "asked at {asked} s, came at {came} s");
         let passes = matches!(rollout.next(now(came)), Next::Pass(_));
         assert_eq!(passes, expected == "PASS", "{:?}", rollout.next(now(came)));
-    }
-}
-
-#[test]
-fn the_first_step_takes_its_own_time() {
-    for (first, seconds, expected) in [(5, 17, true), (60, 17, false), (60, 71, true)] {
-        let mut rollout = watching(None);
-        rollout.settings.first_soak = Duration::from_secs(first);
-        let (from, to) = (Some(now(12).mono), Some(now(seconds).mono));
-        assert!(rollout.observe(delta(), from, to, now(seconds)), "it is time for a look");
-        let delta = rollout.take();
-        rollout.look(&delta, Values::new(), now(seconds));
-        let passes = matches!(rollout.next(now(seconds)), Next::Pass(_));
-        assert_eq!(passes, expected, "soak of {first} s, {} s in", seconds - 10);
     }
 }
 
