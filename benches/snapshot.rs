@@ -46,19 +46,10 @@ fn settings(probes: u32, feeds: u32) -> Settings {
     let services = (0..probes.div_ceil(PROBES_PER_SERVICE)).map(|place| Service {
         name: format!("service{place}"),
         alias: format!("s{place}"),
-        runbook: None,
         probes: (place * PROBES_PER_SERVICE..probes.min((place + 1) * PROBES_PER_SERVICE))
             .map(ProbeId)
             .collect(),
-        routers: Vec::new(),
-        signals: None,
-        canary: None,
-        triggers: Vec::new(),
-        deploy: None,
-        recovery: None,
-        maintenance: None,
-        phases: Vec::new(),
-        checks: Vec::new(),
+        ..Service::default()
     });
     let probes = (0..probes).map(|place| Probe {
         service: ServiceId(place / PROBES_PER_SERVICE),

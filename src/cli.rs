@@ -13,6 +13,7 @@ mod journal;
 mod operate;
 mod plain;
 mod release;
+mod report;
 mod runbook;
 mod status;
 mod steer;
@@ -160,6 +161,8 @@ enum Command {
     Reply(steer::Answer),
     /// Give a share of the traffic to the canary
     Split(operate::Split),
+    /// Turn a feature flag on for a share, or off at once
+    Flag(operate::Flag),
     /// All traffic to the canary; finishes the canary of a release in flight
     Promote(operate::Change),
     /// All traffic back to stable, at once
@@ -185,6 +188,8 @@ enum Command {
     Incident(incident::Action),
     /// Read a runbook, or run one of its commands
     Runbook(runbook::Runbook),
+    /// Markdown for the post-mortem: timeline and figures, from the journal
+    Report(report::Report),
     /// Read, check and export what was done
     #[command(subcommand)]
     Journal(journal::Command),
@@ -259,9 +264,11 @@ fn dispatch(cli: Cli) -> Result<u8, Exit> {
         Some(Command::Releases(args)) => history::releases(&args, &global),
         Some(Command::Ready(args)) => history::ready(&args, &global),
         Some(Command::Split(args)) => operate::split(&args, &global),
+        Some(Command::Flag(args)) => operate::flag(&args, &global),
         Some(Command::Promote(args)) => operate::promote(&args, &global),
         Some(Command::Rollback(args)) => operate::rollback(&args, &global),
         Some(Command::Abort(args)) => operate::abort(&args, &global),
+        Some(Command::Report(args)) => report::run(&args, &global),
         Some(Command::Runbook(args)) => runbook::run(&args, &global),
         Some(Command::Incident(action)) => incident::run(&action, &global),
         Some(Command::Journal(command)) => journal::run(&command, &global),

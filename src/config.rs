@@ -7,6 +7,7 @@
 mod canary;
 mod check;
 pub mod console;
+mod flag;
 mod incident;
 mod later;
 mod phase;
@@ -15,6 +16,7 @@ mod reader;
 mod route;
 mod rule;
 mod runbook;
+mod scaling;
 mod secret;
 mod signals;
 mod task;
@@ -33,7 +35,7 @@ use engine::settings::{Definition, Environment, Service};
 use engine::types::{ChannelId, ProbeId, RouterId, ServiceId, Untrusted};
 use toml::de::DeTable;
 
-use crate::io::settings::{FeedTarget, Settings as IoSettings};
+use crate::io::settings::{FeedTarget, RouterTarget, Settings as IoSettings};
 use reader::{LIST_MAX, Reader, Table, placed};
 
 /// A commented file to start from; it loads as it stands, and with every setting switched on.
@@ -210,6 +212,10 @@ fn root(mut table: Table<'_>, text: &str) -> (engine::settings::Settings, IoSett
     for service in table.tables("service", "service") {
         read_service(service, &sources, &mut seen, &mut engine, &mut io);
     }
+    let mut places = BTreeSet::new();
+    for flag in table.tables("flag", "flag") {
+        read_flag(flag, &mut seen, &mut places, &mut engine, &mut io);
+    }
     derive_aliases(&mut engine.services);
     let mut references = later::Named::default();
     let mut read = read_plans(&mut table, &sources, seen, &mut references, &mut engine, &mut io);
@@ -280,6 +286,11 @@ fn read_response(
         let found = incident::incident(inner, &mut seen, &mut named, channels, plans, &counters);
         engine.incidents.extend(found.map(|found| Definition { runbook, ..found }));
     }
+    let mut seen = BTreeSet::new();
+    for inner in table.tables("scaling", "scaling") {
+        let (hosts, plans) = (&engine.hosts, &engine.plans);
+        engine.scaling.extend(scaling::scaling(inner, &mut seen, &mut named, hosts, plans));
+    }
     named.finish(reader);
 }
 
@@ -329,16 +340,7 @@ fn read_service(
         alias: read_alias(&mut table, seen),
         runbook: seen.runbooks.read(&mut table, &mut seen.tasks),
         name,
-        probes: Vec::new(),
-        routers: Vec::new(),
-        signals: None,
-        canary: None,
-        triggers: Vec::new(),
-        deploy: None,
-        recovery: None,
-        maintenance: None,
-        phases: Vec::new(),
-        checks: Vec::new(),
+        ..Service::default()
     };
     let mut names = BTreeSet::new();
     for probe in table.tables("probe", "probe") {
@@ -367,6 +369,38 @@ fn read_service(
     seen.uses.extend(plan::uses(&mut table, id));
     service.maintenance = plan::maintenance(&mut table, &mut seen.tasks);
     table.finish();
+    engine.services.push(service);
+}
+
+/// A flag stands among the services, so that it is set, read back and kept as their splits are.
+fn read_flag(
+    mut table: Table<'_>,
+    seen: &mut Seen,
+    places: &mut BTreeSet<(String, String)>,
+    engine: &mut engine::settings::Settings,
+    io: &mut IoSettings,
+) {
+    let id = ServiceId(place(engine.services.len()));
+    let name = table.need("name").name("name");
+    watch::unique(&table, &mut seen.names, name.as_ref(), "service or flag");
+    let mut service = Service {
+        name: name.unwrap_or_default(),
+        alias: read_alias(&mut table, seen),
+        runbook: seen.runbooks.read(&mut table, &mut seen.tasks),
+        flag: true,
+        ..Service::default()
+    };
+    if let Some((router, target)) = flag::router(&mut table, id) {
+        if let RouterTarget::Flag(own) = &target {
+            flag::is_new(&table, own, places);
+        }
+        service.routers.push(RouterId(place(engine.routers.len())));
+        engine.routers.push(router);
+        io.routers.push(target);
+        io.fallbacks.push(None);
+    }
+    table.finish();
+    io.signals.push(None);
     engine.services.push(service);
 }
 

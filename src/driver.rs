@@ -258,7 +258,13 @@ impl Driver {
                 self.unpublished = true;
                 self.show_from = Time(0);
             }
-            FromClient::Left => self.joined = self.joined.saturating_sub(1),
+            FromClient::Left => {
+                self.joined = self.joined.saturating_sub(1);
+                if self.joined == 0 {
+                    // Whoever comes next must not be shown how it was when the last one left.
+                    self.publish.send_replace(None);
+                }
+            }
             FromClient::Submitted { submission, reply } => {
                 self.asked.insert(submission.id.clone(), reply);
                 ready.push(Input::Submitted(*submission));

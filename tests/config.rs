@@ -161,8 +161,9 @@ fn the_example_loads_as_it_stands_and_switched_on() {
     assert!(warnings.is_empty(), "{warnings:?}");
     assert_eq!(lines(&example_switched_on()), Vec::<String>::new());
     let Loaded { engine, io, .. } = loaded(&example_switched_on());
-    assert_eq!(engine.services.len(), 3);
-    assert_eq!(engine.routers.len(), 4);
+    let flags = engine.services.iter().filter(|service| service.flag);
+    assert_eq!((engine.services.len(), flags.count()), (5, 2));
+    assert_eq!(engine.routers.len(), 6);
     assert!(matches!(io.signals[0], Some(SignalsTarget::Haproxy { .. })));
     let Some(SignalsTarget::Exposition { pages, .. }) = &io.signals[2] else {
         panic!("{:?}", io.signals)

@@ -4,6 +4,12 @@
 //! Every time of a fleet's configuration is divided by [`SPEED`], down to 100 ms; latencies, their
 //! limits, shares and counts are as they are documented.
 
+#[path = "fleets/conversormpp.rs"]
+mod conversormpp;
+#[path = "fleets/hotswap.rs"]
+mod hotswap;
+#[path = "fleets/mtm.rs"]
+mod mtm;
 #[path = "fleets/operations.rs"]
 mod operations;
 #[path = "support/product.rs"]
@@ -13,9 +19,12 @@ mod product;
 #[expect(dead_code, reason = "shared with tests that need more of it")]
 mod servers;
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, OnceLock};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use product::{PROGRAM, Said, until};
@@ -26,6 +35,54 @@ const SPEED: &str = "120";
 
 /// A database's first start beside everything else that is tested.
 const START_PATIENCE: Duration = Duration::from_mins(2);
+
+/// Most of a story is waiting: all that are asked for are played at once.
+const STORIES: [(&str, fn()); 4] = [
+    ("operations", operations::story),
+    ("conversormpp", conversormpp::story),
+    ("mtm", mtm::story),
+    ("hotswap", hotswap::story),
+];
+
+fn play(name: &str) {
+    static PLAYING: OnceLock<Mutex<BTreeMap<&str, JoinHandle<()>>>> = OnceLock::new();
+    let playing = PLAYING.get_or_init(|| {
+        // What a test prints is shown if that test fails; these threads belong to several.
+        std::panic::set_hook(Box::new(|panic| drop(writeln!(std::io::stderr(), "{panic}"))));
+        let filters: Vec<String> =
+            std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+        let asked = |own: &&(&str, fn())| {
+            filters.is_empty() || filters.iter().any(|filter| own.0.contains(filter.as_str()))
+        };
+        let start = |own: &(&'static str, fn())| (own.0, std::thread::spawn(own.1));
+        Mutex::new(STORIES.iter().filter(asked).map(start).collect())
+    });
+    let own = playing.lock().expect("no thread panicked with it").remove(name);
+    let story = || STORIES.iter().find(|story| story.0 == name).expect("a story").1;
+    if let Err(panic) = own.unwrap_or_else(|| std::thread::spawn(story())).join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+#[test]
+fn operations_is_played() {
+    play("operations");
+}
+
+#[test]
+fn conversormpp_is_played() {
+    play("conversormpp");
+}
+
+#[test]
+fn mtm_is_played() {
+    play("mtm");
+}
+
+#[test]
+fn hotswap_is_played() {
+    play("hotswap");
+}
 
 /// A fleet that runs, and the words to its engine.
 struct Fleet {
@@ -64,6 +121,13 @@ impl Fleet {
 
     fn run(&self, words: &[&str]) -> Said {
         Said::of(&self.command(words).output().expect("the program starts"))
+    }
+
+    /// A command that is followed in the background.
+    fn follow(&self, words: &[&str]) -> Followed {
+        let mut command = self.command(words);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        Followed(Some(child.expect("the program starts")))
     }
 
     fn status(&self) -> Value {
@@ -152,6 +216,26 @@ impl Drop for Fleet {
     }
 }
 
+/// A command that goes on.
+struct Followed(Option<Child>);
+
+impl Followed {
+    fn ended(mut self) -> Said {
+        let child = self.0.take().expect("it ends once");
+        Said::of(&child.wait_with_output().expect("it ends"))
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            // Gone already is as good.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
 /// The command lines and folders of processes that have to do with `site`.
 fn processes_naming(site: &str) -> Vec<String> {
     let all = std::fs::read_dir("/proc").expect("the list of processes");
@@ -168,6 +252,16 @@ fn processes_naming(site: &str) -> Vec<String> {
 
 /// One request on loopback; the body of the answer.
 fn ask(port: u16, method: &str, path: &str, body: &str) -> String {
+    let text = exchange(port, method, path, body);
+    text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
+}
+
+/// The status line and the headers of an answer.
+fn head(port: u16, path: &str) -> String {
+    exchange(port, "GET", path, "").split("\r\n\r\n").next().unwrap_or_default().to_lowercase()
+}
+
+fn exchange(port: u16, method: &str, path: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("somebody listens");
     stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a limit");
     let head = format!(
@@ -177,5 +271,5 @@ fn ask(port: u16, method: &str, path: &str, body: &str) -> String {
     stream.write_all((head + body).as_bytes()).expect("it takes a request");
     let mut text = String::new();
     stream.read_to_string(&mut text).expect("it answers");
-    text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
+    text
 }

@@ -1,10 +1,14 @@
-//! Plans through the binary: graphs, secrets, flags, restores, and what they leave in the journal.
+//! Plans through the binary: graphs, secrets, flags, scaling, and what they leave in the journal.
 
+#[path = "plans/flag.rs"]
+mod flag;
 #[path = "plans/graph.rs"]
 mod graph;
 #[path = "support/product.rs"]
 #[expect(dead_code, reason = "shared with tests that need more of it")]
 mod product;
+#[path = "plans/scaling.rs"]
+mod scaling;
 #[path = "plans/secrets.rs"]
 mod secrets;
 #[path = "support/servers.rs"]

@@ -14,8 +14,8 @@ use engine::command::{Command, Expected};
 use engine::reading::{AlertState, Temperature};
 use engine::record::{OperationResult, ReleaseState};
 use engine::snapshot::{
-    FreezeView, HolderView, INCIDENTS_SHOWN_MAX, IncidentView, Incidents, JournalState, NoteView,
-    Phase, ReleaseView, Snapshot, TriggerState,
+    AdviceView, FreezeView, HolderView, INCIDENTS_SHOWN_MAX, IncidentView, Incidents, JournalState,
+    NoteView, Phase, ReleaseView, Snapshot, TriggerState,
 };
 use engine::triage::Say;
 use engine::types::{Fence, Now, Percent, Severity, Status, Untrusted};
@@ -833,6 +833,15 @@ fn what_a_zoomed_panel_says_more() {
     reading.processes = Some(213);
     let label = Untrusted::new("cpu");
     reading.temperatures = vec![Temperature { label, celsius: 61.0 }];
+    hosts[0].advice = Some(AdviceView {
+        group: "web".to_owned(),
+        size: engine::scaling::Size::Up,
+        urgent: true,
+        sentence: Untrusted::new("CPU 94 %, memory 82 % over 10 readings: above 80 and 80"),
+        armed: false,
+        every: Duration::from_mins(1),
+        at: sample::ago(20),
+    });
     picture.hosts = Arc::new(hosts);
     let mut incidents = (*picture.incidents).clone();
     let resolved = AlertState::Resolved;
@@ -844,7 +853,14 @@ fn what_a_zoomed_panel_says_more() {
     let mut ui = ui(&picture);
     ui.zoomed = true;
     for (panel, words) in [
-        (Panel::Hosts, vec!["swap 12 %  processes 213", "temperatures cpu 61 °C"]),
+        (
+            Panel::Hosts,
+            vec![
+                "web scale up URGENT: CPU 94 %, memory 82 %",
+                "swap 12 %  processes 213",
+                "temperatures cpu 61 °C",
+            ],
+        ),
         (
             Panel::Incidents,
             vec!["resolved", "queue was long", "first seen 2m10s ago", "runbook https://wiki"],

@@ -111,7 +111,7 @@ fn told(waiting: &Waiting) -> Option<String> {
     Some(text)
 }
 
-fn directory(global: &Global) -> Result<PathBuf, Exit> {
+pub fn directory(global: &Global) -> Result<PathBuf, Exit> {
     match &global.state_dir {
         Some(dir) => Ok(dir.clone()),
         None => global.state_dir(&global.load()?.1),

@@ -26,6 +26,28 @@ pub struct Split {
 }
 
 #[derive(Args)]
+pub struct Flag {
+    #[arg(value_name = "FLAG")]
+    name: String,
+    /// Whole percent that it is on for, 0 to 100, or `off`
+    #[arg(value_parser = on)]
+    percent: u8,
+    #[command(flatten)]
+    guard: Guard,
+}
+
+fn on(text: &str) -> Result<u8, String> {
+    match text {
+        "off" => Ok(0),
+        _ => text
+            .parse()
+            .ok()
+            .filter(|percent| *percent <= 100)
+            .ok_or_else(|| "a flag is `off` or on for a whole percent from 0 to 100".to_owned()),
+    }
+}
+
+#[derive(Args)]
 pub struct Change {
     service: String,
     #[command(flatten)]
@@ -73,6 +95,32 @@ pub fn split(args: &Split, global: &Global) -> Result<u8, Exit> {
     })
 }
 
+/// Off goes at once, whatever else is in flight; what is on was decided on what was seen.
+pub fn flag(args: &Flag, global: &Global) -> Result<u8, Exit> {
+    let mut link = global.link()?;
+    let flags = wait_for(&mut link, Duration::from_secs(10), |snapshot| {
+        let flags = snapshot.services.iter().filter(|own| own.flag);
+        Some(flags.map(|own| own.name.clone()).collect::<Vec<String>>())
+    });
+    let flags = flags.ok_or_else(|| Exit::new(UNAVAILABLE, "the engine shows nothing"))?;
+    if !flags.contains(&args.name) {
+        let why = format!("no flag {}; there are {}", args.name, flags.join(", "));
+        return Err(Exit::new(USAGE, why));
+    }
+    drop(link);
+    if args.percent == 0 {
+        let off = |service, reason| Command::Rollback { service, reason };
+        return run(&args.name, &args.guard, global, off);
+    }
+    let canary = Percent::new(args.percent)
+        .ok_or_else(|| Exit::new(USAGE, "a percent lies between 0 and 100"))?;
+    run(&args.name, &args.guard, global, |service, reason| Command::Split {
+        service,
+        canary,
+        reason,
+    })
+}
+
 pub fn promote(args: &Change, global: &Global) -> Result<u8, Exit> {
     run(&args.service, &args.guard, global, |service, reason| Command::Promote { service, reason })
 }
@@ -112,6 +160,11 @@ fn run(
                 Some(_) | None => Ok(code),
             }
         }
+        // Without a router there is no traffic to take back, only the release's steps.
+        Reply::Accepted { fence: None, .. } if aborts && !asked.routed => match asked.steered {
+            Some(id) => release::follow_back(&mut asked.link, name, id, guard.timeout),
+            None => Ok(0),
+        },
         Reply::Accepted { fence: None, .. } => {
             let after = asked.fence;
             let begun = wait_for(&mut asked.link, guard.timeout, |snapshot| {
@@ -138,6 +191,8 @@ pub struct Asked {
     fence: Fence,
     /// The release that was in flight then.
     steered: Option<u64>,
+    /// Has the service a router?
+    routed: bool,
 }
 
 /// Shows how a service stands, asks for `command` and prints the answer. With `confirm`, only when
@@ -195,6 +250,7 @@ pub fn ask(
         before: stands(service),
         fence: expected.map(|expected| expected.fence).unwrap_or_default(),
         steered: expected.and_then(|expected| expected.release).map(|(id, _)| id),
+        routed: service.route.is_some(),
     })
 }
 
@@ -233,6 +289,9 @@ pub fn stands(service: &ServiceView) -> String {
         })
         .collect();
     let state = route.state.word();
+    if service.flag {
+        return format!("on: set {set}, read {} ({state}){release}", routers.join(", "));
+    }
     format!("canary set {set}, routers {} ({state}){release}", routers.join(", "))
 }
 

@@ -13,7 +13,7 @@ use engine::snapshot::{
     CheckState, CheckView, HostView, IncidentView, JournalState, ProbeView, ReleaseView,
     ServiceView, Snapshot, SourceView, TriggerState, ValidationView,
 };
-use engine::types::{Now, Status};
+use engine::types::{Freshness, Now, Status};
 use engine::words;
 use serde_json::{Value, json};
 
@@ -147,6 +147,14 @@ fn host(host: &HostView) -> Value {
         "load": reading.and_then(|reading| reading.load),
         "processes": reading.and_then(|reading| reading.processes),
         "error": host.error,
+        "advice": host.advice.as_ref().map(|own| json!({
+            "group": own.group,
+            "size": own.size,
+            "urgent": own.urgent,
+            "armed": own.armed,
+            "sentence": own.sentence,
+            "at": own.at.wall,
+        })),
     })
 }
 
@@ -246,6 +254,21 @@ fn plain_service(service: &ServiceView, now: Now) -> String {
     out
 }
 
+/// One line for each group of hosts.
+fn plain_advice(snapshot: &Snapshot, now: Now) -> String {
+    let mut groups = std::collections::BTreeMap::new();
+    groups.extend(
+        snapshot.hosts.iter().filter_map(|host| host.advice.as_ref()).map(|it| (&it.group, it)),
+    );
+    let lines = groups.into_values().map(|it| {
+        let urgent = if it.urgent { ", urgent" } else { "" };
+        let stale = Freshness::of(it.at.age(now), it.every) == Freshness::Stale;
+        let stale = if stale { " (stale)" } else { "" };
+        format!("scaling   {} {}{urgent}{stale}: {}\n", it.group, it.size.word(), it.sentence)
+    });
+    lines.collect()
+}
+
 #[must_use]
 pub fn plain(snapshot: &Snapshot, now: Now) -> String {
     let mut out = String::new();
@@ -257,6 +280,7 @@ pub fn plain(snapshot: &Snapshot, now: Now) -> String {
     for service in snapshot.services.iter() {
         out += &plain_service(service, now);
     }
+    out += &plain_advice(snapshot, now);
     for freeze in &snapshot.head.freezes {
         let frozen = freeze.service.as_deref().unwrap_or("everything");
         let until = words::until(freeze.until, now.wall);

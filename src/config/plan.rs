@@ -21,11 +21,12 @@ use super::watch::{SPANS, Sources};
 use super::{later, value};
 use crate::io::settings::{ProbeTarget, RouterTarget, TaskTarget};
 
-const ACTIONS: [&str; 12] = [
+const ACTIONS: [&str; 13] = [
     "check",
     "run",
     "call",
     "split",
+    "flag",
     "canary",
     "switch",
     "drain",
@@ -319,7 +320,10 @@ fn server(table: &mut Table<'_>, key: &'static str, work: &mut Work<'_>) -> Opti
     let routers = service.routers.iter().map(|id| &work.world.routers[id.index()]);
     let found = routers.filter_map(|router| match router {
         RouterTarget::Haproxy { socket, backend, groups } => Some((socket, backend, groups)),
-        RouterTarget::Nginx { .. } | RouterTarget::Http(_) | RouterTarget::Command { .. } => None,
+        RouterTarget::Nginx { .. }
+        | RouterTarget::Http(_)
+        | RouterTarget::Command { .. }
+        | RouterTarget::Flag(_) => None,
     });
     let own: Vec<_> =
         found.filter(|(.., groups)| groups.iter().flatten().any(|own| *own == name)).collect();
@@ -358,6 +362,7 @@ fn action(table: &mut Table<'_>, kind: &'static str, work: &mut Work<'_>) -> Opt
             work.routed(table, "split")?;
             Some(Found::new(Action::Split(percent), format!("split {percent}")))
         }
+        "flag" => flag(table, work),
         "canary" => canary(table, work),
         "switch" => {
             only_true(table, "switch")?;
@@ -396,6 +401,24 @@ fn action(table: &mut Table<'_>, kind: &'static str, work: &mut Work<'_>) -> Opt
         }
         _ => Some(Found::new(Action::Note(text(table, "note", TEXT_CHARS_MAX)?), "note")),
     }
+}
+
+fn flag(table: &mut Table<'_>, work: &Work<'_>) -> Option<Found> {
+    let name = table.string("flag");
+    let to = table.need("on").get("on").and_then(|node| share(table.reader, "on", 0, node));
+    work.owner(table, "flag");
+    let name = name?;
+    let flags = || work.world.services.iter().filter(|own| own.flag).map(|own| own.name.as_str());
+    let place = work.world.services.iter().position(|own| own.flag && own.name == name);
+    let Some(place) = place else {
+        let hint = value::nearest(&name, flags())
+            .map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+        let shown = Untrusted::new(&name);
+        table.problem("flag", format!("there is no [[flag]] named `{shown}`{hint}"));
+        return None;
+    };
+    let (flag, to) = (ServiceId(super::place(place)), to?);
+    Some(Found::new(Action::Flag { flag, to }, format!("flag {name} {to}")))
 }
 
 /// A switch has no other value.
@@ -456,7 +479,7 @@ fn verify(table: &mut Table<'_>, work: &mut Work<'_>) -> Option<TaskId> {
 fn beside(table: &mut Table<'_>, kind: Option<&str>) {
     let Some(kind) = kind else {
         // What they mean is open; they are known all the same.
-        for key in ["env", "stdin", "watch", "default"] {
+        for key in ["env", "stdin", "watch", "default", "on"] {
             table.get(key);
         }
         return;
@@ -469,6 +492,9 @@ fn beside(table: &mut Table<'_>, kind: Option<&str>) {
     }
     if kind != "ask" {
         table.refuse(&["default"], "belongs to `ask`");
+    }
+    if kind != "flag" {
+        table.refuse(&["on"], "belongs to `flag`");
     }
     if matches!(kind, "check" | "wait" | "ask" | "note") {
         let why = "has nothing to do here: this step changes nothing";
@@ -494,7 +520,7 @@ fn timeout(table: &mut Table<'_>, kind: Option<&str>, least: Option<Duration>) -
         Some(_) | None => {}
     }
     let usual = match kind {
-        Some("split" | "switch") => ROUTE_TIME,
+        Some("split" | "switch" | "flag") => ROUTE_TIME,
         Some(_) | None => ANSWER_TIME,
     };
     given.or(least).unwrap_or(usual)

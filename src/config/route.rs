@@ -26,11 +26,11 @@ const SERVERS_MAX: usize = 100;
 const WEIGHT_MAX: usize = 256;
 
 /// A control endpoint answers with a few numbers.
-const BODY_BYTES_MAX: usize = 64 * 1024;
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// A write that takes longer leaves no time to read it back before the decision.
-const TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(20);
-const TIMEOUT: Duration = Duration::from_secs(3);
+pub const TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(20);
+pub const TIMEOUT: Duration = Duration::from_secs(3);
 
 type Groups = [Vec<String>; 2];
 
@@ -93,7 +93,8 @@ fn same(one: &RouterTarget, other: &RouterTarget) -> bool {
             RouterTarget::Haproxy { .. }
             | RouterTarget::Nginx { .. }
             | RouterTarget::Http(_)
-            | RouterTarget::Command { .. },
+            | RouterTarget::Command { .. }
+            | RouterTarget::Flag(_),
             _,
         ) => false,
     }

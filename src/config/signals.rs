@@ -89,7 +89,10 @@ fn haproxy(table: &mut Table<'_>, routers: &[RouterTarget]) -> Option<SignalsTar
             groups: groups.clone(),
             timeout: Duration::from_secs(2),
         }),
-        RouterTarget::Nginx { .. } | RouterTarget::Http(_) | RouterTarget::Command { .. } => None,
+        RouterTarget::Nginx { .. }
+        | RouterTarget::Http(_)
+        | RouterTarget::Command { .. }
+        | RouterTarget::Flag(_) => None,
     });
     if found.is_none() {
         table.problem("metrics", "`metrics = \"haproxy\"` needs a haproxy router in this service");

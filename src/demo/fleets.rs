@@ -17,8 +17,12 @@ use std::{fs, thread};
 use engine::types::{Failure, FailureKind};
 
 /// Name and purpose.
-pub const FLEETS: &[(&str, &str)] =
-    &[("operations", "validation, a canary by time, incidents that answer: HAProxy, Prometheus")];
+pub const FLEETS: &[(&str, &str)] = &[
+    ("operations", "validation, a canary by time, incidents that answer: HAProxy, Prometheus"),
+    ("conversormpp", "blue-green, canary, rolling, an emergency: nginx, PostgreSQL"),
+    ("mtm", "a migration as a graph, a rollback that restores: MariaDB"),
+    ("hotswap", "schema migrations by an orchestrator: PostgreSQL, Redis, Prometheus"),
+];
 
 macro_rules! files {
     ($($path:literal),* $(,)?) => {
@@ -28,6 +32,42 @@ macro_rules! files {
 
 /// Every file of every fleet, below its folder.
 const FILES: &[(&str, &str)] = files![
+    "conversormpp/api-nginx/nginx.conf",
+    "conversormpp/api-nginx/split.conf",
+    "conversormpp/api-nginx/version.conf",
+    "conversormpp/canary-version",
+    "conversormpp/checks",
+    "conversormpp/development.toml",
+    "conversormpp/maintenance",
+    "conversormpp/quarterdeck.toml",
+    "conversormpp/run",
+    "conversormpp/runbooks/site.md",
+    "conversormpp/schema",
+    "conversormpp/site-nginx/nginx.conf",
+    "conversormpp/site-nginx/split.conf",
+    "conversormpp/site-nginx/version.conf",
+    "conversormpp/staging.toml",
+    "conversormpp/stand-ins.toml",
+    "hotswap/locks",
+    "hotswap/prometheus.yml",
+    "hotswap/quarterdeck.toml",
+    "hotswap/rules.yml",
+    "hotswap/run",
+    "hotswap/runbooks/rolled-back.md",
+    "hotswap/runbooks/slow.md",
+    "hotswap/runbooks/stuck.md",
+    "hotswap/stand-ins.toml",
+    "hotswap/token.secret",
+    "mtm/app/appsettings.json",
+    "mtm/app/overlays.json",
+    "mtm/database",
+    "mtm/db.secret",
+    "mtm/files",
+    "mtm/quarterdeck.toml",
+    "mtm/run",
+    "mtm/runbooks/overlay.md",
+    "mtm/runtime",
+    "mtm/stand-ins.toml",
     "operations/alertmanager.yml",
     "operations/gates",
     "operations/haproxy.cfg",

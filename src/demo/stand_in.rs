@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use engine::types::{Failure, FailureKind};
@@ -17,6 +17,7 @@ use super::{load, serve};
 use world::World;
 
 mod control;
+mod orchestrator;
 mod site;
 mod slot;
 mod world;
@@ -33,8 +34,18 @@ struct Spec {
     users: Vec<UsersSpec>,
     /// The port of a page like a node exporter's, by the knobs `cpu` and `memory`.
     node: Option<u16>,
+    orchestrator: Option<OrchestratorSpec>,
     #[serde(default)]
     knobs: BTreeMap<String, f64>,
+}
+
+/// What executes migrations.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OrchestratorSpec {
+    port: u16,
+    /// The file that holds its bearer token.
+    token: PathBuf,
 }
 
 /// A place where a version of an application runs.
@@ -52,6 +63,9 @@ struct SlotSpec {
     /// How long an answer takes.
     #[serde(default = "work_ms")]
     work_ms: u64,
+    /// The knob that says for how many percent of the requests its new code is on; the version's
+    /// manners are those of the new code.
+    flag: Option<String>,
     #[serde(default)]
     tenants: Vec<String>,
 }
@@ -96,6 +110,12 @@ pub fn run(source: &Path, place: &Path, speed: u32) -> Result<(), Failure> {
         }
         if let Some(port) = spec.node {
             tokio::spawn(slot::node(Arc::clone(&world), listen(port).await?));
+        }
+        if let Some(own) = &spec.orchestrator {
+            let token = std::fs::read_to_string(&own.token)
+                .map_err(|why| failed(&format!("{}: {why}", own.token.display())))?;
+            let all = orchestrator::Orchestrator::new(Arc::clone(&world), token.trim().to_owned());
+            tokio::spawn(orchestrator::serve(Arc::new(all), listen(own.port).await?));
         }
         let caller = serve::caller_without_pool();
         for users in spec.users {

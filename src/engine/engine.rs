@@ -7,9 +7,11 @@
 mod guards;
 mod incidents;
 mod picture;
+mod promises;
 mod releases;
 mod responses;
 mod runbooks;
+mod scalings;
 mod validations;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +30,7 @@ use crate::response;
 use crate::rng::Rng;
 use crate::route::{Context, HOLD, Operation, Route};
 use crate::runbook::Runs;
+use crate::scaling;
 use crate::schedule::{Schedule, Timer};
 use crate::settings::{self, Settings};
 use crate::snapshot::{JournalState, Snapshot};
@@ -77,6 +80,7 @@ pub struct Engine {
     board: Board,
     probes: Vec<Probe>,
     hosts: Vec<Host>,
+    groups: Vec<scaling::Group>,
     feeds: Vec<Feed>,
     /// By service.
     signals: Vec<Option<Signals>>,
@@ -100,6 +104,8 @@ pub struct Engine {
     touched: BTreeSet<ServiceId>,
     replies: Vec<(String, Reply)>,
     responses: BTreeMap<EffectId, Response>,
+    /// Who waits for a record, by the effect that asked for it.
+    promised: BTreeMap<EffectId, promises::Promise>,
     banners: Vec<Untrusted>,
     dirty: Dirty,
     shown: Option<Snapshot>,
@@ -162,6 +168,7 @@ impl Engine {
             routes: routes.collect(),
             probes: settings.probes.iter().map(Probe::new).collect(),
             hosts: settings.hosts.iter().map(Host::new).collect(),
+            groups: settings.scaling.iter().map(scaling::Group::new).collect(),
             feeds: settings.feeds.iter().map(Feed::new).collect(),
             signals: settings
                 .services
@@ -202,6 +209,7 @@ impl Engine {
             ledger: Ledger::new(seed, entries),
             board: Board::default(),
             responses: BTreeMap::new(),
+            promised: BTreeMap::new(),
             banners: Vec::new(),
             dirty: Dirty::ALL,
             shown: None,
@@ -279,6 +287,9 @@ impl Engine {
                 .filter(|(_, signals)| signals.is_some())
                 .map(|(n, _)| Timer::Measure(ServiceId(n))),
         );
+        for (group, own) in self.settings.scaling.iter().enumerate() {
+            self.schedule.set(Timer::Scaling(group), now.mono + own.every);
+        }
         for timer in timers {
             let at = now.mono + self.rng.up_to(FIRST_LOOKS);
             self.schedule.set(timer, at);
@@ -354,10 +365,14 @@ impl Engine {
                 let state = &mut self.hosts[host.index()];
                 if let Some(next) = state.poll.answered(id, now, &mut self.rng) {
                     let fresh = result.is_ok();
+                    let reading = result.as_ref().ok().cloned();
                     state.read(result, now);
                     self.schedule.set(Timer::Host(host), next);
                     self.dirty.hosts = true;
                     self.dirty.sources = true;
+                    if let Some(reading) = reading {
+                        self.note_load(host, &reading, now);
+                    }
                     self.look_at_host(host, fresh, now, effects);
                 }
             }
@@ -425,7 +440,9 @@ impl Engine {
                 self.dirty.head = true;
             }
             Timer::Knock => self.knock(now, effects),
+            Timer::Answer => self.promises_late(now, effects),
             Timer::Notice => self.carry_notices(now, effects),
+            Timer::Scaling(group) => self.judge_size(group, now, effects),
             Timer::Escalate => self.escalate_due(now, effects),
             Timer::Rest => self.wake_incidents(now, effects),
             Timer::Lapse => self.lapse(now),
@@ -510,6 +527,7 @@ impl Engine {
         }
         self.dirty.services = true;
         self.touched.insert(service);
+        self.touch_owners(service);
         for effect in &effects[first..] {
             if let Effect::Answer(reply) = effect {
                 self.keep(reply.clone());
@@ -531,6 +549,7 @@ impl Engine {
         let Some(purpose) = self.ledger.appended(id, result) else { return };
         self.dirty.head = true;
         self.dirty.journal = true;
+        self.promise_kept(id, result, effects);
         let failure = match result {
             Appended::Durable | Appended::Spooled { .. } => None,
             Appended::Failed { why } => Some(why.display()),
@@ -574,6 +593,9 @@ impl Engine {
         }
         let mut releases = self.releases.iter().flatten();
         if releases.any(|own| own.is_opening() && own.facts.submission == submission.id) {
+            return;
+        }
+        if self.is_promised(&submission.id) {
             return;
         }
         // The newest counts: a resumed operation has a newer fence than its submission had first.

@@ -314,6 +314,7 @@ fn describe(event: &Event) -> (&'static str, String) {
         Event::NoticeQueued(it) => ("notice", crate::notice::line(it)),
         Event::NoticeEnded { .. } | Event::ActionTaken { .. } => describe_response(event),
         Event::Validated(it) => ("validated", crate::validation::line(it)),
+        Event::Advised(it) => ("scaling", describe_advice(it)),
         Event::ReleaseStarted(_)
         | Event::StepStarted { .. }
         | Event::StepEnded { .. }
@@ -382,6 +383,12 @@ fn describe_response(event: &Event) -> (&'static str, String) {
     ("notice", format!("n{number} for {channel} {word}: {detail}"))
 }
 
+fn describe_advice(it: &crate::record::Advised) -> String {
+    let urgent = if it.urgent { ", urgent" } else { "" };
+    let result = if it.result.is_empty() { String::new() } else { format!("; {}", it.result) };
+    format!("{} {}{urgent}: {}{result}", it.group, it.size.word(), it.sentence)
+}
+
 fn describe_release(event: &Event) -> (&'static str, String) {
     match event {
         Event::ReleaseStarted(it) => {
@@ -443,6 +450,7 @@ fn describe_release(event: &Event) -> (&'static str, String) {
         | Event::Frozen { .. }
         | Event::Thawed { .. }
         | Event::Validated(_)
+        | Event::Advised(_)
         | Event::NoticeQueued(_)
         | Event::NoticeEnded { .. }
         | Event::ActionTaken { .. }

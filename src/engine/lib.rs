@@ -27,6 +27,7 @@ pub mod rollout;
 pub mod route;
 pub mod rule;
 pub mod runbook;
+pub mod scaling;
 mod schedule;
 pub mod score;
 pub mod settings;

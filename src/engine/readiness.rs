@@ -74,10 +74,13 @@ pub fn readiness(facts: &Facts) -> Readiness {
         checks.push(check(format!("{} readable", router.name), readable(router)));
         checks.push(check(format!("{} writable", router.name), writable(router, facts.operation)));
     }
-    checks.push(check("target", target(facts.target)));
-    checks.push(check("target healthy", healthy(facts, route)));
-    checks.push(check("target not marked bad", not_bad(facts.target)));
-    checks.push(check("capacity", capacity(route)));
+    // What a flag turns off runs nowhere else.
+    if !facts.service.flag {
+        checks.push(check("target", target(facts.target)));
+        checks.push(check("target healthy", healthy(facts, route)));
+        checks.push(check("target not marked bad", not_bad(facts.target)));
+        checks.push(check("capacity", capacity(route)));
+    }
     checks.push(check("lease", lease(facts.holder, route)));
     checks.push(check("journal", journal(facts.journal)));
     Readiness { checks }
@@ -432,6 +435,7 @@ mod tests {
                 maintenance: None,
                 phases: Vec::new(),
                 checks: Vec::new(),
+                flag: false,
             },
             route: RouteView {
                 state: RouteState::Verified,

@@ -209,6 +209,8 @@ pub enum Event {
         armed: bool,
         result: Untrusted,
     },
+    /// The size of a group of hosts is judged otherwise than before, or a plan was run for it.
+    Advised(Advised),
     /// A person runs a command of a runbook.
     RunbookStarted {
         run: u64,
@@ -304,6 +306,19 @@ pub struct ReleaseStarted {
     pub baseline: BTreeMap<String, String>,
     pub reason: Untrusted,
     pub seen: Untrusted,
+}
+
+/// What was said of a group of hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Advised {
+    pub group: String,
+    pub size: crate::scaling::Size,
+    pub urgent: bool,
+    pub sentence: Untrusted,
+    pub armed: bool,
+    /// Its plan was asked for: the cool-down begins.
+    pub started: bool,
+    pub result: Untrusted,
 }
 
 /// What the checks of a service said, each with its tries.

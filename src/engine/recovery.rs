@@ -334,6 +334,7 @@ impl Fold {
             | Event::Frozen { .. }
             | Event::Thawed { .. }
             | Event::Validated(_)
+            | Event::Advised(_)
             | Event::NoticeQueued(_)
             | Event::NoticeEnded { .. }
             | Event::ActionTaken { .. }

@@ -6,6 +6,7 @@
 //! record is durable; a failed deploy takes traffic to stable first and then its steps back.
 
 mod back;
+mod flag;
 pub mod graph;
 mod mark;
 mod others;
@@ -51,6 +52,8 @@ pub enum Move {
     Record { event: Event, first: bool },
     /// Set the split, as an operation of the route.
     Split { to: Percent, verb: &'static str },
+    /// Set a feature flag, as an operation of its own.
+    Flag { flag: ServiceId, to: Percent },
     /// All traffic to stable, at once.
     RollBack { sentence: String },
     Task {
@@ -74,6 +77,8 @@ pub enum Move {
 pub struct Facts<'a> {
     pub now: Now,
     pub route: &'a Route,
+    /// Of the flag that the current step sets.
+    pub flag: Option<&'a Route>,
     /// The service's probes: name, status now, last answer.
     pub probes: Vec<(&'a str, Status, Option<Now>)>,
     pub maintenance: Option<[TaskId; 2]>,
@@ -582,6 +587,7 @@ impl Release {
             | Doing::Running(..)
             | Doing::Closing
             | Doing::Splitting(None) => None,
+            Doing::Splitting(Some(fence)) if facts.flag.is_some() => self.flagging(fence, facts),
             Doing::Splitting(Some(fence)) => self.splitting(fence, facts),
             Doing::Asked(purpose) => self.task(purpose, facts),
             Doing::Idle if self.state != ReleaseState::Running => None,
@@ -663,8 +669,7 @@ impl Release {
         let canary = action == Some(Action::Canary);
         let Some(rollout) = self.rollout.as_mut().filter(|_| canary) else {
             let text = format!("verified at {}", percent(facts.route.set));
-            self.done(Untrusted::new(&text), facts.now);
-            return self.next(facts);
+            return self.read_back(&text, facts);
         };
         rollout.verified(facts.now);
         let (place, percent) = (rollout.place(), rollout.percent());
@@ -675,6 +680,17 @@ impl Release {
             percent,
         };
         Some(Move::Record { event, first: false })
+    }
+
+    /// The routers show what the step set; its own `verify` may still say no.
+    fn read_back(&mut self, text: &str, facts: &Facts) -> Option<Move> {
+        if self.step().is_some_and(|step| step.verify.is_some()) {
+            self.marks[self.place].detail = Untrusted::new(text);
+            self.doing = Doing::Asked(Purpose::Verify);
+        } else {
+            self.done(Untrusted::new(text), facts.now);
+        }
+        self.next(facts)
     }
 
     fn task(&mut self, purpose: Purpose, facts: &Facts) -> Option<Move> {
@@ -727,6 +743,7 @@ impl Release {
                 self.next(facts)
             }
             Action::Split(to) => self.split(to, "split", facts),
+            Action::Flag { flag, to } => self.set_flag(flag, to, facts),
             Action::Switch => self.split(Percent::FULL, "switch", facts),
             Action::Probe(name) => {
                 let found = facts.probes.iter().find(|(own, ..)| *own == name);

@@ -18,6 +18,8 @@ pub enum Timer {
     Journal(ServiceId),
     /// The journal could not be written: can it again?
     Knock,
+    /// Somebody waits too long for a record of what they said.
+    Answer,
     /// A router is to be written or read next.
     Router(RouterId),
     /// A release waits for a time: a soak, a deadline, an answer.
@@ -26,6 +28,8 @@ pub enum Timer {
     Notice,
     /// An incident that nobody took is escalated.
     Escalate,
+    /// The size of a group of hosts is judged, by its place in the settings.
+    Scaling(usize),
     /// An incident that was put aside speaks again.
     Rest,
     /// A freeze, or the time for which a rule is off, may be over: what is shown changes.

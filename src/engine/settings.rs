@@ -23,6 +23,7 @@ pub struct Settings {
     pub probes: Vec<Probe>,
     pub routers: Vec<Router>,
     pub hosts: Vec<Host>,
+    pub scaling: Vec<Scaling>,
     pub feeds: Vec<Feed>,
     pub plans: Vec<Plan>,
     /// Ways to reach people.
@@ -47,7 +48,7 @@ pub struct Environment {
     pub band: String,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Service {
     pub name: String,
     /// What is typed to fire a guard: 1 to 4 letters, unique.
@@ -56,6 +57,8 @@ pub struct Service {
     pub probes: Vec<ProbeId>,
     /// They move together; empty when Quarterdeck only watches.
     pub routers: Vec<RouterId>,
+    /// A feature flag: its one router's canary share is the percent that it is on for.
+    pub flag: bool,
     /// Present when stable and canary are counted.
     pub signals: Option<Signals>,
     /// How a release is raised step by step; `None` when it is switched at once.
@@ -262,6 +265,11 @@ pub enum Action {
     /// Run, call or check: done when the adapter says so.
     Task(TaskId),
     Split(Percent),
+    /// Sets a feature flag, which is a service of its own kind.
+    Flag {
+        flag: ServiceId,
+        to: Percent,
+    },
     /// The stepped one, by the service's [`Canary`].
     Canary,
     /// All traffic to the other group, at once.
@@ -341,6 +349,27 @@ pub struct Router {
     pub manual: String,
     /// The other way to take all traffic to stable, in words; `None` where there is none.
     pub fallback: Option<String>,
+}
+
+/// A group of hosts whose size is judged.
+#[derive(Clone, Debug)]
+pub struct Scaling {
+    pub name: String,
+    pub hosts: Vec<HostId>,
+    /// Percents: both figures above these mean up, both below the others down.
+    pub cpu_above: f64,
+    pub memory_above: f64,
+    /// Of the processor: up is urgent.
+    pub urgent_above: f64,
+    pub cpu_below: f64,
+    pub memory_below: f64,
+    pub up: Option<PlanId>,
+    pub down: Option<PlanId>,
+    /// Its plans run.
+    pub armed: bool,
+    pub every: Duration,
+    /// Between two plans.
+    pub cooldown: Duration,
 }
 
 #[derive(Clone, Debug)]

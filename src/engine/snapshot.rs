@@ -91,6 +91,9 @@ pub struct ServiceView {
     pub name: String,
     pub alias: String,
     pub runbook: Option<String>,
+    /// A feature flag: its split is the percent that it is on for.
+    #[serde(default)]
+    pub flag: bool,
     pub probes: Vec<ProbeView>,
     /// `None` when the service has no router.
     pub route: Option<RouteView>,
@@ -486,6 +489,22 @@ pub struct HostView {
     pub error: Untrusted,
     /// CPU percent, oldest first.
     pub cpu_history: Vec<Option<f32>>,
+    /// What is said of the size of its group.
+    #[serde(default)]
+    pub advice: Option<AdviceView>,
+}
+
+/// Is a group of hosts too small or too large?
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AdviceView {
+    pub group: String,
+    pub size: crate::scaling::Size,
+    pub urgent: bool,
+    pub sentence: Untrusted,
+    /// Its plans run by themselves.
+    pub armed: bool,
+    pub every: Duration,
+    pub at: Now,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -591,9 +610,13 @@ pub fn status_at(status: Status, observed: Option<Now>, interval: Duration, now:
 }
 
 impl ServiceView {
-    /// The worst of its probes; nothing watched is unknown.
+    /// The worst of its probes; nothing watched is unknown. A flag is well when it is read back as
+    /// it was set.
     #[must_use]
     pub fn status_at(&self, now: Now) -> Status {
+        if let Some(route) = self.route.as_ref().filter(|_| self.flag) {
+            return route.status_at(now);
+        }
         let worst = self.probes.iter().map(|probe| probe.status_at(now)).max();
         worst.unwrap_or(Status::Unknown)
     }
@@ -618,6 +641,21 @@ impl ServiceView {
     #[must_use]
     pub fn observed(&self) -> Option<Now> {
         self.probes.iter().filter_map(|probe| probe.observed).max_by_key(|at| at.mono)
+    }
+}
+
+impl RouteView {
+    fn status_at(&self, now: Now) -> Status {
+        let read = |router: &RouterView| {
+            matches!(router.state_at(now), RouterState::Live | RouterState::Late)
+        };
+        match self.state {
+            _ if !self.routers.iter().all(read) => Status::Unknown,
+            RouteState::Drifted => Status::Degraded,
+            // Nobody has said yet what it is to be.
+            RouteState::Unverified if self.set.is_some() => Status::Unknown,
+            RouteState::Unverified | RouteState::Verified | RouteState::Changing => Status::Up,
+        }
     }
 }
 

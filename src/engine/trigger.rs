@@ -420,6 +420,7 @@ mod tests {
             maintenance: None,
             phases: Vec::new(),
             checks: Vec::new(),
+            flag: false,
         }
     }
 

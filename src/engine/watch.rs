@@ -236,6 +236,7 @@ impl Host {
             reading: self.reading.clone(),
             error: self.poll.error.clone(),
             cpu_history: self.cpu_history.iter().copied().collect(),
+            advice: None,
         }
     }
 

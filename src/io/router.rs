@@ -7,6 +7,7 @@
 mod access;
 pub mod command;
 pub mod fence;
+pub mod flag;
 pub mod haproxy;
 pub mod http;
 pub mod lease;
@@ -24,7 +25,7 @@ use tokio::time::Instant;
 use crate::io::http::Client;
 use crate::io::router::fence::{FenceFile, Kept};
 use crate::io::router::lease::{Identity, Lease};
-use crate::io::settings::{Fallback, RouterTarget};
+use crate::io::settings::{Fallback, FlagPlace, FlagTarget, RouterTarget};
 
 /// After a write its mark is taken off the lease; a mark that stays ends by itself.
 const LEASE_TIME: Duration = Duration::from_millis(500);
@@ -60,7 +61,9 @@ impl Writer {
             RouterTarget::Haproxy { socket, backend, .. } => lease::places(socket, backend),
             RouterTarget::Nginx { file, .. } => lease::places(file, ""),
             RouterTarget::Command { lease: Some(path), .. } => lease::place(path),
-            RouterTarget::Command { lease: None, .. } | RouterTarget::Http(_) => Vec::new(),
+            RouterTarget::Command { lease: None, .. }
+            | RouterTarget::Http(_)
+            | RouterTarget::Flag(_) => Vec::new(),
         };
         let lease = (!places.is_empty()).then(|| Lease::new(places, own.clone()));
         let (own, nginx, trouble) = (own.clone(), nginx::Memory::default(), String::new());
@@ -192,6 +195,7 @@ impl Writer {
                 http::set(client, http, weights, stamp.as_ref(), deadline.left()).await
             }
             RouterTarget::Command { set, .. } => command::set(set, weights, deadline).await,
+            RouterTarget::Flag(target) => flag::set(client, target, weights, deadline).await,
         }
     }
 
@@ -250,7 +254,12 @@ impl Writer {
                 let program = set.first()?.clone();
                 Some(access::on_disk(deadline, move || command::access(&program)).await)
             }
-            RouterTarget::Http(_) => None,
+            RouterTarget::Flag(FlagTarget { place: FlagPlace::File(path), .. }) => {
+                let path = path.clone();
+                Some(access::on_disk(deadline, move || flag::access(&path)).await)
+            }
+            RouterTarget::Http(_)
+            | RouterTarget::Flag(FlagTarget { place: FlagPlace::Http { .. }, .. }) => None,
         }
     }
 
@@ -271,6 +280,7 @@ impl Writer {
                 read
             }
             RouterTarget::Command { read, .. } => command::read(read, deadline).await,
+            RouterTarget::Flag(target) => flag::read(client, target, deadline).await,
         }
     }
 }

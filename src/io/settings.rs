@@ -156,6 +156,23 @@ pub enum RouterTarget {
         /// Where engines that share it keep their lease.
         lease: Option<PathBuf>,
     },
+    Flag(FlagTarget),
+}
+
+/// A feature flag: where its percent is read and set.
+#[derive(Clone, Debug)]
+pub struct FlagTarget {
+    pub place: FlagPlace,
+    /// The way to it in the document, from the outside in.
+    pub key: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+pub enum FlagPlace {
+    /// Read by `GET`, set by `method`.
+    Http { http: HttpTarget, method: Method },
+    /// A JSON file.
+    File(PathBuf),
 }
 
 /// Another way to take all traffic to stable.

@@ -34,6 +34,8 @@ use signal_hook::iterator::Signals;
 
 /// Larger than any frame (about 40 kB at 300×80), so that a frame is one write.
 const FRAME_BYTES_MAX: usize = 64 * 1024;
+/// A change of a few cells arrives whole in one piece: it needs no marks around it.
+const WHOLE_BYTES: usize = 512;
 /// As shells say it: 128 and the number of the signal.
 const EXIT_BY_SIGNAL: i32 = 128;
 /// Longest that a loop may take to end after a signal, and that a dead terminal may keep it: a
@@ -154,9 +156,14 @@ impl Screen {
             // A panic of another thread gave the terminal back; it is the shell's now.
             return Err(io::Error::other("a part of the program panicked; see above"));
         }
-        queue!(self.terminal.backend_mut().0, BeginSynchronizedUpdate)?;
         self.terminal.draw(picture)?;
-        queue!(self.terminal.backend_mut().0, EndSynchronizedUpdate)?;
+        if self.out.0.borrow().len() > WHOLE_BYTES {
+            let mut marked = Vec::with_capacity(FRAME_BYTES_MAX);
+            queue!(marked, BeginSynchronizedUpdate)?;
+            marked.append(&mut self.out.0.borrow_mut());
+            queue!(marked, EndSynchronizedUpdate)?;
+            self.out.0.replace(marked);
+        }
         self.out.send()
     }
 

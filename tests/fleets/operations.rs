@@ -16,8 +16,7 @@ fn validate(fleet: &Fleet, version: &str) -> (i32, Value) {
     (said.code, serde_json::from_str(&said.out).unwrap_or_else(|_| panic!("{said:#?}")))
 }
 
-#[test]
-fn operations() {
+pub fn story() {
     let fleet = Fleet::start("operations");
     healthy(&fleet);
     validation(&fleet);

@@ -89,6 +89,7 @@ fn service(name: &str, alias: &str, probe: ProbeView) -> ServiceView {
         name: name.to_owned(),
         alias: alias.to_owned(),
         runbook: None,
+        flag: false,
         probes: vec![probe],
         route: None,
         signals: None,
@@ -323,6 +324,7 @@ fn host(name: &str, cpu: f64) -> HostView {
         }),
         error: Untrusted::default(),
         cpu_history: vec![Some(10.0), Some(20.0), None, Some(35.0), Some(33.0)],
+        advice: None,
     }
 }
 
@@ -356,6 +358,7 @@ pub fn sample() -> Snapshot {
         reading: None,
         error: Untrusted::new("read of http://10.0.0.6:9100: connection refused"),
         cpu_history: Vec::new(),
+        advice: None,
     };
     Snapshot {
         head: Arc::new(Head {

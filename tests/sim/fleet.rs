@@ -50,6 +50,7 @@ pub fn settings(routers: &[usize], polls: bool) -> Settings {
             maintenance: None,
             phases: Vec::new(),
             checks: Vec::new(),
+            flag: false,
         });
         for edge in 0..count {
             settings.routers.push(Router {

@@ -212,7 +212,7 @@ mod release {
 
     const SEEDS: u64 = 20_000;
     const SWEEP_SEEDS: u64 = 10;
-    const MUTANT_SEEDS: u64 = 2_000;
+    const MUTANT_SEEDS: u64 = 10_000;
 
     #[test]
     fn seeds_that_failed_once_hold() {
@@ -262,7 +262,8 @@ mod release {
                 (M::CountsAreDoubled, &["looks_are_true"]),
                 (M::TasksAnswerTwice, &["one_reply"]),
                 (M::ResumesByItself, &["a_person_resumes"]),
-                (M::PausesAreDropped, &["accepted_is_done"]),
+                (M::PausesAreDropped, &["accepted_is_done", "accepted_is_on_record"]),
+                (M::WordsAreTakenAtOnce, &["accepted_is_on_record"]),
                 (M::FreezesForbidRollbacks, &["a_rollback_is_never_refused"]),
                 (M::RolesNeverFlip, &["roles_flip_once"]),
                 (M::WalkingBackIsDropped, &["a_fail_is_not_ignored", "undone_in_order"]),

@@ -13,7 +13,8 @@ use super::{Finding, State};
 use crate::io::clock;
 use crate::io::http::{Client, Method};
 use crate::io::settings::{
-    FeedTarget, HostTarget, HttpTarget, ProbeTarget, RouterTarget, Settings, SignalsTarget,
+    FeedTarget, FlagPlace, FlagTarget, HostTarget, HttpTarget, ProbeTarget, RouterTarget, Settings,
+    SignalsTarget,
 };
 
 /// Beyond it ages and windows are wrong enough to be misread.
@@ -123,8 +124,10 @@ fn http_targets(settings: &Settings) -> Vec<&HttpTarget> {
         SignalsTarget::Haproxy { .. } => None,
     });
     let routers = settings.routers.iter().filter_map(|target| match target {
-        RouterTarget::Http(http) => Some(http),
-        RouterTarget::Haproxy { .. }
+        RouterTarget::Http(http)
+        | RouterTarget::Flag(FlagTarget { place: FlagPlace::Http { http, .. }, .. }) => Some(http),
+        RouterTarget::Flag(FlagTarget { place: FlagPlace::File(_), .. })
+        | RouterTarget::Haproxy { .. }
         | RouterTarget::Nginx { .. }
         | RouterTarget::Command { .. } => None,
     });

@@ -4,7 +4,7 @@
 //! is answered.
 //!
 //! `PUT /slots/NAME {"version": "2.0"}` starts a version there, `null` stops it, `GET
-//! /slots/NAME/2.0` says whether it runs; `PUT /knobs
+//! /slots/NAME/2.0` says whether it runs, `GET /health/NAME` how it is; `PUT /knobs
 //! {"cpu": 97}` turns knobs; `POST /told/CHANNEL` keeps what is sent. Each is read by `GET`, and
 //! `GET /users` says what those who ask for work saw; `GET /metrics` has the counters of all slots
 //! and the knobs.
@@ -47,6 +47,10 @@ async fn answer(world: &World, request: Request<Incoming>) -> Reply {
         (Method::GET, "slots", None) => serve::json(StatusCode::OK, &slot::list(world)),
         (Method::PUT, "slots", Some(name)) => deploy(world, name, &body),
         (Method::GET, "slots", Some(which)) => runs(world, which),
+        (Method::GET, "health", Some(name)) => match world.slot(name) {
+            Some(slot) => slot::health(world, slot).await,
+            None => error(StatusCode::NOT_FOUND, "no such slot"),
+        },
         (Method::GET, "knobs", None) => serve::json(StatusCode::OK, &json!(*locked(&world.knobs))),
         (Method::PUT, "knobs", None) => turn(world, &body),
         (Method::GET, "told", Some(channel)) => {

@@ -30,6 +30,9 @@ const CANARY_HEADER: &str = "x-canary-version";
 /// A database on loopback that takes longer is not there.
 const DATABASE_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Longer than a probe waits for a health answer.
+const HANG: Duration = Duration::from_secs(8);
+
 /// The machine that the node page tells of.
 const MEMORY_BYTES: f64 = 8_000_000_000.0;
 
@@ -50,6 +53,9 @@ pub async fn serve(world: Arc<World>, place: usize, listener: TcpListener) {
 
 async fn answer(world: &World, slot: &Slot, version: &str, request: &Request<Incoming>) -> Reply {
     let manner = Manner::of(version);
+    if manner.hangs {
+        tokio::time::sleep(HANG).await;
+    }
     let path = request.uri().path();
     let mut reply = match path {
         "/metrics" => return exposition(counters([slot])),
@@ -57,13 +63,10 @@ async fn answer(world: &World, slot: &Slot, version: &str, request: &Request<Inc
         "/health/readiness" => readiness(manner),
         "/health/liveness" => serve::json(StatusCode::OK, &json!({ "status": "alive" })),
         "/health/metrics" => score(world, manner),
-        "/health" => match slot.health {
-            Health::Ok => worded(!manner.sick),
-            Health::AspNet => asp_net(world, slot, manner).await,
-        },
+        "/health" => health(world, slot).await,
         _ => match path.strip_prefix("/api/health/") {
             Some(part) => worded(world.knob(&format!("{part}_down")) == 0.0),
-            None => work(slot, manner, request).await,
+            None => work(world, slot, manner, request).await,
         },
     };
     for (name, value) in [(VERSION_HEADER, version), (SLOT_HEADER, &slot.name)] {
@@ -77,12 +80,26 @@ async fn answer(world: &World, slot: &Slot, version: &str, request: &Request<Inc
     reply
 }
 
-async fn work(slot: &Slot, manner: Manner, request: &Request<Incoming>) -> Reply {
+/// How the slot is, in its own words, also for those who cannot know its port.
+pub async fn health(world: &World, slot: &Slot) -> Reply {
+    match (slot.version(), slot.health) {
+        (None, _) => serve::error(StatusCode::SERVICE_UNAVAILABLE, "nothing runs there"),
+        (Some(version), Health::Ok) => worded(!Manner::of(&version).sick),
+        (Some(version), Health::AspNet) => asp_net(world, slot, Manner::of(&version)).await,
+    }
+}
+
+async fn work(world: &World, slot: &Slot, of: Manner, request: &Request<Incoming>) -> Reply {
     let start = Instant::now();
+    let (path, manner) = match &slot.flag {
+        None => ("", of),
+        Some(flag) if slot.takes_new(world.knob(flag)) => ("b", of),
+        Some(_) => ("a", Manner::of("")),
+    };
     tokio::time::sleep(slot.work + manner.extra).await;
     let tenant = request.headers().get("x-tenant").and_then(|name| name.to_str().ok());
     let failed = {
-        let mut tally = locked(slot.tally(tenant.unwrap_or_default()));
+        let mut tally = locked(slot.tally(tenant.unwrap_or_default(), path));
         let failed = tally.owes_error(manner.errs);
         tally.record(std::time::Instant::now(), failed, start.elapsed());
         failed
@@ -158,12 +175,14 @@ async fn asp_net(world: &World, slot: &Slot, manner: Manner) -> Reply {
 pub fn counters<'a>(slots: impl IntoIterator<Item = &'a Slot>) -> String {
     let mut all = Vec::new();
     for slot in slots {
-        for (tenant, tally) in &slot.tallies {
-            let tenant = match tenant.as_str() {
-                "" => String::new(),
-                name => format!(r#",tenant="{name}""#),
-            };
-            all.push((format!(r#"slot="{}"{tenant}"#, slot.name), tally));
+        for (whose, tally) in &slot.tallies {
+            let mut labels = format!(r#"slot="{}""#, slot.name);
+            for (name, value) in [("tenant", whose.tenant.as_str()), ("path", whose.path)] {
+                if !value.is_empty() {
+                    labels += &format!(r#",{name}="{value}""#);
+                }
+            }
+            all.push((labels, tally));
         }
     }
     metrics::write(&all)
@@ -207,7 +226,16 @@ pub fn gauges(world: &World) -> String {
 /// All slots, as people see them.
 pub fn list(world: &World) -> Value {
     let all = world.slots.iter().map(|slot| {
-        let body = json!({ "version": slot.version(), "answered": slot.answered() });
+        let recent = |path| {
+            let now = std::time::Instant::now();
+            let latency = locked(slot.tally("", path)).recent(now).latency;
+            latency.map(|latency| latency.as_secs_f64() * 1000.0)
+        };
+        let mut body = json!({ "version": slot.version(), "answered": slot.answered() });
+        if slot.flag.is_some() {
+            body["old_ms"] = recent("a").into();
+            body["new_ms"] = recent("b").into();
+        }
         (slot.name.clone(), body)
     });
     Value::Object(all.collect())

@@ -36,8 +36,17 @@ pub struct Slot {
     /// How long a version that is not slow takes to answer.
     pub work: Duration,
     version: Mutex<Option<String>>,
-    /// By tenant; a slot without tenants has one without a name.
-    pub tallies: Vec<(String, Mutex<Tally>)>,
+    pub flag: Option<String>,
+    /// Percents owed to the new code.
+    owed: Mutex<f64>,
+    pub tallies: Vec<(Whose, Mutex<Tally>)>,
+}
+
+/// What is counted apart; empty where there is no such thing.
+pub struct Whose {
+    pub tenant: String,
+    /// `b` is the new code behind a flag, `a` the old one.
+    pub path: &'static str,
 }
 
 /// What a node exporter would have counted.
@@ -52,13 +61,22 @@ impl World {
         let slots = spec.slot.iter().map(|slot| {
             let nobody = vec![String::new()];
             let tenants = if slot.tenants.is_empty() { &nobody } else { &slot.tenants };
+            let paths: &[&str] = if slot.flag.is_some() { &["a", "b"] } else { &[""] };
+            let each = |tenant: &String| {
+                let own = tenant.clone();
+                paths
+                    .iter()
+                    .map(move |path| (Whose { tenant: own.clone(), path }, Mutex::default()))
+            };
             Slot {
                 name: slot.name.clone(),
                 health: slot.health,
                 database: slot.database,
                 work: Duration::from_millis(slot.work_ms),
                 version: Mutex::new(Some(slot.version.clone()).filter(|v| !v.is_empty())),
-                tallies: tenants.iter().map(|name| (name.clone(), Mutex::default())).collect(),
+                flag: slot.flag.clone(),
+                owed: Mutex::default(),
+                tallies: tenants.iter().flat_map(each).collect(),
             }
         });
         World {
@@ -107,10 +125,22 @@ impl Slot {
         self.tallies.iter().map(|(_, tally)| locked(tally).count()).sum()
     }
 
+    /// Does the new code answer this request? It answers as many percent as the flag says.
+    pub fn takes_new(&self, percent: f64) -> bool {
+        let mut owed = locked(&self.owed);
+        *owed += percent;
+        let due = *owed >= 100.0;
+        if due {
+            *owed -= 100.0;
+        }
+        due
+    }
+
     /// The tally of this tenant; of the first one for a stranger.
-    pub fn tally(&self, tenant: &str) -> &Mutex<Tally> {
-        let own = self.tallies.iter().find(|(name, _)| name == tenant);
-        &own.unwrap_or(&self.tallies[0]).1
+    pub fn tally(&self, tenant: &str, path: &str) -> &Mutex<Tally> {
+        let mut own = self.tallies.iter().filter(|(whose, _)| whose.path == path);
+        let found = own.clone().find(|(whose, _)| whose.tenant == tenant).or_else(|| own.next());
+        &found.unwrap_or(&self.tallies[0]).1
     }
 }
 
@@ -122,12 +152,19 @@ pub struct Manner {
     /// What it takes longer than others.
     pub extra: Duration,
     pub sick: bool,
+    /// It takes longer than anybody waits, also to say how it is.
+    pub hangs: bool,
 }
 
 impl Manner {
     pub fn of(version: &str) -> Manner {
         let extra = if version.contains("slow") { SLOW } else { Duration::ZERO };
-        Manner { errs: version.contains("errors"), extra, sick: version.contains("sick") }
+        Manner {
+            errs: version.contains("errors"),
+            extra,
+            sick: version.contains("sick"),
+            hangs: version.contains("hangs"),
+        }
     }
 }
 
@@ -149,10 +186,11 @@ mod tests {
 
     #[test]
     fn a_name_says_what_is_wrong() {
-        let good = Manner { errs: false, extra: Duration::ZERO, sick: false };
+        let good = Manner { errs: false, extra: Duration::ZERO, sick: false, hangs: false };
         assert_eq!(Manner::of("2.0"), good);
         assert_eq!(Manner::of("2.0-errors"), Manner { errs: true, ..good });
         assert_eq!(Manner::of("2.0-slow"), Manner { extra: SLOW, ..good });
         assert_eq!(Manner::of("2.0-sick"), Manner { sick: true, ..good });
+        assert_eq!(Manner::of("2.0-hangs"), Manner { hangs: true, ..good });
     }
 }

@@ -41,6 +41,9 @@ impl Engine {
         self.dirty.incidents |= self.board.apply(entry, now);
         self.dirty.head |= self.runs.apply(entry, now);
         self.notices.apply(entry, now);
+        if let Event::Advised(advised) = &entry.event {
+            self.recall_advice(advised, entry.at);
+        }
         for validation in &mut self.validations {
             validation.apply(entry, now);
         }
@@ -305,10 +308,11 @@ impl Engine {
             }
             other => return Err(format!("{} is not said", other.verb())),
         };
-        self.jot(submission.actor.clone(), event, true, now, effects);
+        let actor = submission.actor.clone();
+        let id = self.append(actor, event, Purpose::Note, true, now, effects);
         self.dirty.services = true;
         self.dirty.head = true;
-        Ok(Taken::Accepted(None))
+        Ok(self.promise(submission, id, now))
     }
 
     fn pause_all(&mut self, actor: &Actor, reason: &Untrusted) {
@@ -327,7 +331,9 @@ impl Engine {
     #[must_use]
     pub fn is_guarding(&self) -> bool {
         let answers = |own: &Definition| own.armed || !own.notify.is_empty();
-        if self.settings.incidents.iter().any(answers) {
+        if self.settings.incidents.iter().any(answers)
+            || self.settings.scaling.iter().any(|own| own.armed)
+        {
             return true;
         }
         self.settings.services.iter().zip(&self.routes).any(|(service, route)| {

@@ -11,8 +11,10 @@ use crate::record::OperationResult;
 use crate::release::Release;
 use crate::route::Route;
 use crate::settings;
-use crate::snapshot::{Head, Phase, Readiness, RouteState, ServiceView, Snapshot, SourceView};
-use crate::types::{Now, Percent, ServiceId};
+use crate::snapshot::{
+    Head, HostView, Phase, Readiness, RouteState, ServiceView, Snapshot, SourceView,
+};
+use crate::types::{HostId, Now, Percent, ServiceId};
 use crate::validation::Validation;
 
 impl Engine {
@@ -76,10 +78,13 @@ impl Engine {
             services: section!(services, self.service_views()),
             hosts: section!(
                 hosts,
-                self.hosts
-                    .iter()
+                (0..)
+                    .zip(&self.hosts)
                     .zip(&self.settings.hosts)
-                    .map(|(host, settings)| host.view(settings))
+                    .map(|((place, host), settings)| HostView {
+                        advice: self.advice_view(HostId(place)),
+                        ..host.view(settings)
+                    })
                     .collect()
             ),
             incidents: section!(incidents, self.board.section()),
@@ -131,6 +136,7 @@ impl Engine {
             name: settings.name.clone(),
             alias: settings.alias.clone(),
             runbook: settings.runbook.clone(),
+            flag: settings.flag,
             probes: probes
                 .map(|&id| self.probes[id.index()].view(self.settings.probe(id)))
                 .collect(),

@@ -42,7 +42,7 @@ impl Engine {
     pub(super) fn carry(&mut self, service: ServiceId, now: Now, effects: &mut Vec<Effect>) {
         for _ in 0..MOVES_MAX {
             let Some(mut release) = self.releases[service.index()].take() else { return };
-            let next = release.next(&self.facts(service, &release.facts.version, now));
+            let next = release.next(&self.facts(service, &release, now));
             self.releases[service.index()] = Some(release);
             self.dirty.services = true;
             let Some(next) = next else { return };
@@ -51,7 +51,7 @@ impl Engine {
         self.schedule.set(Timer::Release(service), now.mono + TURN_PAUSE);
     }
 
-    fn facts(&self, service: ServiceId, version: &str, now: Now) -> Facts<'_> {
+    fn facts(&self, service: ServiceId, release: &Release, now: Now) -> Facts<'_> {
         let settings = self.settings.service(service);
         let own = settings.probes.iter().map(|&id| {
             let probe = &self.probes[id.index()];
@@ -61,9 +61,10 @@ impl Engine {
         Facts {
             now,
             route: &self.routes[service.index()],
+            flag: release.flag().map(|flag| &self.routes[flag.index()]),
             probes: own.collect(),
             maintenance: settings.maintenance,
-            validity: self.validations[service.index()].validity(version, now),
+            validity: self.validations[service.index()].validity(&release.facts.version, now),
         }
     }
 
@@ -85,9 +86,10 @@ impl Engine {
                 if let Some(why) = self.freeze_on(service, to, now) {
                     return self.told(service, |release| release.frozen(&why));
                 }
-                let answer = self.split_for(service, to, verb, now, effects);
+                let answer = self.split_for(service, service, to, verb, now, effects);
                 self.told(service, |release| release.split_began(answer));
             }
+            Move::Flag { flag, to } => self.set_flag(service, flag, to, now, effects),
             Move::RollBack { sentence } => {
                 let release = self.releases[service.index()].as_ref();
                 let judged = release.and_then(|release| release.rollout.as_ref()?.failed());
@@ -150,9 +152,45 @@ impl Engine {
         self.freezes.forbids(&self.settings.service(service).name, now)
     }
 
-    /// A split that a release wants; why not, where it would raise exposure blindly.
+    /// A flag that a release of `owner` wants. On the way back nobody waits for its end.
+    fn set_flag(
+        &mut self,
+        owner: ServiceId,
+        flag: ServiceId,
+        to: Percent,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Some(why) = self.freeze_on(flag, to, now) {
+            return self.told(owner, |release| release.frozen(&why));
+        }
+        let busy = self.routes[flag.index()].operation().filter(|other| other.in_flight());
+        let answer = match busy.filter(|_| to != Percent::ZERO) {
+            Some(other) => Err(format!("#{} {} is in flight", other.fence, other.verb)),
+            None => self.split_for(owner, flag, to, "flag", now, effects),
+        };
+        self.told(owner, |release| {
+            if release.state != ReleaseState::WalkingBack {
+                release.split_began(answer);
+            }
+        });
+    }
+
+    /// Releases that wait for this flag.
+    pub(super) fn touch_owners(&mut self, flag: ServiceId) {
+        if !self.settings.service(flag).flag {
+            return;
+        }
+        let waits = |release: &Release| release.in_flight() && release.flag() == Some(flag);
+        let all = (0..).zip(&self.releases);
+        let found = all.filter(|(_, release)| release.as_ref().is_some_and(waits));
+        self.touched.extend(found.map(|(place, _)| ServiceId(place)));
+    }
+
+    /// A split that the release of `owner` wants; why not, where it would raise exposure blindly.
     fn split_for(
         &mut self,
+        owner: ServiceId,
         service: ServiceId,
         to: Percent,
         verb: &str,
@@ -177,7 +215,7 @@ impl Engine {
                 return Err(format!("the journal cannot be written: {why}"));
             }
         }
-        let Some(release) = &self.releases[service.index()] else {
+        let Some(release) = &self.releases[owner.index()] else {
             return Err("there is no release".to_owned());
         };
         let (actor, reason) = (release.actor.clone(), release.reason());
@@ -363,6 +401,9 @@ impl Engine {
         };
         let service = self.known(name)?;
         let settings = self.settings.service(service).clone();
+        if settings.flag && plan.is_none() {
+            return Err(format!("{name} is a flag: it is set, not released"));
+        }
         check_version(version, plan.is_some())?;
         if let Some(why) = self.history[service.index()].why_bad(version) {
             return Err(format!(
@@ -612,7 +653,7 @@ impl Engine {
         }
         self.settle_page(service, now, effects);
         self.touched.insert(service);
-        Ok(Taken::Accepted(None))
+        Ok(self.promise_of(service, submission, now, effects))
     }
 
     /// Somebody began an operation of their own: a release in flight ends with it.

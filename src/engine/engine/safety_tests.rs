@@ -23,6 +23,7 @@ fn settings() -> Settings {
         canary: None,
         triggers: Vec::new(),
         checks: Vec::new(),
+        flag: false,
         deploy: None,
         recovery: None,
         maintenance: None,
@@ -512,4 +513,48 @@ fn a_freeze_that_is_over_leaves_the_picture_by_itself() {
     rig.now.wall += Duration::from_hours(2);
     rig.play(60);
     assert_eq!(rig.engine.snapshot().head.freezes.len(), 0);
+}
+
+#[test]
+fn what_was_said_is_accepted_once_it_is_on_record() {
+    let freeze = |rig: &Rig| Submission {
+        id: "said".to_owned(),
+        command: Command::Freeze {
+            service: None,
+            seconds: 60,
+            reason: Untrusted::new("a holiday"),
+        },
+        expected: None,
+        seen: Untrusted::default(),
+        actor: Actor { user: Untrusted::new("ada"), ..rig.entries[0].actor.clone() },
+        read_only: false,
+    };
+    let fails = Rig::fails();
+    for (result, accepted) in [(Some(Appended::Durable), true), (Some(fails), false), (None, false)]
+    {
+        let mut rig = Rig::new();
+        let submission = freeze(&rig);
+        let (mut effects, mut later) = (Vec::new(), Vec::new());
+        rig.engine.handle(rig.now, Input::Submitted(submission.clone()), &mut effects);
+        rig.engine.handle(rig.now, Input::Submitted(submission), &mut effects);
+        let told = |effects: &[Effect]| -> Vec<bool> {
+            let replies = effects.iter().filter_map(|effect| match effect {
+                Effect::Answer(reply) => Some(matches!(reply, Reply::Accepted { .. })),
+                _ => None,
+            });
+            replies.collect()
+        };
+        assert!(told(&effects).is_empty(), "nothing is on record yet: {effects:?}");
+        assert!(!rig.engine.snapshot().head.freezes.is_empty(), "it is in force at once");
+        let Some(Effect::Append { id, .. }) = effects.first() else {
+            panic!("it is said on record: {effects:?}");
+        };
+        if let Some(result) = result {
+            rig.engine.handle(rig.now, Input::Appended { id: *id, result }, &mut later);
+        } else {
+            let mono = rig.now.mono + Duration::from_secs(21);
+            rig.engine.handle_deadline(Now { mono, ..rig.now }, &mut later);
+        }
+        assert_eq!(told(&later), [accepted], "{later:?}");
+    }
 }

@@ -59,6 +59,9 @@ impl Release {
         if !self.sides.is_empty() {
             return None;
         }
+        if let Some(off) = self.flag_to_turn_off() {
+            return Some(off);
+        }
         let touched: Vec<usize> = (0..self.steps.len())
             .filter(|&place| {
                 let (step, mark) = (&self.steps[place], &self.marks[place]);

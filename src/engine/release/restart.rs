@@ -121,6 +121,7 @@ impl Release {
             Action::Task(_) | Action::Maintenance(_) => step.after_crash,
             Action::Probe(_)
             | Action::Split(_)
+            | Action::Flag { .. }
             | Action::Canary
             | Action::Switch
             | Action::Wait { .. }

@@ -69,6 +69,7 @@ impl Rig {
             maintenance: None,
             phases: Vec::new(),
             checks: Vec::new(),
+            flag: false,
         };
         let wall = chrono::DateTime::UNIX_EPOCH;
         Rig {
@@ -242,9 +243,11 @@ impl Rig {
                 Timer::Journal(_) => route.journal_late(ctx),
                 Timer::Router(router) => route.act(router, ctx),
                 Timer::Knock
+                | Timer::Answer
                 | Timer::Release(_)
                 | Timer::Validate(_)
                 | Timer::Notice
+                | Timer::Scaling(_)
                 | Timer::Escalate
                 | Timer::Rest
                 | Timer::Lapse

@@ -43,7 +43,18 @@ pub async fn set(
         body["fence"] = stamp.fence.0.into();
         body["holder"] = stamp.holder.into();
     }
-    let put = client.send(target, Method::Put, &target.url, &[], Some(body.to_string()));
+    send(client, target, Method::Put, &body, budget).await
+}
+
+/// Sends an absolute value, and says what its answer means.
+pub async fn send(
+    client: &Client,
+    target: &HttpTarget,
+    method: Method,
+    body: &Value,
+    budget: Duration,
+) -> WriteAnswer {
+    let put = client.send(target, method, &target.url, &[], Some(body.to_string()));
     match tokio::time::timeout(budget, put).await {
         Ok(Ok(answer)) => judge(&answer),
         Ok(Err(failure)) => match failure.kind {
@@ -65,6 +76,17 @@ pub async fn read(
     own: &str,
     budget: Duration,
 ) -> Result<SplitReading, Failure> {
+    let body = get(client, target, budget).await?;
+    parse(&body, own)
+        .map_err(|why| Failure::new(FailureKind::Malformed, format!("the split is unclear: {why}")))
+}
+
+/// The body of a good answer.
+pub async fn get(
+    client: &Client,
+    target: &HttpTarget,
+    budget: Duration,
+) -> Result<Vec<u8>, Failure> {
     let get = client.send(target, Method::Get, &target.url, &[], None);
     let answer = tokio::time::timeout(budget, get)
         .await
@@ -72,8 +94,7 @@ pub async fn read(
     if !is_success(answer.status) {
         return Err(Failure::new(FailureKind::Refused, said(&answer)));
     }
-    parse(&answer.body, own)
-        .map_err(|why| Failure::new(FailureKind::Malformed, format!("the split is unclear: {why}")))
+    Ok(answer.body)
 }
 
 fn late(what: &str, budget: Duration) -> String {

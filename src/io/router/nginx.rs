@@ -62,9 +62,10 @@ impl<'a> Place<'a> {
                     split_by: split_by.as_deref(),
                 })
             }
-            RouterTarget::Haproxy { .. } | RouterTarget::Http(_) | RouterTarget::Command { .. } => {
-                None
-            }
+            RouterTarget::Haproxy { .. }
+            | RouterTarget::Http(_)
+            | RouterTarget::Command { .. }
+            | RouterTarget::Flag(_) => None,
         }
     }
 }

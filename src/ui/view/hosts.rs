@@ -4,7 +4,8 @@
 //! cuts one: a column that does not fit is left out.
 
 use engine::reading::HostReading;
-use engine::snapshot::{HostView, Snapshot};
+use engine::scaling::Size;
+use engine::snapshot::{AdviceView, HostView, Snapshot};
 use engine::types::{Freshness, Now};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -65,12 +66,20 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot)
     }
     let first = scene.ui.scroll.get(&Panel::Hosts).copied().unwrap_or_default();
     let mut row = head;
+    let mut advised = Vec::new();
     for host in picture.hosts.iter().skip(first) {
         if row >= inside.height {
             break;
         }
         put(buffer, inside, row, line(host, columns, scene));
         row += 1;
+        // Each group is told of once, under its first host.
+        let advice = host.advice.as_ref().filter(|advice| !advised.contains(&&advice.group));
+        if let Some(advice) = advice.filter(|it| scene.ui.zoomed || it.size != Size::Right) {
+            advised.push(&advice.group);
+            put(buffer, inside, row, advice_line(advice, inside.width, scene));
+            row += 1;
+        }
         let more = host.reading.as_ref().filter(|_| scene.ui.zoomed);
         let role = if is_stale(host, scene.now) { Role::Stale } else { Role::Dim };
         for text in more.into_iter().flat_map(details) {
@@ -85,6 +94,28 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot)
             }
         }
     }
+}
+
+/// Is the group too small or too large, and why?
+fn advice_line(advice: &AdviceView, width: u16, scene: Scene<'_>) -> Line<'static> {
+    let stale = Freshness::of(advice.at.age(scene.now), advice.every) == Freshness::Stale;
+    let role = match advice.size {
+        _ if stale => Role::Stale,
+        Size::Up if advice.urgent => Role::Down,
+        Size::Up | Size::Down => Role::Degraded,
+        Size::Right => Role::Dim,
+        Size::NoData => Role::Unknown,
+    };
+    let urgent = if advice.urgent { " URGENT" } else { "" };
+    let armed = if advice.armed { ", armed" } else { "" };
+    let stale = if stale { "STALE " } else { "" };
+    let text = format!(
+        "  {stale}{} {}{urgent}{armed}: {}",
+        advice.group,
+        advice.size.word(),
+        advice.sentence
+    );
+    Line::styled(words::clip(&text, usize::from(width)), scene.theme.style(role))
 }
 
 /// What a zoomed panel says more about a machine.

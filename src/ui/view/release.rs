@@ -178,7 +178,7 @@ fn lines(service: &ServiceView, inside: Rect, scene: Scene<'_>, table: Table) ->
             let text = "only watched: it has no router";
             lines.push((place, Line::styled(text, scene.theme.style(Role::Dim))));
         }
-        Some(route) => lines.push((place, route_line(route, width, scene))),
+        Some(route) => lines.push((place, route_line(route, service.flag, width, scene))),
     }
     let progress = operation::progress(service, width, scene);
     if urgent {
@@ -191,6 +191,8 @@ fn lines(service: &ServiceView, inside: Rect, scene: Scene<'_>, table: Table) ->
         lines.extend(ranked(8, progress));
     }
     match table {
+        // The routers' own lines say it all.
+        _ if service.flag => {}
         Table::Line => lines.push((0, short_canary(service, scene))),
         Table::Whole => {
             let mut arms = arms(service, width, scene);
@@ -211,9 +213,10 @@ fn lines(service: &ServiceView, inside: Rect, scene: Scene<'_>, table: Table) ->
     lines
 }
 
-fn route_line(route: &RouteView, width: u16, scene: Scene<'_>) -> Line<'static> {
+fn route_line(route: &RouteView, flag: bool, width: u16, scene: Scene<'_>) -> Line<'static> {
     let theme = scene.theme;
     let set = match route.set {
+        Some(set) if flag => format!("set on for {set}"),
         Some(set) => format!("set {set} to canary"),
         None => "nothing was set yet".to_owned(),
     };

@@ -114,6 +114,7 @@ impl Fleet {
             maintenance,
             phases: Vec::new(),
             checks: Vec::new(),
+            flag: false,
         });
     }
 
@@ -167,6 +168,7 @@ impl Fleet {
             Action::Probe(_) => "probe",
             Action::Task(_) => "task",
             Action::Split(_) => "split",
+            Action::Flag { .. } => "flag",
             Action::Canary => "canary",
             Action::Switch => "switch",
             Action::Wait { .. } => "wait",

@@ -644,7 +644,7 @@ impl Model {
         holds("old_data_raise_nothing", fresh || open.resumed, || {
             format!("{intent:?} at {:?} on data of {:?}", scene.now, self.fresh)
         })?;
-        let soaked = scene.now.since(open.since) >= canary.soak;
+        let soaked = scene.now.since(open.since) >= canary.times(here).soak;
         holds(rule, soaked, || format!("{intent:?} after {:?}", scene.now.since(open.since)))?;
         let passed = match canary.pass {
             Pass::Evidence => open.verdict == "PASS",

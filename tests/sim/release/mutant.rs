@@ -55,6 +55,8 @@ pub enum Mutant {
     ResumesByItself,
     /// A pause is accepted and not passed on.
     PausesAreDropped,
+    /// What a person said is accepted before the disk has it.
+    WordsAreTakenAtOnce,
     /// A freeze stands in the way of a rollback.
     FreezesForbidRollbacks,
     /// The end of a release names the old roles.
@@ -84,7 +86,9 @@ impl World {
                 Mutant::VerdictsAreIgnored => {
                     (canary.pass, canary.requests_min) = (Pass::Time, 0);
                 }
-                Mutant::SoaksAreSkipped => canary.soak = Duration::ZERO,
+                Mutant::SoaksAreSkipped => {
+                    canary.soak = Duration::ZERO;
+                }
                 Mutant::StepsAreSkipped => canary.steps = vec![Percent::FULL],
                 Mutant::WaitsAreSkipped if !canary.bake.is_zero() => {
                     canary.bake = Duration::from_millis(1);
@@ -182,6 +186,12 @@ impl World {
             }
             true
         });
+        if mutant == Mutant::WordsAreTakenAtOnce
+            && let Some(said) = self.person.as_ref().filter(|said| self.said.contains_key(&said.id))
+        {
+            let submission = said.id.clone();
+            effects.push(Effect::Answer(Reply::Accepted { submission, fence: None }));
+        }
         for (id, service) in more {
             let place = self.place(&service);
             let Some(open) = &self.models[place].open else { continue };

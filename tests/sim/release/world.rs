@@ -116,6 +116,8 @@ pub struct World {
     pub lives: u64,
     pub submissions: u64,
     pub asked: BTreeMap<String, Submission>,
+    /// The entry that tells what a submission said.
+    pub said: BTreeMap<String, String>,
     pub unanswered: Vec<Submission>,
     pub resumed: BTreeSet<String>,
     /// What a person said that the engine is answering now.
@@ -182,6 +184,7 @@ impl Simulated for World {
             lives: 0,
             submissions: 0,
             asked: BTreeMap::new(),
+            said: BTreeMap::new(),
             unanswered: Vec::new(),
             resumed: BTreeSet::new(),
             person: None,
@@ -513,6 +516,7 @@ impl World {
         let mut effects = Vec::new();
         engine.handle(now, input, &mut effects);
         let Some(submission) = submission else { return self.turn(effects) };
+        self.says(&submission, &effects);
         let first = self.checks.awaited.insert(submission.id.clone());
         self.asked.insert(submission.id.clone(), submission.clone());
         self.person = Some(submission.clone());
@@ -520,7 +524,7 @@ impl World {
         let turned = self.turn(effects);
         self.person = None;
         turned?;
-        if new {
+        if new && first {
             self.is_done(&submission)?;
         }
         if self.engine.is_some() && first && self.checks.awaited.contains(&submission.id) {
@@ -710,27 +714,59 @@ impl World {
         }
     }
 
-    /// What was accepted is so.
+    /// What was not refused is so.
     fn is_done(&self, submission: &Submission) -> Checked {
         use engine::command::Reply;
-        let accepted =
-            matches!(self.checks.given.get(&submission.id), Some(Reply::Accepted { .. }));
+        let refused = matches!(self.checks.given.get(&submission.id), Some(Reply::Refused { .. }));
         let Command::Pause { service, .. } = &submission.command else { return Ok(()) };
         let open = self.models[self.place(service)].open.as_ref();
         let paused = open.is_none_or(|open| open.state == ReleaseState::Paused);
-        holds("accepted_is_done", !accepted || self.engine.is_none() || paused, || {
+        holds("accepted_is_done", refused || self.engine.is_none() || paused, || {
             format!("{service} is {:?}", open.map(|open| open.state))
         })
     }
 
-    /// A release that was accepted cannot be lost any more.
-    fn accepted(&self, submission: &str) -> Checked {
-        let asked = self.asked.get(submission).map(|asked| &asked.command);
-        let starts = matches!(asked, Some(Command::Deploy { .. } | Command::Run { .. }));
-        let kept = self.disk.entries.iter().chain(&self.disk.spool).any(|entry| {
-            matches!(&entry.event, Event::ReleaseStarted(facts) if facts.submission == submission)
+    /// Which entry tells what a person just said?
+    fn says(&mut self, submission: &Submission, effects: &[Effect]) {
+        let told = effects.iter().find_map(|effect| match effect {
+            // What an outage left out is said again, not now.
+            Effect::Append { entry, .. } if !self.times.contains_key(&entry.id) => {
+                let told = matches!(
+                    entry.event,
+                    Event::ReleaseChanged { .. }
+                        | Event::Answered { .. }
+                        | Event::Frozen { .. }
+                        | Event::Thawed { .. }
+                        | Event::TriggerSet { .. }
+                        | Event::Marked { .. }
+                );
+                told.then(|| entry.id.clone())
+            }
+            _ => None,
         });
-        holds("accepted_is_on_record", !starts || kept, || format!("{submission} is on no record"))
+        if let Some(told) = told {
+            self.said.insert(submission.id.clone(), told);
+        }
+    }
+
+    /// What was accepted cannot be lost any more.
+    fn accepted(&self, submission: &str) -> Checked {
+        let rule = "accepted_is_on_record";
+        let asked = self.asked.get(submission).map(|asked| &asked.command);
+        let mut kept = self.disk.entries.iter().chain(&self.disk.spool);
+        if matches!(asked, Some(Command::Deploy { .. } | Command::Run { .. })) {
+            let kept = kept.any(|entry| {
+                matches!(&entry.event, Event::ReleaseStarted(own) if own.submission == submission)
+            });
+            return holds(rule, kept, || format!("{submission} is on no record"));
+        }
+        if matches!(asked, Some(Command::Verify { .. })) {
+            // It changes nothing.
+            return Ok(());
+        }
+        let said = self.said.get(submission);
+        let kept = said.is_some_and(|said| kept.any(|entry| entry.id == *said));
+        holds(rule, kept, || format!("{asked:?} is accepted, its record {said:?} is not kept"))
     }
 
     /// Nothing that was said stands between a person and a rollback.

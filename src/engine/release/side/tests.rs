@@ -60,6 +60,7 @@ impl Rig {
             let facts = Facts {
                 now: NOW,
                 route: &self.route,
+                flag: None,
                 probes: Vec::new(),
                 maintenance: None,
                 validity: Validity::None,

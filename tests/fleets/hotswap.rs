@@ -1,0 +1,95 @@
+//! Fleet D: migrations through an orchestrator; stuck, slow and rolled back, each with its runbook.
+
+use super::*;
+
+fn run(fleet: &Fleet, plan: &str, migration: &str) -> Followed {
+    let words = ["run", plan, "orchestrator", "--version", migration, "--confirm", "orc"];
+    fleet.follow(&[&words[..], &["--timeout", "1m"]].concat())
+}
+
+fn locks(fleet: &Fleet, word: &str) -> Command {
+    let config = fleet.told["config"].as_str().expect("a path");
+    let mut command = Command::new(config.replace("quarterdeck.toml", "locks"));
+    command.arg(word).stdout(Stdio::piped()).stderr(Stdio::null());
+    command
+}
+
+/// Locks that somebody waits for.
+fn waiting(fleet: &Fleet) -> String {
+    let output = locks(fleet, "show").output().expect("the script starts");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+fn incident(fleet: &Fleet, name: &str) -> Option<Value> {
+    let all = fleet.at("/incidents");
+    all.as_array()?.iter().find(|one| one["name"] == name).cloned()
+}
+
+pub fn story() {
+    let fleet = Fleet::start("hotswap");
+    healthy(&fleet);
+    // It takes an hour, divided by the speed, until it is stuck.
+    let stuck = run(&fleet, "begin", "m3-stuck").ended();
+    assert_eq!(stuck.code, 0, "{stuck:#?}");
+    let begun = Instant::now();
+    good(&fleet);
+    rolled_back(&fleet);
+    slow(&fleet);
+    // Nothing is to be seen before its hour is over.
+    std::thread::sleep(Duration::from_secs(30).saturating_sub(begun.elapsed()));
+    until("a stuck migration", || incident(&fleet, "MigrationStuck"));
+    assert!(begun.elapsed() > Duration::from_secs(25), "{:?}", begun.elapsed());
+    unstuck(&fleet);
+    fleet.ends();
+}
+
+/// The databases' figures have thresholds; nothing is told without the token.
+fn healthy(fleet: &Fleet) {
+    for service in 0..2 {
+        fleet.comes(&format!("/services/{service}/status"), &json!("UP"));
+    }
+    for (knob, bad, good) in [("replica_lag", 30.0, 2.5), ("master_cpu", 95.0, 45.0)] {
+        fleet.turn(&json!({ knob: bad }));
+        fleet.comes("/services/1/status", &json!("DOWN"));
+        fleet.turn(&json!({ knob: good }));
+        fleet.comes("/services/1/status", &json!("UP"));
+    }
+    // Prometheus takes some seconds to its first figures.
+    until("figures", || (fleet.run(&["validate", "orchestrator"]).code == 0).then_some(()));
+    let answer = ask(fleet.port("orchestrator"), "GET", "/api/v1/databases/master/health", "");
+    assert!(answer.contains("token is missing"), "{answer}");
+}
+
+fn good(fleet: &Fleet) {
+    run(fleet, "execute", "m1").ended().ends(0, "");
+}
+
+/// The orchestrator took it back: the release holds, the incident opens.
+fn rolled_back(fleet: &Fleet) {
+    let child = run(fleet, "execute", "m2-slow");
+    fleet.comes("/services/0/release/state", &json!("HELD"));
+    let sentence = fleet.at("/services/0/release/sentence").to_string();
+    assert!(sentence.contains("canary, shadow, or low traffic"), "{sentence}");
+    until("an incident", || incident(fleet, "MigrationRolledBack"));
+    fleet.run(&["abort", "orchestrator", "--confirm", "orc"]).ends(0, "");
+    assert_eq!(child.ended().code, 1);
+}
+
+/// Queries are more than 50 % slower: the incident, and the way back with a reason.
+fn slow(fleet: &Fleet) {
+    fleet.turn(&json!({ "latency_ms": 80 }));
+    until("an incident", || incident(fleet, "MigrationSlowedQueries"));
+    run(fleet, "roll-back", "m1").ended().ends(0, "");
+    fleet.turn(&json!({ "latency_ms": 40 }));
+    until("its end", || incident(fleet, "MigrationSlowedQueries").is_none().then_some(()));
+}
+
+/// The runbook's way: who waits, cancel it, roll back.
+fn unstuck(fleet: &Fleet) {
+    let mut block = locks(fleet, "block").spawn().expect("the script starts");
+    until("a lock that is waited for", || (waiting(fleet) == "1").then_some(()));
+    run(fleet, "resolve-stuck", "m3-stuck").ended().ends(0, "");
+    assert_eq!(waiting(fleet), "0");
+    block.wait().expect("it can be waited for");
+    until("its end", || incident(fleet, "MigrationStuck").is_none().then_some(()));
+}
