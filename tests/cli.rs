@@ -248,7 +248,7 @@ fn what_was_never_seen_is_unknown() {
          http = \"http://127.0.0.1:{}/\"\ntimeout = \"20s\"\ninterval = \"30s\"\n",
         slow.port
     ));
-    deck.run(&["status", "--timeout", "1"]).ends(3, "UNKNOWN");
+    deck.run(&["status", "--timeout", "5"]).ends(3, "UNKNOWN");
 }
 
 #[test]
@@ -455,7 +455,8 @@ fn a_router_that_hangs_ends_in_unknown_with_a_way_by_hand() {
     let begin = Instant::now();
     let words = ["rollback", "mail", "--confirm", "mai", "--reason", "errors"];
     let said = deck.run(&words).ends(3, "UNKNOWN");
-    assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
+    // 30 s by the protocol, which the simulator holds to the microsecond; and a loaded machine.
+    assert!(begin.elapsed() < Duration::from_secs(45), "{:?}", begin.elapsed());
     let (_, manual) = said.out.split_once("by hand:").expect("a manual command");
     assert!(manual.contains(&format!("127.0.0.1:{}", router.port)), "{manual}");
     router.delay(Duration::ZERO);
