@@ -362,8 +362,11 @@ impl Fold {
         service.stable = Some(intent.stable);
         service.set = Some(intent.to);
         service.fence = intent.fence;
-        service.open = Some((intent.clone(), entry.actor.clone(), entry.at));
-        if let Some(release) = &mut service.release {
+        let open = service.open.replace((intent.clone(), entry.actor.clone(), entry.at));
+        // A restart takes an operation up again under a new fence: what a release had to do with it
+        // was settled when it was asked for.
+        let again = open.is_some_and(|(open, ..)| open.submission == intent.submission);
+        if let Some(release) = service.release.as_mut().filter(|_| !again) {
             release.preempted(intent);
         }
         if let Some(outcome) = orphan {

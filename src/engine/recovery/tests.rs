@@ -99,6 +99,44 @@ fn records_say_what_is_set_open_and_ended() {
     check(&[interrupted(7)], (None, None, None));
 }
 
+/// A release that was started while a rollback was under way.
+fn release_beside(fence: u64) -> Event {
+    Event::ReleaseStarted(ReleaseStarted {
+        release: fence,
+        submission: "s-release".to_owned(),
+        service: SERVICE.to_owned(),
+        version: String::new(),
+        plan: "chore".to_owned(),
+        kind: ReleaseKind::Plan,
+        hotfix: false,
+        stable: Group::A,
+        steps: vec!["note".to_owned()],
+        after: Vec::new(),
+        baseline: BTreeMap::new(),
+        reason: Untrusted::default(),
+        seen: Untrusted::default(),
+    })
+}
+
+/// A restart takes a rollback up again under a new fence: a release that began beside it goes on,
+/// one that a person takes back does not.
+#[test]
+fn a_rollback_taken_up_again_ends_no_release_a_second_time() {
+    let state = |events: &[Event]| {
+        let fold = folded(events);
+        fold.services[SERVICE].release.as_ref().map(|open| open.state)
+    };
+    let again = |fence: u64, submission: &str| {
+        let Event::Intent(intent) = intent(fence, "rollback", 0, 0) else { panic!("an intent") };
+        Event::Intent(Intent { submission: submission.to_owned(), ..intent })
+    };
+    let begun = [intent(1, "rollback", 25, 0), release_beside(1)];
+    let with = |last: Event| [begun[0].clone(), begun[1].clone(), last];
+    assert_eq!(state(&begun), Some(ReleaseState::Running));
+    assert_eq!(state(&with(again(2, "s1"))), Some(ReleaseState::Running));
+    assert_eq!(state(&with(again(2, "s2"))), Some(ReleaseState::WalkingBack));
+}
+
 /// A result with what each router showed.
 fn proved(fence: u64, result: OperationResult, routers: &[&str]) -> Event {
     let proof = |canary: &&str| RouterProof {
