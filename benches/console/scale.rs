@@ -163,7 +163,8 @@ pub fn run() {
         "key p50·p99",
         "ratio"
     );
-    for size in SIZES {
+    let largest = setting("QUARTERDECK_PROBES", 10_000);
+    for size in SIZES.into_iter().filter(|size| *size as u64 <= largest) {
         let targets = Targets::serve(size);
         let bare = bare(&targets, window);
         line(&format!("{size} by a bare client"), &bare, "", None);
@@ -172,6 +173,9 @@ pub fn run() {
         line(&format!("{size}"), &own, &keys, Some(ratio));
     }
     for (probes, alerts, changes) in [(1_000, 10_000, 0), (10, 100_000, 10_000)] {
+        if probes as u64 > largest {
+            continue;
+        }
         let targets = Targets::serve(probes);
         let feed = Alerts::serve(alerts, changes);
         let (own, keys) = own(&targets, Some(&feed), window);
