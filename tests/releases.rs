@@ -16,6 +16,8 @@ mod rolling;
 #[path = "support/servers.rs"]
 #[expect(dead_code, reason = "shared with tests that need more of it")]
 mod servers;
+#[path = "releases/switch.rs"]
+mod switch;
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
