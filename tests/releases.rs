@@ -6,6 +6,8 @@ mod backend;
 mod canary;
 #[path = "releases/guards.rs"]
 mod guards;
+#[path = "releases/holds.rs"]
+mod holds;
 #[path = "releases/ladder.rs"]
 mod ladder;
 #[path = "releases/plans.rs"]
