@@ -469,6 +469,7 @@ impl Ui {
             Act::Promote => self.arm(Verb::Promote, live, now),
             Act::Shift => self.arm(Verb::Shift, live, now),
             Act::Deploy => self.arm(Verb::Deploy, live, now),
+            Act::RunPlan => self.arm(Verb::Run, live, now),
             Act::Pause => self.arm(Verb::Pause, live, now),
             Act::Resume => self.arm(Verb::Resume, live, now),
             Act::Yes => self.arm(Verb::Yes, live, now),

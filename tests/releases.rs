@@ -6,6 +6,10 @@ mod backend;
 mod canary;
 #[path = "releases/guards.rs"]
 mod guards;
+#[path = "releases/holds.rs"]
+mod holds;
+#[path = "releases/ladder.rs"]
+mod ladder;
 #[path = "releases/plans.rs"]
 mod plans;
 #[path = "support/product.rs"]
@@ -16,6 +20,8 @@ mod rolling;
 #[path = "support/servers.rs"]
 #[expect(dead_code, reason = "shared with tests that need more of it")]
 mod servers;
+#[path = "releases/switch.rs"]
+mod switch;
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;

@@ -446,7 +446,7 @@ fn read_only_leaks_through_no_way() {
     let mut ui = ui(&picture);
     ui.read_only = true;
     let keys = ["R", "A", "P", "S", "v", "V", "a", "e", ":roll\n", ":ackn\n"];
-    let more = ["D", "p", "u", "y", "n", "X", "f", "T", "o", "O", "b", "B", ":stop the\n"];
+    let more = ["D", "E", "p", "u", "y", "n", "X", "f", "T", "o", "O", "b", "B", ":stop the\n"];
     ui.focus = Panel::Incidents;
     for keys in keys.into_iter().chain(more) {
         let (actions, _) = press(&mut ui, &picture, &typed(keys), 0);
@@ -604,6 +604,17 @@ fn a_deploy_asks_version_reason_and_alias() {
         reason: Untrusted::new("fix"),
     };
     assert_eq!(asked.first().map(|asked| &asked.0), Some(&deploy));
+    let asked = fired(&picture, "D", "v1.9.1 hotfix\nfix\npay\n");
+    let Some((Command::Deploy { version, hotfix, .. }, _)) = asked.first() else {
+        panic!("{asked:?}")
+    };
+    assert_eq!((version.as_str(), *hotfix), ("v1.9.1", true));
+    let mut own = ui(&picture);
+    press(&mut own, &picture, &typed("D"), 0);
+    let shown = |ui: &Ui| printed(ui, &picture, 100, 30, Symbols::Unicode);
+    assert!(shown(&own).contains("hotfix   no; write `1.2.3 hotfix`"), "{}", shown(&own));
+    press(&mut own, &picture, &typed("v1.9.1 hotfix"), 500);
+    assert!(shown(&own).contains("hotfix   YES: over a sick stable"), "{}", shown(&own));
     assert_eq!(fired(&picture, "D", "v1.9.1\n\npay\n"), [], "a reason is asked for");
     let refused = |picture: &Snapshot, why: &str| {
         let mut ui = ui(picture);
@@ -615,6 +626,43 @@ fn a_deploy_asks_version_reason_and_alias() {
     refused(&calm(), "the canary has 25 % of the traffic already");
     refused(&calm_release(ReleaseState::Running), "r12 is RUNNING: it must end first");
     refused(&frozen(picture), "frozen by ana: audit; thaw ends it");
+}
+
+#[test]
+fn a_plan_is_run_by_its_name() {
+    let mut picture = calm();
+    let refused = |picture: &Snapshot, why: &str| {
+        let mut ui = ui(picture);
+        press(&mut ui, picture, &typed("E"), 0);
+        assert!(matches!(ui.mode, Mode::Panels));
+        let said = ui.message.as_ref().map_or("", |message| message.text.as_str());
+        assert!(said.contains(why), "{said}");
+    };
+    refused(&picture, "payments has no plan");
+    let planned = |picture: &mut Snapshot| {
+        let mut services = (*picture.services).clone();
+        services[1].plans = vec!["rolling".to_owned(), "ladder".to_owned()];
+        picture.services = Arc::new(services);
+    };
+    planned(&mut picture);
+    let run = |version: &str| Command::Run {
+        plan: "ladder".to_owned(),
+        service: PAYMENTS.to_owned(),
+        version: version.to_owned(),
+        reason: Untrusted::new("still broken"),
+    };
+    let asked = fired(&picture, "E", "ladder\nstill broken\npay\n");
+    assert_eq!(asked.first().map(|asked| &asked.0), Some(&run("")));
+    let asked = fired(&picture, "E", "ladder\tv1.9.1\nstill broken\npay\n");
+    assert_eq!(asked.first().map(|asked| &asked.0), Some(&run("v1.9.1")));
+    assert_eq!(fired(&picture, "E", "leader\nstill broken\npay\n"), [], "no such plan");
+    let mut own = ui(&picture);
+    press(&mut own, &picture, &typed("E"), 0);
+    let screen = printed(&own, &picture, 100, 30, Symbols::Unicode);
+    assert!(screen.contains("plans    │ rolling, ladder"), "{screen}");
+    let mut running = calm_release(ReleaseState::Running);
+    planned(&mut running);
+    refused(&running, "r12 is RUNNING: it must end first");
 }
 
 /// The line is stopped.

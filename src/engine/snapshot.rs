@@ -109,6 +109,9 @@ pub struct ServiceView {
     /// Would a rollback work right now?
     pub readiness: Readiness,
     pub triggers: Vec<TriggerView>,
+    /// Names of the plans that can be run for it.
+    #[serde(default)]
+    pub plans: Vec<String>,
     /// Newest first.
     pub history: Vec<PastRelease>,
 }

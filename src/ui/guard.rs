@@ -15,10 +15,11 @@
 //! 5. When the service moved meanwhile, the guard says so; exposure is then refused here, and the
 //!    engine refuses it anyway, because the expected state travels with the command.
 
+mod may;
+
 use std::time::Duration;
 
 use engine::command::{Command, Expected};
-use engine::record::ReleaseState;
 use engine::snapshot::{
     FreezeView, IncidentView, ReleaseView, RouteView, RouterView, ServiceView, Snapshot,
     TriggerState,
@@ -50,6 +51,8 @@ pub const STOP_SECONDS: u64 = 3_600;
 const USUAL_SPAN: &str = "1h";
 /// As long as the engine takes.
 const VERSION_CHARS_MAX: usize = 64;
+/// Behind a version: stable is known to be sick.
+const HOTFIX: &str = " hotfix";
 /// More gates than this are counted in the journal's line.
 const GATES_TOLD_MAX: usize = 8;
 
@@ -60,6 +63,7 @@ pub enum Verb {
     Promote,
     Shift,
     Deploy,
+    Run,
     Pause,
     Resume,
     Yes,
@@ -86,6 +90,7 @@ impl Verb {
             Verb::Promote => "PROMOTE",
             Verb::Shift => "SHIFT",
             Verb::Deploy => "DEPLOY",
+            Verb::Run => "RUN",
             Verb::Pause => "PAUSE",
             Verb::Resume => "RESUME",
             Verb::Yes => "ANSWER YES",
@@ -108,7 +113,7 @@ impl Verb {
     pub fn danger(self) -> Danger {
         match self {
             Verb::Rollback | Verb::Abort => Danger::Safety,
-            Verb::Promote | Verb::Shift | Verb::Deploy | Verb::Resume | Verb::Yes => {
+            Verb::Promote | Verb::Shift | Verb::Deploy | Verb::Run | Verb::Resume | Verb::Yes => {
                 Danger::Exposure
             }
             // Less protection is a way to more exposure.
@@ -129,7 +134,9 @@ impl Verb {
     /// True for what gives the canary more traffic, now or by and by.
     fn exposes(self) -> bool {
         match self {
-            Verb::Promote | Verb::Shift | Verb::Deploy | Verb::Resume | Verb::Yes => true,
+            Verb::Promote | Verb::Shift | Verb::Deploy | Verb::Run | Verb::Resume | Verb::Yes => {
+                true
+            }
             Verb::Rollback
             | Verb::Abort
             | Verb::Pause
@@ -154,6 +161,11 @@ impl Verb {
         matches!(self, Verb::Rollback | Verb::Abort | Verb::Promote | Verb::Shift)
     }
 
+    /// True for what starts a release or a plan.
+    fn starts(self) -> bool {
+        matches!(self, Verb::Deploy | Verb::Run)
+    }
+
     /// What no later command takes back.
     #[must_use]
     pub fn final_part(self) -> &'static str {
@@ -167,6 +179,7 @@ impl Verb {
             Verb::Deploy => {
                 "what its plan runs, what the canary answers; a rollback is one key away"
             }
+            Verb::Run => "what the plan does; a step that fails holds it, abort ends it",
             Verb::Pause => "nothing: it is still watched, and resume goes on",
             Verb::No => "the answer: the plan goes its way for a no",
             Verb::StopTheLine => "nothing: rollbacks go on, resume and thaw take it back",
@@ -190,6 +203,7 @@ pub enum Field {
     Percent,
     Version,
     Rule,
+    Plan,
     Span,
     Override,
     Reason,
@@ -206,6 +220,7 @@ impl Field {
             Field::Percent => "percent to canary",
             Field::Version => "version",
             Field::Rule => "number of the rule",
+            Field::Plan => "name of the plan",
             Field::Span => "for (30m, 2h, 1d)",
             Field::Override => "type override",
             Field::Reason => "reason",
@@ -253,6 +268,8 @@ pub struct Guard {
     exposure: Option<f64>,
     /// Numbers of the rules that may be chosen.
     rules: Vec<usize>,
+    /// Names of the plans that may be chosen.
+    plans: Vec<String>,
 }
 
 /// What became of the guard after a key or a tick.
@@ -271,11 +288,12 @@ impl Guard {
         picture: &Snapshot,
         now: Now,
     ) -> Result<Guard, String> {
-        may(verb, service, picture, now)?;
+        may::may(verb, service, picture, now)?;
         let mut guard = Guard::new(verb, Target::Service, &service.name, now);
         guard.alias.clone_from(&service.alias);
         guard.expected = service.expected();
         guard.seen = seen(service, now);
+        guard.plans.clone_from(&service.plans);
         match verb {
             Verb::Thaw if freeze_of(picture, Some(&service.name), now).is_none() => {
                 guard.target = Target::Everything;
@@ -288,6 +306,7 @@ impl Guard {
             | Verb::Promote
             | Verb::Shift
             | Verb::Deploy
+            | Verb::Run
             | Verb::Pause
             | Verb::Resume
             | Verb::Yes
@@ -352,6 +371,7 @@ impl Guard {
             against: Vec::new(),
             exposure: None,
             rules: Vec::new(),
+            plans: Vec::new(),
         }
     }
 
@@ -363,7 +383,7 @@ impl Guard {
         for (field, text) in &mut self.fields {
             if *field == Field::Span {
                 USUAL_SPAN.clone_into(text);
-            } else if *field == Field::Version && self.verb != Verb::Deploy {
+            } else if *field == Field::Version && !self.verb.starts() {
                 text.clone_from(&version);
             }
         }
@@ -427,6 +447,7 @@ impl Guard {
             Verb::Promote => vec![Field::Alias, Field::Percent],
             Verb::Shift => vec![Field::Alias, Field::Percent, Field::Reason],
             Verb::Deploy => vec![Field::Version, Field::Reason, Field::Alias],
+            Verb::Run => vec![Field::Plan, Field::Version, Field::Reason, Field::Alias],
             Verb::Pause | Verb::No | Verb::StopTheLine | Verb::RuleOn => vec![Field::Reason],
             Verb::Freeze => vec![Field::Span, Field::Reason],
             Verb::Thaw => vec![Field::Alias, Field::Reason],
@@ -444,7 +465,7 @@ impl Guard {
         if self.overrides() {
             let reason = wanted.iter().position(|field| *field == Field::Reason);
             match (reason, self.verb) {
-                (Some(_), Verb::Deploy) | (None, _) => wanted.push(Field::Override),
+                (Some(_), Verb::Deploy | Verb::Run) | (None, _) => wanted.push(Field::Override),
                 (Some(reason), _) => wanted.insert(reason, Field::Override),
             }
             if reason.is_none() {
@@ -490,6 +511,7 @@ impl Guard {
             Verb::Promote => Some(Percent::FULL),
             Verb::Shift => self.typed(Field::Percent).trim().parse().ok().and_then(Percent::new),
             Verb::Deploy
+            | Verb::Run
             | Verb::Pause
             | Verb::Resume
             | Verb::Yes
@@ -512,7 +534,9 @@ impl Guard {
     #[must_use]
     pub fn is_optional(&self, field: Field) -> bool {
         let quick = matches!(self.verb, Verb::Pause | Verb::No | Verb::StopTheLine | Verb::RuleOn);
-        matches!(field, Field::Comment | Field::Assignee) || (quick && field == Field::Reason)
+        matches!(field, Field::Comment | Field::Assignee)
+            || (quick && field == Field::Reason)
+            || (self.verb == Verb::Run && field == Field::Version)
     }
 
     #[must_use]
@@ -606,7 +630,7 @@ impl Guard {
             Field::Alias | Field::Percent | Field::Override | Field::Rule | Field::Span => {
                 SHORT_CHARS_MAX
             }
-            Field::Version => VERSION_CHARS_MAX,
+            Field::Version | Field::Plan => VERSION_CHARS_MAX + HOTFIX.len(),
             Field::Reason | Field::Comment | Field::Assignee | Field::Note => REASON_CHARS_MAX,
         };
         if text.chars().count() < max && !c.is_control() {
@@ -663,10 +687,15 @@ impl Guard {
             Field::Override if !text.eq_ignore_ascii_case(OVERRIDE) => {
                 Some(format!("type {OVERRIDE}, or Esc and wait for green"))
             }
-            Field::Version if text.is_empty() => Some("say which version".to_owned()),
+            Field::Version if text.is_empty() && !self.is_optional(field) => {
+                Some("say which version".to_owned())
+            }
             Field::Rule if self.rule().is_none() => {
                 let known: Vec<String> = self.rules.iter().map(ToString::to_string).collect();
                 Some(format!("a number of a rule: {}", known.join(", ")))
+            }
+            Field::Plan if !self.plans.iter().any(|plan| plan == text) => {
+                Some(format!("a name of a plan: {}", self.plans.join(", ")))
             }
             Field::Span if seconds(text).is_none() => {
                 Some("a time such as 30m, 2h or 1d".to_owned())
@@ -679,6 +708,7 @@ impl Guard {
             | Field::Override
             | Field::Version
             | Field::Rule
+            | Field::Plan
             | Field::Span
             | Field::Reason
             | Field::Comment
@@ -711,6 +741,14 @@ impl Guard {
 
     fn typed(&self, wanted: Field) -> &str {
         self.fields.iter().find(|(field, _)| *field == wanted).map_or("", |(_, text)| text)
+    }
+
+    /// The version, and whether it is a hotfix over a stable that is known to be sick.
+    #[must_use]
+    pub fn version(&self) -> (&str, bool) {
+        let typed = self.typed(Field::Version).trim();
+        let hotfix = typed.strip_suffix(HOTFIX).filter(|_| self.verb == Verb::Deploy);
+        hotfix.map_or((typed, false), |version| (version.trim_end(), true))
     }
 
     /// What was typed, behind what it overrides: the journal keeps both.
@@ -763,7 +801,9 @@ impl Guard {
     fn command(&self) -> Option<Command> {
         let service = self.name.clone();
         let reason = Untrusted::new(&self.reason());
-        let version = self.typed(Field::Version).trim().to_owned();
+        let (version, hotfix) = self.version();
+        let version = version.to_owned();
+        let plan = self.typed(Field::Plan).trim().to_owned();
         let span = || seconds(self.typed(Field::Span).trim());
         let trigger = || u32::try_from(self.rule()?.checked_sub(1)?).ok();
         Some(match self.verb {
@@ -771,7 +811,8 @@ impl Guard {
             Verb::Abort => Command::Abort { service, reason },
             Verb::Promote => Command::Promote { service, reason },
             Verb::Shift => Command::Split { service, canary: self.target()?, reason },
-            Verb::Deploy => Command::Deploy { service, version, hotfix: false, reason },
+            Verb::Deploy => Command::Deploy { service, version, hotfix, reason },
+            Verb::Run => Command::Run { plan, service, version, reason },
             Verb::Pause => Command::Pause { service, reason },
             Verb::Resume => Command::Resume { service, reason },
             Verb::Yes | Verb::No => Command::Reply { service, yes: self.verb == Verb::Yes, reason },
@@ -820,81 +861,6 @@ fn rules(verb: Verb, service: &ServiceView) -> Vec<usize> {
     let off = verb == Verb::RuleOn;
     let all = (1..).zip(&service.triggers);
     all.filter(|(_, rule)| (rule.state == TriggerState::Off) == off).map(|(at, _)| at).collect()
-}
-
-/// Why `verb` makes no sense now: what the engine would refuse anyway is said before it is typed.
-fn may(verb: Verb, service: &ServiceView, picture: &Snapshot, now: Now) -> Result<(), String> {
-    let name = &service.name;
-    let release = in_flight(service);
-    let state = release.map(|release| (release.id, release.state));
-    let none = || format!("no release of {name} is in flight");
-    match verb {
-        Verb::Rollback | Verb::Abort | Verb::Promote | Verb::Shift | Verb::Deploy
-            if service.route.is_none() =>
-        {
-            Err(format!("{name} has no router: it is only watched"))
-        }
-        Verb::Deploy => may_deploy(service, picture, now),
-        Verb::Pause => match state {
-            None => Err(none()),
-            Some((_, ReleaseState::Running | ReleaseState::Asking | ReleaseState::Held)) => Ok(()),
-            Some((id, state)) => Err(format!("r{id} is {}", state.word())),
-        },
-        Verb::Resume => match state {
-            None => Err(none()),
-            Some((_, ReleaseState::Paused | ReleaseState::Held)) => Ok(()),
-            Some((id, state)) => {
-                Err(format!("r{id} is {}: there is nothing to resume", state.word()))
-            }
-        },
-        Verb::Yes | Verb::No if release.is_none_or(|release| release.question.is_none()) => {
-            Err(format!("{name} asks nothing"))
-        }
-        Verb::Thaw
-            if freeze_of(picture, Some(name), now).or(freeze_of(picture, None, now)).is_none() =>
-        {
-            Err(format!("{name} is not frozen"))
-        }
-        Verb::RuleOff | Verb::RuleOn if rules(verb, service).is_empty() => {
-            let state = if verb == Verb::RuleOn { "off" } else { "on" };
-            Err(format!("no rule of {name} is {state}"))
-        }
-        Verb::Rollback
-        | Verb::Abort
-        | Verb::Promote
-        | Verb::Shift
-        | Verb::Yes
-        | Verb::No
-        | Verb::StopTheLine
-        | Verb::Freeze
-        | Verb::Thaw
-        | Verb::RuleOff
-        | Verb::RuleOn
-        | Verb::MarkBad
-        | Verb::MarkGood
-        | Verb::Acknowledge
-        | Verb::Assign
-        | Verb::Note
-        | Verb::Snooze => Ok(()),
-    }
-}
-
-fn may_deploy(service: &ServiceView, picture: &Snapshot, now: Now) -> Result<(), String> {
-    if let Some(release) = in_flight(service) {
-        let answer = if release.question.is_some() { "; n declines what it asks" } else { "" };
-        let (id, state) = (release.id, release.state.word());
-        return Err(format!("r{id} is {state}: it must end first{answer}"));
-    }
-    let own = freeze_of(picture, Some(&service.name), now);
-    if let Some(freeze) = own.or(freeze_of(picture, None, now)) {
-        return Err(format!("frozen by {}: {}; thaw ends it", freeze.user, freeze.reason));
-    }
-    match service.route.as_ref().and_then(|route| exposure(route, now)) {
-        Some(share) if share > 0.0 => Err(format!(
-            "the canary has {share:.0} % of the traffic already: roll back or promote first"
-        )),
-        Some(_) | None => Ok(()),
-    }
 }
 
 /// Seconds of a typed time: `90s`, `30m`, `2h`, `1d`.

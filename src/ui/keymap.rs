@@ -109,6 +109,7 @@ pub enum Act {
     Promote,
     Shift,
     Deploy,
+    RunPlan,
     Pause,
     Resume,
     Yes,
@@ -259,6 +260,8 @@ pub const BINDINGS: &[Binding] = table![
         "All traffic to the canary; of a release: finish now";
     Shift [Key::Char('S')], Service, Exposure, "shift", "Give the canary a percent of the traffic";
     Deploy [Key::Char('D')], Service, Exposure, "deploy", "Release a version by its deploy plan";
+    RunPlan [Key::Char('E')], Service, Exposure, "run plan",
+        "Execute a plan of the service by its name";
     Pause [Key::Char('p')], Release, Confirmed, "pause",
         "The release goes no further; it is still watched";
     Resume [Key::Char('u')], Release, Exposure, "resume", "The release goes on (unpause)";

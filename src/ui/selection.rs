@@ -129,6 +129,9 @@ impl Ui {
             (Where::Service, Act::Deploy) => {
                 release.is_none() && service.is_some_and(|service| service.route.is_some())
             }
+            (Where::Service, Act::RunPlan) => {
+                release.is_none() && service.is_some_and(|service| !service.plans.is_empty())
+            }
             (Where::Service, Act::Abort) => release.is_some(),
             (Where::Service, Act::Thaw) => {
                 live.is_some_and(|live| live.head.freezes.iter().any(|one| one.until > now.wall))

@@ -8,11 +8,11 @@ use rustix::process::{Signal, kill_process};
 use super::*;
 
 /// Stays at each step until it is steered.
-const SLOW: &str = "[service.canary]\nsteps = [10, 50, 100]\nsoak = \"10m\"\nwait = \"20m\"\n\
+pub const SLOW: &str = "[service.canary]\nsteps = [10, 50, 100]\nsoak = \"10m\"\nwait = \"20m\"\n\
                     every = \"500ms\"\nbake = \"10m\"\nobjective = { error_rate = 10.0 }\n";
 
 /// Starts a release and waits until its first step is verified.
-fn at_ten_percent(site: &Site, deck: &Deck) {
+pub fn at_ten_percent(site: &Site, deck: &Deck) {
     let words = ["deploy", "web", "--version", "2.0", "--confirm", "web", "--no-wait"];
     deck.run(&words).ends(0, "ACCEPTED");
     until("the first step", || (!records(deck, "canary_step").is_empty()).then_some(()));

@@ -98,6 +98,7 @@ fn service(name: &str, alias: &str, probe: ProbeView) -> ServiceView {
         validation: None,
         readiness: Readiness::default(),
         triggers: Vec::new(),
+        plans: Vec::new(),
         history: Vec::new(),
     }
 }

@@ -147,10 +147,17 @@ impl Engine {
             validation: self.validations[id.index()].view(&settings.checks),
             readiness: Readiness::default(),
             triggers: self.triggers[id.index()].views(&settings.triggers, every, self.latest),
+            plans: self.plans_of(id),
             history: self.history[id.index()].views(guards::HISTORY_SHOWN_MAX),
         };
         view.readiness = self.readiness(id, &view);
         view
+    }
+
+    fn plans_of(&self, id: ServiceId) -> Vec<String> {
+        let plans = self.settings.plans.iter();
+        let own = plans.filter(|plan| plan.service.is_none_or(|service| service == id));
+        own.map(|plan| plan.name.clone()).collect()
     }
 
     fn source_views(&self) -> Vec<SourceView> {

@@ -12,7 +12,7 @@ use crate::ui::theme::Role;
 use crate::ui::{Mode, Tone, words};
 
 /// In order of worth: what does not fit falls off the end.
-const OFFERED: [Act; 25] = [
+const OFFERED: [Act; 26] = [
     Act::Help,
     Act::Rollback,
     Act::Yes,
@@ -35,6 +35,7 @@ const OFFERED: [Act; 25] = [
     Act::Zoom,
     Act::NextPanel,
     Act::Freeze,
+    Act::RunPlan,
     Act::RuleOff,
     Act::Stop,
     Act::Timezone,

@@ -26,6 +26,8 @@ const SENDS_MAX: usize = 4;
 /// Lines of outside text.
 const SENTENCE_MAX: usize = 3;
 const QUESTION_MAX: usize = 3;
+/// Lines of names of plans.
+const PLANS_MAX: usize = 3;
 /// Past releases that are named.
 const VERSIONS_MAX: usize = 3;
 /// With less room than this for facts, only the field that takes the keys is drawn.
@@ -203,11 +205,15 @@ fn standing(
     lines.extend(against(guard, scene));
     match guard.verb {
         Verb::Deploy => {
+            lines.push(fact("hotfix", hotfix(guard), scene));
             let (_, ready) = service.readiness.summary(scene.clock);
             lines.push(fact("way back", ready, scene));
             lines.extend(service.validation.as_ref().map(|view| validation::line(view, scene)));
             lines.push(fact("data", data(service, scene), scene));
             lines.extend(versions(service, scene));
+        }
+        Verb::Run => {
+            lines.extend(told("plans", &service.plans.join(", "), scene, width, PLANS_MAX));
         }
         Verb::MarkBad | Verb::MarkGood => lines.extend(versions(service, scene)),
         Verb::RuleOff | Verb::RuleOn => {
@@ -242,6 +248,13 @@ fn standing(
         | Verb::Snooze => {}
     }
     lines
+}
+
+fn hotfix(guard: &Guard) -> String {
+    match guard.version() {
+        (_, true) => "YES: over a sick stable; only the objective decides".to_owned(),
+        (_, false) => "no; write `1.2.3 hotfix` when stable itself is sick".to_owned(),
+    }
 }
 
 /// What ran, and what is known to be bad.
@@ -400,6 +413,7 @@ fn input(guard: &Guard, place: usize, scene: Scene<'_>) -> Line<'static> {
         | Field::Reason
         | Field::Version
         | Field::Rule
+        | Field::Plan
         | Field::Span
         | Field::Comment
         | Field::Assignee
