@@ -7,6 +7,7 @@
 //! Clones of [`Link`] share one connection, so that a thread may wait on it while another asks.
 
 mod ask;
+mod call;
 mod look;
 mod replay;
 mod session;
@@ -26,6 +27,7 @@ use ratatui::layout::{Position, Rect};
 use signal_hook::consts::SIGHUP;
 
 use crate::cli::console::ask::{ASK_MAX, Ids, ask};
+use crate::cli::console::call::Calls;
 use crate::cli::console::look::Look;
 use crate::cli::console::replay::Replay;
 use crate::cli::console::session::Session;
@@ -146,6 +148,7 @@ pub fn run(source: Source, options: Options) -> Result<ExitKind, String> {
         replay,
         recorder,
         session,
+        calls: Calls::new(options.own.bell, options.own.notice),
         actor: options.actor,
         faults: options.faults,
         read_only: options.read_only,
@@ -212,6 +215,7 @@ struct Console {
     recorder: Option<Recorder>,
     /// Where what was chosen is remembered.
     session: Option<PathBuf>,
+    calls: Calls,
     actor: Actor,
     faults: Option<Box<dyn Faults>>,
     read_only: bool,
@@ -267,6 +271,11 @@ impl Console {
                     break;
                 }
                 next = messages.try_recv().ok();
+            }
+            if let Some(call) =
+                self.snapshot.as_ref().and_then(|it| self.calls.of(it, clock::now()))
+            {
+                self.screen.send(&call)?;
             }
             match after {
                 After::End(kind) => break kind,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
-use engine::record::{ArmCount, Entry, Event};
+use engine::record::{ArmCount, Entry, Event, Record};
 
 use crate::cli::{Exit, Global, journal, print};
 use crate::config;
@@ -53,7 +53,23 @@ pub fn run(args: &Report, global: &Global) -> Result<u8, Exit> {
         }
     };
     let own: Vec<&Entry> = entries.iter().filter(|own| own.at >= from && own.at <= to).collect();
-    print(&document(&title, from, to, &own))
+    let left_out = left_out(&records, &entries, from);
+    print(&document(&title, from, to, &own, &left_out))
+}
+
+/// What this report cannot know, in words; nothing when it read everything.
+fn left_out(records: &[Record], entries: &[Entry], from: DateTime<Utc>) -> String {
+    let cut = records.len() >= RECORDS_MAX as usize
+        && entries.first().is_some_and(|oldest| oldest.at > from);
+    let strange = records.len() - entries.len();
+    let mut text = String::new();
+    if cut {
+        text += &format!("\nOnly the newest {RECORDS_MAX} records were read.\n");
+    }
+    if strange > 0 {
+        text += &format!("\n{strange} records of the journal are not known to this version.\n");
+    }
+    text
 }
 
 /// The newest incident that the word means: its name, and its time.
@@ -62,11 +78,10 @@ fn incident(
     word: &str,
     now: DateTime<Utc>,
 ) -> Result<(String, DateTime<Utc>, DateTime<Utc>), Exit> {
-    let opened = entries.iter().rev().find_map(|entry| match &entry.event {
-        Event::IncidentOpened { key, name, severity } if key.contains(word) => {
-            Some((key, format!("{severity}: {name}"), entry.at))
-        }
-        _ => None,
+    let opened = entries.iter().rev().find_map(|entry| {
+        let Event::IncidentOpened { key, name, severity } = &entry.event else { return None };
+        let title = || (key, format!("{severity}: {}", code(name.display())), entry.at);
+        key.contains(word).then(title)
     });
     let Some((key, title, at)) = opened else {
         return Err(Exit::new(1, format!("no incident on record fits {word}")));
@@ -78,15 +93,20 @@ fn incident(
     Ok((title, at - BEFORE, ended.map_or(now, |entry| entry.at)))
 }
 
-fn document(title: &str, from: DateTime<Utc>, to: DateTime<Utc>, own: &[&Entry]) -> String {
+fn document(
+    title: &str,
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+    own: &[&Entry],
+    left_out: &str,
+) -> String {
     let time = |at: DateTime<Utc>| at.format("%Y-%m-%d %H:%M:%SZ");
-    let mut out = format!("# {}\n\nFrom {} to {}.\n", plain(title), time(from), time(to));
-    out += "\n## Timeline\n\n| time (UTC) | who | what | |\n|---|---|---|---|\n";
+    let mut out = format!("# {title}\n\nFrom {} to {}.\n{left_out}", time(from), time(to));
+    out += "\n## Timeline\n\n| time (UTC) | who | kind | what |\n|---|---|---|---|\n";
     for entry in own.iter().filter(|entry| is_told(&entry.event)) {
         let line = engine::line(entry);
-        let at = line.at.format("%H:%M:%S");
-        let (user, text) = (plain(line.user.display()), plain(line.text.display()));
-        writeln!(out, "| {at} | `{user}` | {} | `{text}` |", line.kind)
+        let (user, text) = (code(line.user.display()), code(line.text.display()));
+        writeln!(out, "| {} | {user} | {} | {text} |", time(line.at), line.kind)
             .expect("writing to a string cannot fail");
     }
     out += &errors(own);
@@ -102,30 +122,38 @@ fn is_told(event: &Event) -> bool {
     )
 }
 
-/// Text that cannot end its code span or its cell.
-fn plain(text: &str) -> String {
-    text.replace('`', "'").replace('|', "¦").replace('\u{240a}', " ")
+/// A code span that its text cannot end, nor the cell around it.
+fn code(text: &str) -> String {
+    let text = text.replace('`', "'").replace('|', "¦").replace('\u{240a}', " ");
+    // Of an empty one Markdown makes two backticks.
+    if text.trim().is_empty() { String::new() } else { format!("`{text}`") }
 }
 
 /// The share of errors of both arms at each look.
 fn errors(own: &[&Entry]) -> String {
     let looks: Vec<(DateTime<Utc>, &engine::record::Look)> = own
         .iter()
-        .filter_map(|entry| match &entry.event {
-            Event::Look(look) => Some((entry.at, look)),
-            _ => None,
+        .filter_map(|entry| {
+            let Event::Look(look) = &entry.event else { return None };
+            Some((entry.at, look))
         })
         .collect();
     if looks.is_empty() {
         return String::new();
     }
-    let mut out = "\n## Errors of the canary, in percent\n\n```text\n".to_owned();
-    for (at, look) in &looks[looks.len().saturating_sub(ROWS_MAX)..] {
+    let mut out = "\n## Errors of the canary, in percent\n".to_owned();
+    let before = looks.len().saturating_sub(ROWS_MAX);
+    if before > 0 {
+        out += &format!("\nThe newest {ROWS_MAX} looks; {before} came before.\n");
+    }
+    out += "\n```text\n";
+    for (at, look) in &looks[before..] {
         let share = |arm: &Option<ArmCount>| arm.as_ref().and_then(percent);
         let canary = share(&look.canary);
         let words =
             |value: Option<f64>| value.map_or("no data".to_owned(), |it| format!("{it:.1}"));
-        let (bar, time) = (bar(canary.unwrap_or_default() / 100.0), at.format("%H:%M:%S"));
+        let bar = canary.map_or(" ".repeat(BAR), |it| bar(it / 100.0));
+        let time = at.format("%H:%M:%S");
         let stable = words(share(&look.stable));
         let name = &look.service;
         writeln!(out, "{time} {name:<12} {bar} {} (stable {stable})", words(canary))

@@ -15,6 +15,8 @@ pub struct Own {
     pub timezones: Vec<chrono_tz::Tz>,
     pub keymap: Keymap,
     pub mouse: bool,
+    pub bell: bool,
+    pub notice: bool,
     /// What is wrong, in one line.
     pub complaint: Option<String>,
     pub themes: PathBuf,
@@ -37,6 +39,8 @@ pub fn load() -> Result<Own, String> {
         timezones: taste.timezones,
         keymap,
         mouse: taste.mouse,
+        bell: taste.bell,
+        notice: taste.notice,
         complaint,
         themes: path.with_file_name("themes"),
     })

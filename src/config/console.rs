@@ -20,6 +20,10 @@ pub struct Taste {
     pub timezones: Vec<chrono_tz::Tz>,
     /// Clicks and the wheel from the start.
     pub mouse: bool,
+    /// Rings for what is new and severe, and for a question of a release.
+    pub bell: bool,
+    /// The same as a notice of the desktop, which rings, too.
+    pub notice: bool,
     pub keys: Vec<OwnKeys>,
 }
 
@@ -57,6 +61,8 @@ pub fn parse(text: &str) -> (Taste, Vec<Problem>) {
     let mut taste = Taste {
         theme: table.name("theme"),
         mouse: table.boolean("mouse").unwrap_or_default(),
+        bell: table.boolean("bell").unwrap_or_default(),
+        notice: table.boolean("notice").unwrap_or_default(),
         timezones: zones(&mut table),
         keys: Vec::new(),
     };

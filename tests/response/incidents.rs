@@ -228,7 +228,8 @@ fn what_people_say_of_an_incident_is_on_record_and_outlives_a_restart() {
     assert_eq!(records(&deck, "triaged").len(), 4);
     let lines = deck.run(&["journal", "list"]).out;
     assert!(lines.contains("ana has it") && lines.contains("snoozed until"), "{lines}");
-    let report = deck.run(&["report", "--incident", "gone"]).ends(0, "# critical: gone on web").out;
+    let report =
+        deck.run(&["report", "--incident", "gone"]).ends(0, "# critical: `gone on web`").out;
     for part in ["| opened |", "snoozed until", "ana has it", "restarted", "| acknowledged |"] {
         assert!(report.contains(part), "{part}: {report}");
     }

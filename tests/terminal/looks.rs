@@ -159,6 +159,30 @@ fn the_mouse_is_opt_in_and_selects_only() {
 }
 
 #[test]
+fn a_new_severe_incident_calls_once_and_only_who_wants_it() {
+    let called = "\x1b]777;notify;Quarterdeck test;high: Queue\x07\x07";
+    for (own, expected) in
+        [("", None), ("bell = true\n", Some("\x07")), ("notice = true\n", Some(called))]
+    {
+        let dir = private_dir();
+        fs::create_dir_all(dir.path().join(".config/quarterdeck")).expect("a folder");
+        fs::write(dir.path().join(".config/quarterdeck/console.toml"), own).expect("the file");
+        let console = times::start(dir, &[], &INCIDENT.replace("high", "low"));
+        console.shows("· low ");
+        assert!(find_last(&console.seen().bytes, b"\x07").is_none(), "nothing severe");
+        let feed = console.dir.path().join("feed.json");
+        let now = format!(r#"{{"incidents":[{INCIDENT}]}}"#);
+        fs::write(&feed, now).expect("the feed");
+        console.shows("▲ high ");
+        // A call goes out before the frame that shows its reason.
+        let sent = String::from_utf8_lossy(&console.seen().bytes).into_owned();
+        let bells = |text: &str| text.matches('\x07').count();
+        assert_eq!(bells(&sent), expected.map_or(0, bells), "{own}");
+        assert!(expected.is_none_or(|call| sent.contains(call)), "{own}");
+    }
+}
+
+#[test]
 fn what_is_copied_is_sent_to_the_terminal_and_said_to_be_no_more() {
     let mut console = Console::on_feed(INCIDENT, (120, 40), &[]);
     console.shows("Queue");

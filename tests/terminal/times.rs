@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn start(dir: tempfile::TempDir, more: &[&str], incidents: &str) -> Console {
+pub fn start(dir: tempfile::TempDir, more: &[&str], incidents: &str) -> Console {
     fs::write(dir.path().join("feed.json"), format!(r#"{{"incidents":[{incidents}]}}"#))
         .expect("the feed");
     let config = dir.path().join("config.toml");
