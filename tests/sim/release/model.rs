@@ -93,6 +93,8 @@ pub struct Model {
     pub open: Option<Open>,
     /// The last operation: its fence, its split, how it ended.
     pub operation: Option<(Fence, Percent, Option<OperationResult>)>,
+    /// Submissions whose operation has begun: a restart takes one up again under a new fence.
+    begun: BTreeSet<String>,
     frozen: Vec<(Option<String>, Untrusted, DateTime<Utc>)>,
     pub fired: Vec<Time>,
     /// When a new scrape with the canary's counters came last.
@@ -122,6 +124,7 @@ impl Model {
             stable: Group::A,
             open: None,
             operation: None,
+            begun: BTreeSet::new(),
             frozen: Vec::new(),
             fired: Vec::new(),
             fresh: None,
@@ -539,7 +542,9 @@ impl Model {
                 format!("{} fires at {:?} on data of {:?}", self.name, scene.now, self.fresh)
             })?;
             let last = self.fired.last().copied();
-            let pause = last.is_none_or(|last| scene.now.since(last) >= COOLDOWN);
+            // After a restart the wall clock is all that says how long ago it fired.
+            let waited = |last: Time| self.jumped || scene.now.since(last) >= COOLDOWN;
+            let pause = last.is_none_or(waited);
             holds("one_rollback_by_itself", pause, || {
                 format!("{} fires at {:?} after {last:?}", self.name, scene.now)
             })?;
@@ -571,11 +576,14 @@ impl Model {
             }
             self.stable = intent.stable;
             let own = by_engine(intent) && intent.verb != "rollback";
-            if let Some(open) = self.open.as_mut().filter(|_| intent.to == Percent::ZERO && !own) {
+            let again = self.begun.contains(&intent.submission);
+            let back = intent.to == Percent::ZERO && !own && !again;
+            if let Some(open) = self.open.as_mut().filter(|_| back) {
                 // Whoever takes the traffic back ends the release.
                 open.state = ReleaseState::WalkingBack;
             }
         }
+        self.begun.insert(intent.submission.clone());
         // Whoever takes the traffic back while the end is being recorded takes the end back.
         self.flip = None;
         if let Some(open) = &mut self.open
