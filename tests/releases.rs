@@ -57,11 +57,16 @@ impl Site {
 
     /// The service `web`, with `more` in it; `tables` stand behind it.
     fn deck(&self, more: &str, tables: &str) -> Deck {
+        self.deck_by(more, "metrics = \"haproxy\"\n", tables)
+    }
+
+    /// The same, counted by `counters`.
+    fn deck_by(&self, more: &str, counters: &str, tables: &str) -> Deck {
         let socket = self.haproxy.directory.path().join("admin.sock");
         Deck::new(&format!(
             "{HEAD}[[service]]\nname = \"web\"\nalias = \"web\"\n{more}[[service.router]]\n\
              name = \"edge\"\nhaproxy = \"{}\"\nbackend = \"app\"\nstable = \"stable\"\n\
-             canary = \"canary\"\nreread = \"500ms\"\n[service.signals]\nmetrics = \"haproxy\"\n\
+             canary = \"canary\"\nreread = \"500ms\"\n[service.signals]\n{counters}\
              interval = \"250ms\"\nwindow = \"2s\"\n{tables}",
             socket.display()
         ))

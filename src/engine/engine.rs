@@ -380,12 +380,15 @@ impl Engine {
             Input::Measured { id, service, result } => {
                 let Some(state) = self.signals[service.index()].as_mut() else { return };
                 if let Some(next) = state.poll.answered(id, now, &mut self.rng) {
+                    let failed = result.is_err();
                     let delta = state.read(result, now);
                     self.schedule.set(Timer::Measure(service), next);
                     self.dirty.services = true;
                     self.dirty.sources = true;
                     if let Some((delta, from)) = delta {
                         self.counted(service, delta, from, now, effects);
+                    } else if failed {
+                        self.uncounted(service, now, effects);
                     }
                     self.look_at_service(service, now, effects);
                 }

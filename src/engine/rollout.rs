@@ -388,7 +388,9 @@ impl Rollout {
         })
     }
 
-    fn is_stale(&self, now: Now) -> bool {
+    /// True when the newest figures are too old to decide anything.
+    #[must_use]
+    pub fn is_stale(&self, now: Now) -> bool {
         self.fresh.is_none_or(|at| now.mono.since(at) > self.interval * 3)
     }
 

@@ -352,6 +352,27 @@ impl Engine {
             Group::B => (b, a),
         };
         self.pull_triggers(service, now, effects);
+        self.look_at_canary(service, Delta { stable, canary }, from, now, effects);
+    }
+
+    /// The counters could not be read: once the last figures are old, that is a look, too.
+    pub(super) fn uncounted(&mut self, service: ServiceId, now: Now, effects: &mut Vec<Effect>) {
+        let release = self.releases[service.index()].as_ref();
+        let rollout = release.and_then(|release| release.rollout.as_ref());
+        if rollout.is_some_and(|rollout| rollout.is_stale(now)) {
+            self.look_at_canary(service, Delta::default(), Some(now.mono), now, effects);
+        }
+    }
+
+    fn look_at_canary(
+        &mut self,
+        service: ServiceId,
+        delta: Delta,
+        from: Option<Time>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let group = self.routes[service.index()].stable;
         let Some(release) = &mut self.releases[service.index()] else { return };
         if !release.watches() {
             return;
@@ -360,7 +381,7 @@ impl Engine {
         let Some(rollout) = &mut release.rollout else { return };
         let signals = self.signals[service.index()].as_ref();
         let asked = signals.and_then(|signals| signals.fresh(now));
-        if !rollout.observe(Delta { stable, canary }, from, asked, now) {
+        if !rollout.observe(delta, from, asked, now) {
             return;
         }
         let delta = rollout.take();
