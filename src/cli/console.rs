@@ -8,6 +8,7 @@
 
 mod ask;
 mod call;
+mod links;
 mod look;
 mod replay;
 mod session;
@@ -162,6 +163,7 @@ pub fn run(source: Source, options: Options) -> Result<ExitKind, String> {
         asked: None,
         drawn: Instant::now(),
         slow: options.slow,
+        links: !options.slow && links::are_known(),
         probes: !options.no_probe,
     };
     console.run(&messages).map_err(text)
@@ -208,6 +210,7 @@ fn prepare(options: &Options) -> (Ui, Look, Option<PathBuf>) {
     (ui, look, path)
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 struct Console {
     /// `None` for a recording.
     link: Option<Link>,
@@ -230,6 +233,8 @@ struct Console {
     asked: Option<Instant>,
     drawn: Instant,
     slow: bool,
+    /// The terminal is told of links; not on a thin line, they are long.
+    links: bool,
     probes: bool,
 }
 
@@ -317,7 +322,17 @@ impl Console {
             self.ui.alarm(&why, now);
         }
         let (snapshot, ui, theme) = (self.snapshot.as_ref(), &self.ui, &self.theme);
-        self.screen.draw(|frame| view::draw(frame, snapshot, ui, theme, now))
+        // The view that was stopped shows what it had.
+        let shown = ui.stopped.as_ref().map(|(_, picture)| &**picture).or(snapshot);
+        let open = shown.map(|picture| picture.incidents.open.as_slice()).unwrap_or_default();
+        let chosen = open.iter().find(|incident| Some(&incident.key) == ui.incident.as_ref());
+        let chosen = chosen.filter(|_| self.links);
+        self.screen.draw(|frame| {
+            view::draw(frame, snapshot, ui, theme, now);
+            if let Some(incident) = chosen {
+                links::put(frame.buffer_mut(), incident);
+            }
+        })
     }
 
     fn take(&mut self, message: Message) -> io::Result<After> {

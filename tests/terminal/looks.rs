@@ -183,6 +183,17 @@ fn a_new_severe_incident_calls_once_and_only_who_wants_it() {
 }
 
 #[test]
+fn the_links_of_the_selected_incident_can_be_followed() {
+    let incident = INCIDENT.replace("\"id\"", "\"links\":[\"https://wiki.example/q\"],\"id\"");
+    for (term, known) in [("xterm-256color", true), ("linux", false)] {
+        let console = Console::on_feed(&incident, (120, 40), &[("TERM", term)]);
+        console.shows("link https://wiki.example/q");
+        let link = b"\x1b]8;id=q0;https://wiki.example/q\x1b\\h\x1b]8;;\x1b\\";
+        assert_eq!(find_last(&console.seen().bytes, link).is_some(), known, "{term}");
+    }
+}
+
+#[test]
 fn what_is_copied_is_sent_to_the_terminal_and_said_to_be_no_more() {
     let mut console = Console::on_feed(INCIDENT, (120, 40), &[]);
     console.shows("Queue");

@@ -1,7 +1,8 @@
 //! What a terminal is told beside its cells: clipboard, notices, links, questions.
 //!
 //! Decides the bytes. Never lets a text end its sequence: control characters are left out.
-//! Contract: inside tmux a sequence is wrapped, so that it reaches the terminal outside.
+//! Contract: inside tmux a sequence is wrapped, so that it reaches the terminal outside; a link is
+//! not, tmux draws it itself.
 
 use std::fmt::Write as _;
 
@@ -20,8 +21,8 @@ pub const BELL: &str = "\x07";
 const CLIPBOARD_BYTES_MAX: usize = 75_000;
 /// A notice is read at a glance.
 const NOTICE_CHARS_MAX: usize = 200;
-/// Longer addresses are not followed by people.
-const LINK_BYTES_MAX: usize = 1_000;
+/// Each cell of a link carries the whole address.
+const LINK_BYTES_MAX: usize = 300;
 
 /// Sends a text to the terminal's clipboard; `None` when it is too long. Nobody answers: whether
 /// it was taken is not known.
@@ -47,12 +48,12 @@ pub fn notice(title: &str, body: &str, program: &str, tmux: bool) -> String {
     format!("{}{BELL}", wrapped(&sequence, tmux))
 }
 
-/// Begins a link; `None` for what is no plain address of the web.
+/// Begins a link; `None` for what is no plain address of the web. Cells of one `id` are one link.
 #[must_use]
-pub fn link(url: &str) -> Option<String> {
+pub fn link(url: &str, id: usize) -> Option<String> {
     let web = url.starts_with("https://") || url.starts_with("http://");
     let plain = url.bytes().all(|byte| byte.is_ascii_graphic());
-    (web && plain && url.len() <= LINK_BYTES_MAX).then(|| format!("\x1b]8;;{url}\x1b\\"))
+    (web && plain && url.len() <= LINK_BYTES_MAX).then(|| format!("\x1b]8;id=q{id};{url}\x1b\\"))
 }
 
 pub const LINK_END: &str = "\x1b]8;;\x1b\\";
@@ -104,8 +105,8 @@ mod tests {
         );
         assert_eq!(clipboard("foo", false).as_deref(), Some("\x1b]52;c;Zm9v\x07"));
         assert_eq!(clipboard(&"x".repeat(80_000), false), None);
-        assert_eq!(link("https://x/\x1b"), None);
-        assert_eq!(link("file:///etc/passwd"), None);
-        assert!(link("https://wiki/x").is_some());
+        assert_eq!(link("https://x/\x1b", 0), None);
+        assert_eq!(link("file:///etc/passwd", 0), None);
+        assert!(link("https://wiki/x", 0).is_some());
     }
 }
