@@ -81,6 +81,9 @@ fn place(group: Group) -> usize {
     }
 }
 
+/// So many looks in a row without an arm are no reset and no late scrape.
+const VANISHED_LOOKS: usize = 3;
+
 impl Counts {
     #[must_use]
     pub fn new(window: Duration, slow_above: Option<Duration>) -> Counts {
@@ -158,9 +161,13 @@ impl Counts {
         })
     }
 
-    /// The window's intervals of one arm in one; `None` when none of them has data.
+    /// The window's intervals of one arm in one; `None` when none of them has data, and when it has
+    /// vanished: what it did before that is no figure of now.
     fn sum(&self, group: Group) -> Option<Interval> {
         let group = place(group);
+        if self.looks.iter().rev().take(VANISHED_LOOKS).all(|look| look.arms[group].is_none()) {
+            return None;
+        }
         let mut all: Option<Interval> = None;
         for interval in self.in_window().filter_map(|look| look.arms[group].as_ref()) {
             let all = all.get_or_insert_with(Interval::default);
@@ -431,6 +438,22 @@ mod tests {
         assert_eq!((stable.requests, stable.errors), (requests, errors));
         assert_eq!(stable.error_history, history);
         assert_eq!((canary.requests, canary.error_percent, share), (None, None, None));
+    }
+
+    #[test]
+    fn an_arm_that_vanished_has_no_figures() {
+        let there = |second: u32| {
+            (second, arm(f64::from(second), None), arm(f64::from(second) * 2.0, None))
+        };
+        let gone = |second: u32| (second, arm(f64::from(second), None), GroupCounters::default());
+        let requests = |looks: &[(u32, GroupCounters, GroupCounters)]| {
+            let (stable, canary, _) = counts(looks).view(Group::A, &signals());
+            (stable.requests, canary.requests)
+        };
+        let mut looks = vec![there(0), there(5), there(10), gone(15), gone(20)];
+        assert_eq!(requests(&looks), (Some(20.0), Some(20.0)), "a gap");
+        looks.push(gone(25));
+        assert_eq!(requests(&looks), (Some(25.0), None), "gone");
     }
 
     #[test]
