@@ -289,12 +289,7 @@ fn end_engines_in(dir: &Path) {
 }
 
 fn leaving(name: &str, words: &[String]) {
-    let signals = [
-        ("SIGTERM", Some(Signal::TERM)),
-        ("SIGHUP", Some(Signal::HUP)),
-        ("SIGINT", Some(Signal::INT)),
-        ("hang-up", None),
-    ];
+    let signals = [("SIGTERM", Signal::TERM), ("SIGHUP", Signal::HUP), ("SIGINT", Signal::INT)];
     let mut line = format!("{name:<22}");
     for (title, signal) in signals {
         let session = Session::start(words, SIZES[0]);

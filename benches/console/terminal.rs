@@ -117,16 +117,11 @@ impl Session {
         at
     }
 
-    /// Waits for the end after `signal`, or after the terminal goes away when there is none.
-    pub fn leave(mut self, signal: Option<rustix::process::Signal>) -> Left {
+    /// Waits for the end after `signal`.
+    pub fn leave(mut self, signal: rustix::process::Signal) -> Left {
         let asked = Instant::now();
-        if let Some(signal) = signal {
-            let pid = rustix::process::Pid::from_raw(self.pid()).expect("a number");
-            rustix::process::kill_process(pid, signal).expect("it runs");
-        } else {
-            self.writer = None;
-            self.master = None;
-        }
+        let pid = rustix::process::Pid::from_raw(self.pid()).expect("a number");
+        rustix::process::kill_process(pid, signal).expect("it runs");
         let mut after = None;
         while asked.elapsed() < Duration::from_secs(2) {
             if matches!(self.child.try_wait(), Ok(Some(_))) {
@@ -140,7 +135,7 @@ impl Session {
         for (_, bytes) in self.chunks() {
             screen.feed(&bytes);
         }
-        Left { after, kept: if signal.is_some() { screen.kept() } else { Vec::new() } }
+        Left { after, kept: screen.kept() }
     }
 }
 

@@ -53,11 +53,11 @@ impl Slots {
              {{ run = [\"/bin/cp\", \"{dir}/artifact\", \"{dir}/slot-{{group}}\"], \
              timeout = \"10s\", undo = [\"/bin/rm\", \"{dir}/slot-{{group}}\"], verify = {{ file = \
              \"{dir}/slot-{{group}}\" }}, name = \"start\" }},\n\
-             {{ check = {{ probe = \"green\" }}, timeout = \"2s\", name = \"health\" }},\n\
+             {{ check = {{ probe = \"green\" }}, timeout = \"10s\", name = \"health\" }},\n\
              {{ ask = \"Smoke tests are green. Go on?\", timeout = \"1m\" }},\n\
              {{ switch = true }},\n\
              {{ wait = \"2s\", watch = true, name = \"settle\" }},\n\
-             {{ check = {{ probe = \"green\" }}, timeout = \"2s\", \
+             {{ check = {{ probe = \"green\" }}, timeout = \"10s\", \
              name = \"final health\" }},\n]\n",
             green = green.port,
             blue = blue.port,
