@@ -5,7 +5,7 @@
 //! measures from inside: each program runs on a pseudo-terminal of the same size, and its whole
 //! process tree is counted, our engine with it. Contract: a program that is not installed is said
 //! to be missing. `QUARTERDECK_SECONDS` (20) is the length of a window, `QUARTERDECK_ROUNDS` (9)
-//! the number of starts, `QUARTERDECK_KEYS` (60) the number of keys, `QUARTERDECK_PROBES` (10000) the
+//! the number of starts, `QUARTERDECK_KEYS` (60) that of keys, `QUARTERDECK_PROBES` (10000) the
 //! largest number of probes; the medians are printed.
 
 #![expect(clippy::cast_precision_loss, reason = "what is counted here is far below 2^52")]
