@@ -2,7 +2,7 @@
 //!
 //! Decides what runs on which port, by the fleet's `stand-ins.toml`. Never starts a program: the
 //! real servers beside it are started by the fleet's `run`. Contract: everything listens on
-//! loopback, on the ports of [`site`], and ends with this process.
+//! loopback, on the ports of `site`, and ends with this process.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};

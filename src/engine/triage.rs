@@ -1,8 +1,8 @@
 //! What people said of an incident: who has it, until when it may rest, what they noted.
 //!
 //! Decides when a rest is over. Never says whether an incident is open. Contract: it is exactly
-//! what the journal has said of incidents since they opened, at most [`NOTES_MAX`] notes of one
-//! and [`MARKS_MAX`] incidents.
+//! what the journal has said of incidents since they opened, at most `NOTES_MAX` notes of one
+//! and `MARKS_MAX` incidents.
 
 use std::collections::BTreeMap;
 
