@@ -6,8 +6,8 @@
 //! is cleared up by the next.
 
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
@@ -21,7 +21,7 @@ use signal_hook::iterator::Signals;
 use crate::cli::{Exit, Global, UNAVAILABLE, USAGE, console, print, show};
 use crate::demo::{Fault, Fleet, fleets, scenario};
 use crate::io::journal::sqlite;
-use crate::io::{socket, state, terminal};
+use crate::io::{state, terminal};
 use crate::link::{Link, Options};
 
 mod fleet;
@@ -229,7 +229,7 @@ impl Drop for Place {
 
 /// Ends the engine that lives in `dir`, and removes `dir`.
 fn clear(dir: &Path) {
-    end_engine(&dir.join("state").join(socket::NAME));
+    end_engine(&dir.join("state"));
     let deadline = Instant::now() + ENGINE_PATIENCE;
     // An engine's last write may put a file into a directory that is being emptied.
     while std::fs::remove_dir_all(dir).is_err() && dir.exists() && Instant::now() < deadline {
@@ -237,17 +237,35 @@ fn clear(dir: &Path) {
     }
 }
 
-/// Ends the engine that listens there, by the process number that the kernel knows.
-fn end_engine(socket: &Path) {
-    let Ok(stream) = UnixStream::connect(socket) else { return };
-    let Ok(peer) = rustix::net::sockopt::socket_peercred(&stream) else { return };
-    if rustix::process::kill_process(peer.pid, Signal::TERM).is_err() {
-        return;
-    }
+/// Ends the engine of this state directory. One that was only just started listens nowhere yet,
+/// and would make its directory anew: it is found by its command line.
+fn end_engine(state_dir: &Path) {
     let deadline = Instant::now() + ENGINE_PATIENCE;
-    while UnixStream::connect(socket).is_ok() && Instant::now() < deadline {
+    loop {
+        let living = engines(state_dir);
+        if living.is_empty() || Instant::now() > deadline {
+            return;
+        }
+        for engine in living {
+            // Gone already is as good.
+            let _ = rustix::process::kill_process(engine, Signal::TERM);
+        }
         thread::sleep(PAUSE);
     }
+}
+
+/// The processes that say so of themselves.
+fn engines(state_dir: &Path) -> Vec<Pid> {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let own = |entry: std::fs::DirEntry| {
+        let pid = entry.file_name().to_str()?.parse().ok().and_then(Pid::from_raw)?;
+        let line = std::fs::read(entry.path().join("cmdline")).ok()?;
+        let mut words = line.split(|byte| *byte == 0).skip(1);
+        let engine = words.next() == Some(b"engine")
+            && words.any(|word| word == state_dir.as_os_str().as_bytes());
+        engine.then_some(pid)
+    };
+    processes.filter_map(Result::ok).filter_map(own).collect()
 }
 
 /// Clears up after sandboxes that were killed. What cannot be cleared stays: it is no reason not to

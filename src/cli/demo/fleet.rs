@@ -89,7 +89,7 @@ pub fn run(name: &str, args: &Args, global: &Global) -> Result<u8, Exit> {
     };
     ending.retire();
     // The engine first: what it watches goes away after it.
-    super::end_engine(&place.dir.join("state").join(crate::io::socket::NAME));
+    super::end_engine(&place.dir.join("state"));
     drop(fleet);
     drop(place);
     result
