@@ -122,10 +122,20 @@ struct Back {
     ending: ReleaseResult,
     /// Steps are taken back on the way out.
     undoes: bool,
-    /// Traffic was taken to stable, or never left it.
-    traffic_done: bool,
+    traffic: Traffic,
     /// Something could not be taken back.
     stuck: bool,
+}
+
+/// Where a release that walks back knows the traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Traffic {
+    /// It is still to be taken to stable, if a step gave any away.
+    Open,
+    /// Taken to stable, or it never left.
+    Home,
+    /// Not proven to be on stable: what may serve it stays as it is.
+    Lost,
 }
 
 #[derive(Clone, Debug)]
@@ -195,7 +205,7 @@ impl Release {
             back: Back {
                 ending: ReleaseResult::RolledBack,
                 undoes: true,
-                traffic_done: false,
+                traffic: Traffic::Open,
                 stuck: false,
             },
             sentence: "its start is being recorded".to_owned(),
@@ -359,7 +369,7 @@ impl Release {
             Ok(fence) => self.doing = Doing::Splitting(Some(fence)),
             Err(why) if self.state == ReleaseState::WalkingBack => {
                 self.doing = Doing::Acting;
-                self.back.traffic_done = true;
+                self.back.traffic = Traffic::Lost;
                 self.back.stuck = true;
                 self.sentence = format!("{}; no rollback: {why}", self.sentence);
             }
@@ -460,7 +470,7 @@ impl Release {
         }
         self.back.ending = if abort { ReleaseResult::Aborted } else { ReleaseResult::RolledBack };
         self.back.undoes = abort;
-        self.back.traffic_done = fence.is_none();
+        self.back.traffic = if fence.is_none() { Traffic::Home } else { Traffic::Open };
         if self.doing == Doing::Recording {
             // Its record is on its way, and nothing else of it has happened.
             self.marks[self.place] = self.marks[self.place].not_begun();

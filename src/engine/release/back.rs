@@ -3,7 +3,7 @@
 //! Decides what is taken back and how it ends. Never gives the canary traffic. Contract: what could
 //! not be taken back is said, and the release has failed.
 
-use super::{Doing, Facts, Move, Purpose, Release, graph};
+use super::{Doing, Facts, Move, Purpose, Release, Traffic, graph};
 use crate::reading::TaskAnswer;
 use crate::record::{OperationResult, ReleaseResult, StepResult};
 use crate::settings::Action;
@@ -23,23 +23,34 @@ impl Release {
                     return self.back(facts);
                 }
                 self.doing = Doing::Acting;
-                self.back.traffic_done = true;
-                if !matches!(result, OperationResult::Verified | OperationResult::Superseded) {
-                    self.back.stuck = true;
-                    let summary = format!("the rollback ended {}: look now", result.word());
-                    return Some(Move::Page { summary });
+                if matches!(result, OperationResult::Verified | OperationResult::Superseded) {
+                    self.back.traffic = Traffic::Home;
+                    return self.back(facts);
                 }
-                self.back(facts)
+                self.back.traffic = Traffic::Lost;
+                self.back.stuck = true;
+                let result = result.word();
+                let summary = format!("the rollback ended {result}: no step is undone; look now");
+                Some(Move::Page { summary })
             }
             Doing::Idle | Doing::Recording | Doing::Acting => {
+                let moving = facts.route.operation().filter(|operation| operation.in_flight());
+                let asked = self.back.traffic != Traffic::Open;
+                if let Some(operation) = moving.filter(|_| asked) {
+                    // It drifted and is put back: no step goes before the traffic does.
+                    self.doing = Doing::Splitting(Some(operation.fence));
+                    return None;
+                }
                 let routed = facts.route.has_routers();
                 let exposed = facts.route.set != Some(Percent::ZERO)
                     || facts.route.exposure().is_none_or(|exposure| exposure > 0.0);
-                if !self.back.traffic_done && routed && exposed && self.moved_traffic() {
+                if !asked && routed && exposed && self.moved_traffic() {
                     self.doing = Doing::Splitting(None);
                     return Some(Move::RollBack { sentence: self.sentence.clone() });
                 }
-                self.back.traffic_done = true;
+                if !asked {
+                    self.back.traffic = Traffic::Home;
+                }
                 self.take_back(facts)
             }
         }
@@ -62,6 +73,7 @@ impl Release {
         if let Some(off) = self.flag_to_turn_off() {
             return Some(off);
         }
+        let undoes = self.back.undoes && self.back.traffic == Traffic::Home;
         let touched: Vec<usize> = (0..self.steps.len())
             .filter(|&place| {
                 let (step, mark) = (&self.steps[place], &self.marks[place]);
@@ -71,7 +83,7 @@ impl Release {
                     StepState::Waiting => mark.touched,
                     StepState::Undone => false,
                 };
-                self.back.undoes && reversible && touched
+                undoes && reversible && touched
             })
             .collect();
         let place = self.last_of(&touched);

@@ -3,7 +3,7 @@
 //! Decides what an answer, a silence and the step's default mean. Never answers by itself before
 //! the time is up. Contract: a plan that is declined ends where it is; a deploy is taken back.
 
-use super::{Back, Facts, Move, Release};
+use super::{Back, Facts, Move, Release, Traffic};
 use crate::record::{ReleaseKind, ReleaseResult, ReleaseState};
 use crate::types::{Time, Untrusted};
 
@@ -27,7 +27,7 @@ impl Release {
                 self.back = Back {
                     ending: ReleaseResult::Aborted,
                     undoes: false,
-                    traffic_done: true,
+                    traffic: Traffic::Home,
                     stuck: false,
                 };
                 let why = format!("declined at step {}", self.place + 1);

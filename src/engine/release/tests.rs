@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::analysis;
-use crate::record::{ArmCount, Look};
+use crate::record::{ArmCount, Intent, Look, OperationResult};
 use crate::recovery::OpenRelease;
+use crate::route::Operation;
 use crate::settings::{AfterCrash, Canary, Limits, OnFail, Pass};
 use crate::types::Group;
 
@@ -176,4 +177,59 @@ fn a_plan_that_changed_since_can_only_be_aborted() {
     let mut release = Release::recovered(ServiceId(0), open, steps, None, now(100));
     assert_eq!(release.state, ReleaseState::Held);
     assert!(release.resume("a person", now(101)).is_err());
+}
+
+#[test]
+fn no_step_is_undone_before_the_traffic_is_proven_back() {
+    use OperationResult::{Partial, Unknown, Verified};
+    for (result, undoes) in [(Verified, true), (Partial, false), (Unknown, false)] {
+        let mut steps = steps();
+        steps[0].undo = Some(TaskId(4));
+        let back = Some((ReleaseResult::RolledBack, true));
+        let open = OpenRelease { back, ..open(1, ReleaseState::WalkingBack, "FAIL") };
+        let mut release = Release::recovered(ServiceId(0), open, steps, None, now(100));
+        release.marks[0].state = StepState::Done;
+        release.doing = Doing::Splitting(Some(Fence(3)));
+        let mut route = Route::new(ServiceId(0), &[]);
+        let mut next = |operation: Operation| {
+            route.show_ended(operation);
+            let facts = Facts {
+                now: now(101),
+                route: &route,
+                flag: None,
+                probes: Vec::new(),
+                maintenance: None,
+                validity: Validity::None,
+            };
+            release.back(&facts)
+        };
+        let rollback = || {
+            let intent = Intent {
+                fence: Fence(3),
+                submission: "s".to_owned(),
+                service: "web".to_owned(),
+                verb: "rollback".to_owned(),
+                stable: Group::A,
+                from: Some(Percent::FULL),
+                to: Percent::ZERO,
+                reason: Untrusted::default(),
+                seen: Untrusted::default(),
+                routers: Vec::new(),
+            };
+            Operation::new(Fence(3), intent, Actor::engine(), true, now(100))
+        };
+        let ended = || rollback().ended(result, &Untrusted::default());
+        assert!(next(rollback()).is_none(), "it waits for the traffic");
+        if !undoes {
+            assert!(matches!(next(ended()), Some(Move::Page { .. })), "{result:?}");
+        }
+        assert!(next(rollback()).is_none(), "{result:?}: it drifted, and waits for it again");
+        if !undoes {
+            assert!(matches!(next(ended()), Some(Move::Page { .. })), "{result:?}");
+        }
+        let last = next(ended());
+        let undone = matches!(last, Some(Move::Task { task: TaskId(4), .. }));
+        assert_eq!(undone, undoes, "{result:?}: {last:?}");
+        assert_eq!(release.back.ending == ReleaseResult::Failed, !undoes, "{result:?}");
+    }
 }

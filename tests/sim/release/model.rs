@@ -886,8 +886,11 @@ impl Open {
             *mark != StepState::Waiting
                 && matches!(step.action, Action::Canary | Action::Split(_) | Action::Switch)
         });
-        let decided =
-            operation.is_some_and(|(_, to, result)| to == Percent::ZERO && result.is_some());
+        let decided = operation.is_some_and(|(_, to, result)| {
+            let proven =
+                matches!(result, Some(OperationResult::Verified | OperationResult::Superseded));
+            to == Percent::ZERO && proven
+        });
         let first = self.undone.len() == 1;
         holds("undone_after_the_traffic", !first || !moved || !exposed || decided, || {
             format!("step {step} is undone while the canary has traffic: {operation:?}")
