@@ -245,8 +245,8 @@ mod tests {
         let text = goals(&objectives(&[past], started + chrono::TimeDelta::seconds(1200)));
         let expected = "  deployment success above 95 %: MISSED 0 % of 1 in 30 min, MISSED 0 % of \
                         1 in 24 h\n  deployment below 15 min: none to count\n  rollback below 5 \
-                        min: MISSED 6 min of 1 in 30 min, MISSED 6 min of 1 in 24 h\n  no downtime: \
-                        MISSED 8 s of 1 in 30 min, MISSED 8 s of 1 in 24 h\n";
+                        min: MISSED 6 min of 1 in 30 min, MISSED 6 min of 1 in 24 h\n  no \
+                        downtime: MISSED 8 s of 1 in 30 min, MISSED 8 s of 1 in 24 h\n";
         assert_eq!(text, expected);
     }
 }
