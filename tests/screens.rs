@@ -4,6 +4,8 @@
 mod faces;
 #[path = "screens/sample.rs"]
 mod sample;
+#[path = "screens/tenants.rs"]
+mod tenants;
 #[path = "screens/times.rs"]
 mod times;
 

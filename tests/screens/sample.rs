@@ -124,6 +124,8 @@ fn payments() -> ServiceView {
         at: Some(ago(3).wall),
         observed: Some(ago(3)),
         error: Untrusted::default(),
+        tenants: Vec::new(),
+        tenants_error: Untrusted::default(),
     });
     service.operation = Some(operation(Phase::Ended(OperationResult::Verified)));
     service
