@@ -174,6 +174,21 @@ impl Checks {
         })
     }
 
+    /// (1) The other way leads to stable alone.
+    pub fn other_way_is_for_safety(
+        &self,
+        service: &str,
+        fence: Fence,
+        weights: Weights,
+        fallback: bool,
+    ) -> Checked {
+        let book = self.books.get(&(service.to_owned(), fence));
+        let home = book.map(|book| Weights::for_split(book.intent.stable, Percent::ZERO));
+        holds("other_way_is_for_safety", !fallback || home == Some(weights), || {
+            format!("{service} is written {weights:?} under {fence} by its other way")
+        })
+    }
+
     /// (1) Only a change toward less exposure may call itself one toward safety.
     pub fn safety_is_no_pretext(intent: &Intent, safety: bool, exposed: Option<u8>) -> Checked {
         let to = intent.to.get();

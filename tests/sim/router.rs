@@ -68,6 +68,8 @@ pub struct Router {
     /// The writer's own durable file.
     pub fence_max: u64,
     pub rates: Rates,
+    /// Of its other way to all traffic on stable, where it has one.
+    pub other_way: Rates,
     /// Everything it was since the last write was sent, oldest first.
     pub been: Vec<Weights>,
     /// What the engine of this life was last told.
@@ -95,6 +97,7 @@ impl Router {
             carried: None,
             fence_max: 0,
             rates,
+            other_way: Rates::default(),
             been: vec![all_stable()],
             told: None,
             past: vec![(all_stable(), None)],
@@ -120,12 +123,12 @@ impl Router {
     }
 
     /// The writer's check and the router's mood.
-    pub fn write(&mut self, fence: u64, fenced: bool, budget: Duration, rng: &mut Rng) -> Fate {
+    pub fn write(&mut self, fence: u64, fallback: bool, budget: Duration, rng: &mut Rng) -> Fate {
         let soon = rng.millis(1, 30);
-        if fenced && fence < self.fence_max {
+        if fence < self.fence_max {
             return Fate { lands: None, reply: Answer::Rejected, after: soon };
         }
-        let rates = self.rates;
+        let rates = if fallback { self.other_way } else { self.rates };
         if fence > self.fence_max && rng.chance(rates.unfenced) {
             return Fate { lands: None, reply: Answer::Rejected, after: soon };
         }

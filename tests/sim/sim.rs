@@ -202,6 +202,7 @@ fn every_mutant_is_caught() {
             (M::WritesAreLost, &["rollback_converges", "settles_or_says_why"]),
             (M::SleepsThroughDeadlines, &["rollback_has_result", "one_answer"]),
             (M::RepliesTwice, &["one_reply"]),
+            (M::FallsBackAlways, &["other_way_is_for_safety"]),
             (M::RetryIsNew, &["submission_acts_once"]),
         ],
     );

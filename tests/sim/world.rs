@@ -63,6 +63,8 @@ pub enum Mutant {
     RetryIsNew,
     /// Replies come twice.
     RepliesTwice,
+    /// Every write goes the other way.
+    FallsBackAlways,
 }
 
 enum Happening {
@@ -167,12 +169,19 @@ impl Simulated for World {
         for _ in 0..services {
             counts.push(if plan.short { rng.pick(&[1, 2]) } else { rng.pick(&[1, 2, 2, 3]) });
         }
-        let settings = fleet::settings(&counts, !plan.short);
+        let mut settings = fleet::settings(&counts, !plan.short);
         let mut routers = Vec::new();
-        for own in &settings.routers {
+        // Dice of their own: the kept seeds stay what they were.
+        let mut ways = Rng::new(!plan.seed);
+        for own in &mut settings.routers {
             let carries = rng.chance(500);
             let rates = Rates::draw(&mut rng);
-            routers.push(Router::new(own.service.index(), own.name.clone(), carries, rates));
+            let mut router = Router::new(own.service.index(), own.name.clone(), carries, rates);
+            if ways.chance(250) {
+                own.fallback = Some("kill switch".to_owned());
+                router.other_way = Rates::draw(&mut ways);
+            }
+            routers.push(router);
         }
         let fail = rng.pick(&[0, 0, 0, 20, 200, 1000]);
         let mut disk = Disk { fail, ..Disk::default() };
@@ -660,6 +669,7 @@ impl World {
                 (Mutant::FenceIsOff, Effect::SetSplit { fence, .. }) => {
                     fence.0 = fence.0.saturating_sub(1);
                 }
+                (Mutant::FallsBackAlways, Effect::SetSplit { fallback, .. }) => *fallback = true,
                 (Mutant::VerdictIsPainted, Effect::Append { entry, .. }) => {
                     if let Event::Outcome(outcome) = &mut entry.event {
                         outcome.result = OperationResult::Verified;
@@ -700,8 +710,10 @@ impl World {
                 let result = if failed { Err(fleet::failure(&mut self.rng)) } else { Ok(()) };
                 Input::Responded { id, key, result }
             }
-            Effect::SetSplit { id, router, weights, fence, budget, .. } => {
-                return self.set_split(id, router, weights, fence, budget);
+            Effect::SetSplit { id, router, weights, fence, fallback, budget, .. } => {
+                let name = &self.settings.services[self.routers[router.index()].service].name;
+                self.checks.other_way_is_for_safety(name, fence, weights, fallback)?;
+                return self.set_split(id, router, weights, fence, fallback, budget);
             }
             Effect::ReadSplit { id, router, budget, .. } => {
                 self.read_split(id, router, budget);
@@ -720,6 +732,7 @@ impl World {
         router_id: RouterId,
         weights: Weights,
         fence: Fence,
+        fallback: bool,
         budget: Duration,
     ) -> Checked {
         let place = router_id.index();
@@ -731,7 +744,7 @@ impl World {
         router.sent_fence = fence.0;
         router.sent = weights;
         router.been = vec![router.actual];
-        let fate = router.write(fence.0, true, budget, &mut self.rng);
+        let fate = router.write(fence.0, fallback, budget, &mut self.rng);
         let lost = self.plan.mutant == Some(Mutant::WritesAreLost);
         if let Some(lands) = fate.lands.filter(|_| !lost) {
             self.after(lands, Happening::Land { router: place, weights, fence: fence.0 });

@@ -155,7 +155,7 @@ impl World {
         router.sent_fence = fence.0;
         router.sent = weights;
         router.been = vec![router.actual];
-        let fate = router.write(fence.0, true, budget, &mut self.rng);
+        let fate = router.write(fence.0, false, budget, &mut self.rng);
         if let Some(lands) = fate.lands {
             self.after(lands, Happening::Land { router: place, weights, fence: fence.0 });
         }
