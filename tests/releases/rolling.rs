@@ -1,5 +1,6 @@
 //! Rolling: instance by instance out of a real HAProxy, replaced, checked and back.
 
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 
 use super::*;
@@ -17,7 +18,7 @@ fn haproxy(ports: [u16; 3]) -> Server {
         let [one, two, three] = ports;
         let text = format!(
             "global\n  stats socket {}/admin.sock mode 600 level admin\ndefaults\n  mode http\n  \
-             retries 0\n  timeout connect 2s\n  timeout client 5s\n  timeout server 5s\n\
+             retries 0\n  timeout connect 2s\n  timeout client 2m\n  timeout server 2m\n\
              frontend fe\n  bind 127.0.0.1:{port}\n  default_backend app\nbackend app\n  \
              balance roundrobin\n  server v1 127.0.0.1:{one} weight 100\n  \
              server v2 127.0.0.1:{two} weight 100\n  server v3 127.0.0.1:{three} weight 0\n",
@@ -38,7 +39,7 @@ impl Instances {
         let step = |name: &str| {
             // The artifact is written into the instance's place, and must be there afterwards.
             format!(
-                "{{ name = \"{name} out\", drain = \"{name}\" }},\n\
+                "{{ name = \"{name} out\", drain = \"{name}\", timeout = \"4s\" }},\n\
                  {{ name = \"{name} new\", timeout = \"10s\", \
                  run = [\"/bin/cp\", \"{0}/artifact\", \"{0}/{name}\"], \
                  undo = [\"/bin/rm\", \"{0}/{name}\"] }},\n\
@@ -124,4 +125,30 @@ fn a_sick_instance_stays_out_until_it_is_taken_back() {
     let undone = steps.iter().filter(|step| step["result"] == "undone").count();
     assert_eq!(undone, 5, "v2 new, v2 out, v1 in, v1 new, v1 out: {steps:#?}");
     assert_eq!(site.deck.run(&["journal", "verify"]).code, 0);
+}
+
+#[test]
+fn a_drain_that_never_ends_is_told_and_taken_back() {
+    let mut site = Instances::new();
+    site.load = Load::on(site.haproxy.port, 0);
+    // Somebody waits for each of them, longer than this test takes.
+    site.each[..2].iter().for_each(|one| one.delay(Duration::from_mins(1)));
+    let ask = || {
+        let mut client = TcpStream::connect(("127.0.0.1", site.haproxy.port)).expect("connects");
+        client.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").expect("asks");
+        client
+    };
+    let clients = [ask(), ask()];
+    until("both are at work", || {
+        let text = tell(&site.haproxy, "show servers conn app");
+        let busy = |row: &&str| row.split(' ').nth(6) == Some("1");
+        (text.lines().filter(busy).count() == 2).then_some(())
+    });
+    site.deck.run(&[&RUN[..], &["--no-wait"]].concat()).ends(0, "ACCEPTED");
+    let own = in_state(&site.deck, "HELD");
+    assert!(own["release"]["sentence"].to_string().contains("v1 still has 1 connection"), "{own}");
+    assert_eq!(site.out(), ["v1"], "it gets nothing new");
+    site.deck.run(&["abort", "web", "--confirm", "web", "--reason", "busy"]).ends(0, "aborted");
+    assert_eq!(site.out(), Vec::<String>::new(), "it is back");
+    drop(clients);
 }

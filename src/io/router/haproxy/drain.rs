@@ -48,7 +48,8 @@ pub async fn administer(
             return Ok(format!("{server} is {}", if drain { "drained" } else { "ready" }));
         }
         if deadline.left() <= LOOK_EVERY {
-            let text = format!("{server} still has {left} connections");
+            let s = if left == 1 { "" } else { "s" };
+            let text = format!("{server} still has {left} connection{s}");
             return Err(Failure::new(FailureKind::Timeout, text));
         }
         tokio::time::sleep(LOOK_EVERY).await;
