@@ -35,6 +35,7 @@ use crate::config::Loaded;
 use crate::io::recording::Player;
 use crate::io::state;
 use crate::link::{Link, Options};
+use crate::zone::Zone;
 use crate::{config, driver};
 
 /// Exit codes beyond those of the commands themselves (as in `sysexits.h`).
@@ -115,7 +116,7 @@ pub struct Look {
     ascii: bool,
     /// IANA name of the clock beside UTC; else your own, else the environment's
     #[arg(long, global = true, value_name = "ZONE")]
-    timezone: Option<chrono_tz::Tz>,
+    timezone: Option<Zone>,
     /// Ask the terminal nothing, not even its background
     #[arg(long, global = true)]
     no_probe: bool,
@@ -402,7 +403,7 @@ fn show(
         symbols: console::symbols(look.ascii),
         no_probe: look.no_probe,
         slow: look.slow,
-        timezone: look.timezone,
+        timezone: look.timezone.clone(),
         own: taste::load().map_err(|why| Exit::new(BAD_CONFIG, why))?,
         // The engine replaces it by what the kernel says.
         actor: Actor::engine(),

@@ -19,7 +19,6 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use chrono_tz::Tz;
 use engine::command::{Command, Expected, Reply, Submission};
 use engine::snapshot::{Phase, ServiceView, Snapshot};
 use engine::types::{Actor, FailureKind, Now, Status, Untrusted};
@@ -44,6 +43,7 @@ use crate::ui::theme::{Background, Symbols, Theme};
 use crate::ui::{Action, Click, Event, FaultItem, Mode, Ui, Unanswered, view};
 
 pub use crate::cli::console::look::{ColorChoice, symbols};
+use crate::zone::Zone;
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Options {
@@ -57,7 +57,7 @@ pub struct Options {
     /// Draw seldom: for a thin line.
     pub slow: bool,
     /// Instead of the person's own.
-    pub timezone: Option<Tz>,
+    pub timezone: Option<Zone>,
     pub own: Own,
     /// Who acts; the engine checks it against the peer's credentials.
     pub actor: Actor,
@@ -188,7 +188,7 @@ fn prepare(options: &Options) -> (Ui, Look, Option<PathBuf>) {
         name = None;
         look = build(name);
     }
-    let mut ui = Ui::new(options.read_only, options.timezone);
+    let mut ui = Ui::new(options.read_only, options.timezone.clone());
     if ui.zones.is_empty() {
         ui.zones.clone_from(&own.timezones);
     }
@@ -424,7 +424,7 @@ impl Console {
     fn learn_zone(&mut self) {
         if self.ui.zones.is_empty()
             && let Some(snapshot) = &self.snapshot
-            && let Ok(zone) = snapshot.head.environment.timezone.parse::<Tz>()
+            && let Ok(zone) = snapshot.head.environment.timezone.parse::<Zone>()
         {
             self.ui.zones.push(zone);
         }
