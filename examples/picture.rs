@@ -17,7 +17,7 @@ use ratatui::layout::Rect;
 fn main() -> Result<(), String> {
     let mut snapshot = sample::releasing(failing()?);
     without_attacks(&mut snapshot);
-    let mut ui = Ui::new(false, Some(chrono_tz::Europe::Lisbon));
+    let mut ui = Ui::new(false, "Europe/Lisbon".parse().ok());
     ui.update(Event::Changed, Some(&snapshot), sample::now());
     let theme = Theme::named("dark", Depth::True, Symbols::Unicode)?;
     let area = Rect::new(0, 0, 150, 36);
