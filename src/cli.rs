@@ -35,6 +35,7 @@ use crate::config::Loaded;
 use crate::io::recording::Player;
 use crate::io::state;
 use crate::link::{Link, Options};
+use crate::zone::Zone;
 use crate::{config, driver};
 
 /// Exit codes beyond those of the commands themselves (as in `sysexits.h`).
@@ -115,7 +116,7 @@ pub struct Look {
     ascii: bool,
     /// IANA name of the clock beside UTC; else your own, else the environment's
     #[arg(long, global = true, value_name = "ZONE")]
-    timezone: Option<chrono_tz::Tz>,
+    timezone: Option<Zone>,
     /// Ask the terminal nothing, not even its background
     #[arg(long, global = true)]
     no_probe: bool,
@@ -247,7 +248,7 @@ fn dispatch(cli: Cli) -> Result<u8, Exit> {
         Some(Command::Wait(args)) => wait::run(&args, &global),
         Some(Command::Replay { file, speed }) => {
             let player = Player::open(&file).map_err(|why| Exit::new(BAD_CONFIG, why))?;
-            show(Source::Recording { player, speed }, &global, None, None)
+            show(Source::Recording { player, speed }, &global, None, &Settings::default(), None)
         }
         Some(Command::Doctor(args)) => doctor::run(&args, &global),
         Some(Command::Deploy(args)) => release::deploy(&args, &global),
@@ -346,18 +347,18 @@ impl Global {
 
     /// Joins the engine of the state directory, starting it if need be.
     fn join(&self) -> Result<Link, Exit> {
-        self.join_in().map(|(link, _)| link)
+        self.join_in().map(|(link, ..)| link)
     }
 
-    /// The same, with the directory.
-    fn join_in(&self) -> Result<(Link, PathBuf), Exit> {
+    /// The same, with the settings and the directory.
+    fn join_in(&self) -> Result<(Link, Settings, PathBuf), Exit> {
         let (config, loaded) = self.load()?;
         let state_dir = self.state_dir(&loaded)?;
-        let config_hash = Some(loaded.engine.hash);
+        let config_hash = Some(loaded.engine.hash.clone());
         let options = Options { state_dir, config, config_hash, read_only: self.looks_only() };
         let link = Link::connect(&options)
             .map_err(|failure| Exit::new(UNAVAILABLE, failure.text.to_string()))?;
-        Ok((link, options.state_dir))
+        Ok((link, loaded.engine, options.state_dir))
     }
 
     /// As [`Global::join`], for a command: what is odd about the engine goes to standard error.
@@ -375,26 +376,25 @@ impl Global {
 }
 
 fn open_console(global: &Global) -> Result<u8, Exit> {
-    let (link, state_dir) = global.join_in()?;
+    let (link, settings, state_dir) = global.join_in()?;
     if global.plain {
         return plain::run(link);
     }
-    show(Source::Engine(link), global, None, Some(state_dir))
+    show(Source::Engine(link), global, None, &settings, Some(state_dir))
 }
 
-/// Runs the console until it is left; a sandbox and a recording remember nothing.
+/// Runs the console until it is left; a sandbox and a recording remember nothing, and have no
+/// settings of their own.
 fn show(
     source: Source,
     global: &Global,
     faults: Option<Box<dyn console::Faults>>,
+    settings: &Settings,
     state_dir: Option<PathBuf>,
 ) -> Result<u8, Exit> {
     let look = &global.look;
     let live = matches!(source, Source::Engine(_));
-    // A sandbox and a recording have no file of their own.
-    let settings =
-        if live && faults.is_none() { global.load()?.1.engine } else { Settings::default() };
-    let runbooks = console::Runbooks::of(&settings);
+    let runbooks = console::Runbooks::of(settings);
     let options = console::Options {
         read_only: global.looks_only() || !live,
         theme: look.theme.clone(),
@@ -402,7 +402,7 @@ fn show(
         symbols: console::symbols(look.ascii),
         no_probe: look.no_probe,
         slow: look.slow,
-        timezone: look.timezone,
+        timezone: look.timezone.clone(),
         own: taste::load().map_err(|why| Exit::new(BAD_CONFIG, why))?,
         // The engine replaces it by what the kernel says.
         actor: Actor::engine(),
@@ -453,9 +453,10 @@ fn engine(global: &Global, on_demand: bool) -> Result<u8, Exit> {
         // as good.
         let _ = rustix::process::setsid();
     }
-    let (config, loaded) = global.load()?;
+    // Who looks only is a client; an engine always has its secrets.
+    let loaded = config::read(&global.config_path()?).map_err(|why| Exit::new(BAD_CONFIG, why))?;
     let state_dir = global.state_dir(&loaded)?;
-    driver::run(&driver::Options { config, state_dir, on_demand })
+    driver::run(loaded, &driver::Options { state_dir, on_demand })
         .map(|()| 0)
         .map_err(|why| Exit::new(1, why))
 }

@@ -37,6 +37,7 @@ use engine::types::{ChannelId, ProbeId, RouterId, ServiceId, Untrusted};
 use toml::de::DeTable;
 
 use crate::io::settings::{FeedTarget, RouterTarget, Settings as IoSettings};
+use crate::zone::Zone;
 use reader::{LIST_MAX, Reader, Table, placed};
 
 /// A commented file to start from; it loads as it stands, and with every setting switched on.
@@ -303,9 +304,9 @@ fn read_response(
 fn read_environment(mut table: Table<'_>, notify: &mut Vec<(usize, String)>) -> Environment {
     let name = table.need("name").name("name");
     let timezone = table.string("timezone").unwrap_or_else(|| "UTC".to_owned());
-    if timezone.parse::<chrono_tz::Tz>().is_err() {
-        let zones = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
-        let hint = value::nearest(&timezone, zones)
+    if timezone.parse::<Zone>().is_err() {
+        let zones = Zone::names();
+        let hint = value::nearest(&timezone, zones.iter().map(String::as_str))
             .map_or(String::new(), |near| format!("; did you mean `{near}`?"));
         table.problem(
             "timezone",

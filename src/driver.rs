@@ -24,6 +24,7 @@ use engine::{Effect, Engine, Input};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
+use crate::config::Loaded;
 use crate::io::journal::sqlite::Journal;
 use crate::io::socket::FromClient;
 use crate::io::{World, clock, socket, wire};
@@ -46,31 +47,29 @@ const IDLE_EXIT: Duration = Duration::from_secs(5);
 const TURN_INPUTS_MAX: usize = 1024;
 
 pub struct Options {
-    pub config: PathBuf,
     pub state_dir: PathBuf,
     /// End when idle, because a client started it.
     pub on_demand: bool,
 }
 
 /// Runs the engine of a state directory until it is told to end.
-pub fn run(options: &Options) -> Result<(), String> {
+pub fn run(loaded: Loaded, options: &Options) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("starting the runtime: {error}"))?;
-    let result = tokio::task::LocalSet::new().block_on(&runtime, serve(options));
+    let result = tokio::task::LocalSet::new().block_on(&runtime, serve(loaded, options));
     // A disk that does not answer must not keep the process.
     runtime.shutdown_background();
     result
 }
 
-async fn serve(options: &Options) -> Result<(), String> {
+async fn serve(loaded: Loaded, options: &Options) -> Result<(), String> {
     crate::io::state::private_dir(&options.state_dir)?;
     let Some(_lock) = lock(options)? else {
         // Another client was faster; its engine serves this one too.
         return Ok(());
     };
-    let loaded = crate::config::read(&options.config)?;
     // A journal that cannot be written keeps nobody from a rollback.
     let (journal, entries) = Journal::open_or_spool(&options.state_dir);
     let (inputs_in, inputs) = mpsc::unbounded_channel();

@@ -14,3 +14,4 @@ pub mod driver;
 pub mod io;
 pub mod link;
 pub mod ui;
+pub mod zone;

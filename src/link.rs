@@ -10,7 +10,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use engine::command::{Reply, Submission};
@@ -71,6 +71,8 @@ struct Shared {
     options: Options,
     state: Mutex<State>,
     changed: Condvar,
+    /// Called by the reading thread after each change.
+    listener: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 #[derive(Default)]
@@ -141,6 +143,7 @@ impl Link {
             options: options.clone(),
             state: Mutex::new(state),
             changed: Condvar::new(),
+            listener: OnceLock::new(),
         });
         let reader = Arc::downgrade(&shared);
         std::thread::Builder::new()
@@ -210,6 +213,12 @@ impl Link {
         }
         self.seen = state.revision;
         if state.stream.is_some() { Wake::Changed } else { Wake::Lost }
+    }
+
+    /// Calls `listener` once for what came before, and after each change from now on, on the thread
+    /// that reads: it must not block. The first listener of a connection is the only one.
+    pub fn on_change(&self, listener: impl Fn() + Send + Sync + 'static) {
+        self.shared.listener.get_or_init(|| Box::new(listener))();
     }
 
     /// Tells an idle engine to end now instead of a little later, and starts no other in its place.
@@ -307,8 +316,18 @@ impl Shared {
         let mut state = self.lock();
         state.stream = None;
         state.revision += 1;
+        let closed = state.closed;
+        self.announce(state);
+        closed
+    }
+
+    /// Wakes who waits, and tells who listens.
+    fn announce(&self, state: MutexGuard<'_, State>) {
         self.changed.notify_all();
-        state.closed
+        drop(state);
+        if let Some(listener) = self.listener.get() {
+            listener();
+        }
     }
 }
 
@@ -334,7 +353,7 @@ fn read_all(mut reader: BufReader<UnixStream>, shared: &std::sync::Weak<Shared>)
                 state.snapshot.clone_from(&building);
                 state.ask_again(Instant::now());
                 state.revision += 1;
-                shared.changed.notify_all();
+                shared.announce(state);
             }
             ToClient::Reply(reply) => {
                 shared.lock().replies.push(reply);

@@ -36,6 +36,7 @@ use crate::ui::keymap::{Act, Danger, Key, Keymap};
 use crate::ui::past::{Kept, Past};
 use crate::ui::runbook::{Reading, Runbooks};
 use crate::ui::trend::{Trends, Window};
+use crate::zone::Zone;
 
 /// Two keys closer than this are not a person.
 const BURST: Duration = Duration::from_millis(10);
@@ -252,7 +253,7 @@ pub struct Ui {
     pub lost: Option<Now>,
     pub read_only: bool,
     /// Zones that `t` cycles through, after UTC.
-    pub zones: Vec<chrono_tz::Tz>,
+    pub zones: Vec<Zone>,
     pub zone: usize,
     pub keymap: Keymap,
     pub mouse: bool,
@@ -269,7 +270,7 @@ pub struct Ui {
 
 impl Ui {
     #[must_use]
-    pub fn new(read_only: bool, zone: Option<chrono_tz::Tz>) -> Ui {
+    pub fn new(read_only: bool, zone: Option<Zone>) -> Ui {
         Ui {
             focus: Panel::Services,
             zoomed: false,

@@ -30,18 +30,23 @@ use engine::types::{Fence, Now, Percent, Severity, Status, Untrusted};
 use quarterdeck::ui::keymap::{self, Key};
 use quarterdeck::ui::theme::{Depth, Symbols, Theme};
 use quarterdeck::ui::{Action, Event, FaultItem, Mode, Panel, Ui, view};
+use quarterdeck::zone::Zone;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
 use faces::faces;
 use sample::{now, operation, release, releasing, sample};
 
+fn lisbon() -> Zone {
+    "Europe/Lisbon".parse().expect("a zone")
+}
+
 fn theme(symbols: Symbols) -> Theme {
     Theme::named("dark", Depth::True, symbols).expect("dark is embedded")
 }
 
 fn ui(picture: &Snapshot) -> Ui {
-    let mut ui = Ui::new(false, Some(chrono_tz::Europe::Lisbon));
+    let mut ui = Ui::new(false, Some(lisbon()));
     ui.update(Event::Changed, Some(picture), now());
     ui.service = Some("payments".to_owned());
     ui

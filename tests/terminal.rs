@@ -451,7 +451,9 @@ fn a_panic_gives_the_terminal_back_before_it_speaks() {
         command.args(["--exact", name, "--nocapture", "--test-threads", "1"]);
         let mut console =
             Console::start_command(private_dir(), command, (80, 24), &[(PANIC, place)]);
-        let before = console.master.as_ref().expect("a terminal").get_termios();
+        // This one may be in raw mode by now.
+        let untouched = native_pty_system().openpty(PtySize::default()).expect("a terminal");
+        let before = untouched.master.get_termios();
         assert_eq!(console.ended(PATIENCE), code, "{place}");
         let after = console.master.as_ref().expect("a terminal").get_termios();
         assert_eq!(format!("{before:?}"), format!("{after:?}"), "the line settings are as before");

@@ -15,11 +15,12 @@ mod session;
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use chrono_tz::Tz;
 use engine::command::{Command, Expected, Reply, Submission};
 use engine::snapshot::{Phase, ServiceView, Snapshot};
 use engine::types::{Actor, FailureKind, Now, Status, Untrusted};
@@ -37,11 +38,12 @@ use crate::io::clock;
 use crate::io::input::{self, Input};
 use crate::io::recording::{Player, Recorder};
 use crate::io::terminal::{self, Screen, Told, sequences};
-use crate::link::{Link, Wake};
+use crate::link::Link;
 use crate::ui::keymap::Key;
 pub use crate::ui::runbook::Runbooks;
 use crate::ui::theme::{Background, Symbols, Theme};
 use crate::ui::{Action, Click, Event, FaultItem, Mode, Ui, Unanswered, view};
+use crate::zone::Zone;
 
 pub use crate::cli::console::look::{ColorChoice, symbols};
 
@@ -57,7 +59,7 @@ pub struct Options {
     /// Draw seldom: for a thin line.
     pub slow: bool,
     /// Instead of the person's own.
-    pub timezone: Option<Tz>,
+    pub timezone: Option<Zone>,
     pub own: Own,
     /// Who acts; the engine checks it against the peer's credentials.
     pub actor: Actor,
@@ -106,16 +108,25 @@ impl ExitKind {
 enum Message {
     Input(Input, bool),
     InputEnded,
-    Engine(Wake),
+    /// The engine has something new to show, or is gone.
+    Engine,
     Replied(String, Command, Result<Reply, Unanswered>),
     Told(Told),
     ThemesChanged,
+}
+
+impl From<Told> for Message {
+    fn from(told: Told) -> Message {
+        Message::Told(told)
+    }
 }
 
 /// What a terminal answers later than this is not waited for, and does not count.
 const ANSWER_MAX: Duration = Duration::from_millis(500);
 /// Who leaves while the terminal still answers waits this long for it: else the shell would get it.
 const FENCE_MAX: Duration = Duration::from_millis(200);
+/// The same after a signal: whoever sent it waits, and a terminal nearby has answered by then.
+const FENCE_SIGNAL_MAX: Duration = Duration::from_millis(20);
 /// On a thin line the picture changes this often; keys and alarms are drawn at once.
 const SLOW: Duration = Duration::from_secs(5);
 
@@ -136,16 +147,26 @@ pub fn run(source: Source, options: Options) -> Result<ExitKind, String> {
     let (ui, look, session) = prepare(&options);
     let theme = look.theme()?;
     let (sender, messages) = mpsc::channel();
+    let woken = Arc::new(AtomicBool::new(false));
     if let Some(link) = &link {
-        forward_wakes(link.clone(), sender.clone()).map_err(text)?;
+        let (sender, woken) = (sender.clone(), Arc::clone(&woken));
+        link.on_change(move || {
+            // One at a time: the picture is fetched when it is taken. A console that left has no
+            // use for it.
+            if !woken.swap(true, Ordering::SeqCst) {
+                let _ = sender.send(Message::Engine);
+            }
+        });
     }
-    forward_told(&sender).map_err(text)?;
+    terminal::watch_hang_up(sender.clone()).map_err(text)?;
+    terminal::watch_signals(sender.clone()).map_err(text)?;
     let screen = Screen::enter().map_err(text)?;
     read_input(sender.clone()).map_err(text)?;
     look::watch(&options.own.themes, sender.clone(), || Message::ThemesChanged);
     let snapshot = link.as_ref().and_then(Link::snapshot);
     let console = Console {
         link,
+        woken,
         replay,
         recorder,
         session,
@@ -188,7 +209,7 @@ fn prepare(options: &Options) -> (Ui, Look, Option<PathBuf>) {
         name = None;
         look = build(name);
     }
-    let mut ui = Ui::new(options.read_only, options.timezone);
+    let mut ui = Ui::new(options.read_only, options.timezone.clone());
     if ui.zones.is_empty() {
         ui.zones.clone_from(&own.timezones);
     }
@@ -214,6 +235,8 @@ fn prepare(options: &Options) -> (Ui, Look, Option<PathBuf>) {
 struct Console {
     /// `None` for a recording.
     link: Option<Link>,
+    /// The engine's news is among the messages already.
+    woken: Arc<AtomicBool>,
     replay: Option<Replay>,
     recorder: Option<Recorder>,
     /// Where what was chosen is remembered.
@@ -289,7 +312,7 @@ impl Console {
                 After::DrawLater | After::Nothing => {}
             }
         };
-        self.await_fence(messages);
+        self.await_fence(messages, kind);
         self.remember();
         Ok(kind)
     }
@@ -302,8 +325,14 @@ impl Console {
     }
 
     /// Takes what the terminal still answers, so that the shell does not get it.
-    fn await_fence(&mut self, messages: &Receiver<Message>) {
-        while let Some(left) = self.asked.and_then(|at| FENCE_MAX.checked_sub(at.elapsed())) {
+    fn await_fence(&mut self, messages: &Receiver<Message>, kind: ExitKind) {
+        let most = match kind {
+            ExitKind::Quit => FENCE_MAX,
+            ExitKind::Signal(_) => FENCE_SIGNAL_MAX,
+        };
+        let leaves = Instant::now();
+        let asked = |own: &Console| own.asked.filter(|at| at.elapsed() < FENCE_MAX);
+        while let Some(left) = asked(self).and(most.checked_sub(leaves.elapsed())) {
             match messages.recv_timeout(left) {
                 Ok(Message::Input(Input::Fence, _) | Message::Told(Told::End(_))) | Err(_) => {
                     return;
@@ -340,7 +369,11 @@ impl Console {
             Message::Input(input, together) => self.input(input, together),
             // The terminal is gone; who of us notices it first does not matter.
             Message::InputEnded => Ok(After::End(ExitKind::Signal(SIGHUP))),
-            Message::Engine(Wake::Changed) => {
+            Message::Engine => {
+                self.woken.store(false, Ordering::SeqCst);
+                if !self.link.as_ref().is_some_and(Link::is_up) {
+                    return self.handle(Event::Lost);
+                }
                 let before = self.trouble();
                 self.fetch();
                 let after = self.handle(Event::Changed)?;
@@ -351,8 +384,6 @@ impl Console {
                 self.reload_theme();
                 Ok(After::Draw)
             }
-            Message::Engine(Wake::TimedOut) => Ok(After::Nothing),
-            Message::Engine(Wake::Lost) => self.handle(Event::Lost),
             Message::Replied(id, command, answer) => {
                 self.ids.answered(&id, &answer, clock::now());
                 self.fetch();
@@ -424,7 +455,7 @@ impl Console {
     fn learn_zone(&mut self) {
         if self.ui.zones.is_empty()
             && let Some(snapshot) = &self.snapshot
-            && let Ok(zone) = snapshot.head.environment.timezone.parse::<Tz>()
+            && let Ok(zone) = snapshot.head.environment.timezone.parse::<Zone>()
         {
             self.ui.zones.push(zone);
         }
@@ -551,31 +582,6 @@ enum After {
     DrawLater,
     Draw,
     End(ExitKind),
-}
-
-/// The longest wait for the engine; only bounds the call, a change wakes it at once.
-const WAKE_PATIENCE: Duration = Duration::from_mins(1);
-
-fn forward_wakes(mut link: Link, sender: Sender<Message>) -> io::Result<()> {
-    thread::Builder::new()
-        .name("wakes".to_owned())
-        .spawn(move || while sender.send(Message::Engine(link.wait(WAKE_PATIENCE))).is_ok() {})?;
-    Ok(())
-}
-
-fn forward_told(sender: &Sender<Message>) -> io::Result<()> {
-    let (teller, told) = mpsc::channel();
-    terminal::watch_hang_up(teller.clone())?;
-    terminal::watch_signals(teller)?;
-    let sender = sender.clone();
-    thread::Builder::new().name("told".to_owned()).spawn(move || {
-        for told in told {
-            if sender.send(Message::Told(told)).is_err() {
-                return;
-            }
-        }
-    })?;
-    Ok(())
 }
 
 /// Keys that are there together were typed by no person: they are marked.

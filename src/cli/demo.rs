@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use engine::settings::Settings;
 use rustix::fs::FlockOperation;
 use rustix::process::{Pid, Signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -109,7 +110,10 @@ pub fn run(args: &Args, global: &Global) -> Result<u8, Exit> {
                     print(&format!("{json}\n"))
                 })
         }
-        None => show(console::Source::Engine(link), global, Some(Box::new(Menu(fleet))), None),
+        None => {
+            let (source, menu) = (console::Source::Engine(link), Box::new(Menu(fleet)));
+            show(source, global, Some(menu), &Settings::default(), None)
+        }
     };
     let _only = leaving.lock();
     ending.retire();

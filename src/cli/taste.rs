@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use crate::config::console::{self, Taste};
 use crate::io::state;
 use crate::ui::keymap::Keymap;
+use crate::zone::Zone;
 
 pub struct Own {
     pub theme: Option<String>,
-    pub timezones: Vec<chrono_tz::Tz>,
+    pub timezones: Vec<Zone>,
     pub keymap: Keymap,
     pub mouse: bool,
     pub bell: bool,

@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::reader::{Reader, Table};
 use super::{Problem, contents, syntax, value};
+use crate::zone::Zone;
 
 /// More zones than this are not cycled through by hand.
 const ZONES_MAX: usize = 8;
@@ -17,7 +18,7 @@ const ZONES_MAX: usize = 8;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Taste {
     pub theme: Option<String>,
-    pub timezones: Vec<chrono_tz::Tz>,
+    pub timezones: Vec<Zone>,
     /// Clicks and the wheel from the start.
     pub mouse: bool,
     /// Rings for what is new and severe, and for a question of a release.
@@ -93,19 +94,19 @@ pub fn parse(text: &str) -> (Taste, Vec<Problem>) {
     (taste, problems)
 }
 
-fn zones(table: &mut Table<'_>) -> Vec<chrono_tz::Tz> {
+fn zones(table: &mut Table<'_>) -> Vec<Zone> {
     let names = table.strings("timezones").unwrap_or_default();
     if names.len() > ZONES_MAX {
         table.problem("timezones", format!("`timezones` has at most {ZONES_MAX} zones"));
     }
     let mut zones = Vec::new();
     for name in names.iter().take(ZONES_MAX) {
-        if let Ok(zone) = name.parse::<chrono_tz::Tz>() {
+        if let Ok(zone) = name.parse::<Zone>() {
             zones.push(zone);
             continue;
         }
-        let known = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
-        let hint = value::nearest(name, known)
+        let known = Zone::names();
+        let hint = value::nearest(name, known.iter().map(String::as_str))
             .map_or(String::new(), |near| format!("; did you mean `{near}`?"));
         let text = "`timezones` are IANA names such as \"Europe/Lisbon\"";
         table.problem("timezones", format!("{text}{hint}"));
@@ -123,7 +124,7 @@ mod tests {
                     [keys]\nrollback = \"Q\"\n  \"next-panel\" = [\"n\", \"Tab\"]\nhelp = 3\n";
         let (taste, problems) = parse(text);
         assert_eq!(taste.theme.as_deref(), Some("light"));
-        assert_eq!(taste.timezones, [chrono_tz::UTC]);
+        assert_eq!(taste.timezones, ["UTC".parse().expect("a zone")]);
         let own: Vec<(&str, usize, usize)> =
             taste.keys.iter().map(|own| (own.name.as_str(), own.line, own.column)).collect();
         assert_eq!(own.len(), 2, "{own:?}");

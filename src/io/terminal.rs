@@ -270,14 +270,14 @@ pub fn exit_code(signal: i32) -> u8 {
 }
 
 /// Tells the loop of SIGCONT and SIGWINCH, and of SIGTERM, SIGINT and SIGHUP, which must end it.
-pub fn watch_signals(told: Sender<Told>) -> io::Result<()> {
+pub fn watch_signals<T: From<Told> + Send + 'static>(told: Sender<T>) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGCONT, SIGWINCH])?;
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
             // The loop may be gone already; then there is nothing to draw either.
             match signal {
-                SIGCONT => _ = told.send(Told::Continued),
-                SIGWINCH => _ = told.send(Told::Resized),
+                SIGCONT => _ = told.send(Told::Continued.into()),
+                SIGWINCH => _ = told.send(Told::Resized.into()),
                 _ => end(&told, signal),
             }
         }
@@ -286,7 +286,7 @@ pub fn watch_signals(told: Sender<Told>) -> io::Result<()> {
 }
 
 /// Tells the loop when the terminal hangs up, within milliseconds.
-pub fn watch_hang_up(told: Sender<Told>) -> io::Result<()> {
+pub fn watch_hang_up<T: From<Told> + Send + 'static>(told: Sender<T>) -> io::Result<()> {
     thread::Builder::new().name("hang-up".to_owned()).spawn(move || {
         let stdin = io::stdin();
         loop {
@@ -303,8 +303,8 @@ pub fn watch_hang_up(told: Sender<Told>) -> io::Result<()> {
 }
 
 /// Lets the loop end by itself, so that it can clear up; one that hangs does not keep the process.
-fn end(told: &Sender<Told>, signal: i32) -> ! {
-    if told.send(Told::End(signal)).is_ok() {
+fn end<T: From<Told>>(told: &Sender<T>, signal: i32) -> ! {
+    if told.send(Told::End(signal).into()).is_ok() {
         thread::sleep(END_MAX);
     }
     let code = i32::from(exit_code(signal));

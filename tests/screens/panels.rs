@@ -27,7 +27,7 @@ pub fn picture() -> Snapshot {
 
 /// All of it, with the panels first.
 pub fn all(picture: &Snapshot) -> Vec<Shown> {
-    let mut ui = Ui::new(false, Some(chrono_tz::Europe::Lisbon));
+    let mut ui = Ui::new(false, "Europe/Lisbon".parse().ok());
     for second in (0..1_200).rev().step_by(30) {
         ui.update(Event::Changed, Some(picture), sample::ago(second));
     }

@@ -96,7 +96,7 @@ fn no_key_of_the_wall_changes_anything() {
 #[test]
 fn the_pages_tell_what_changed_and_what_must_be_known() {
     let picture = releasing(faces().swap_remove(2).1);
-    let mut own = Ui::new(false, Some(chrono_tz::Europe::Lisbon));
+    let mut own = Ui::new(false, Some(lisbon()));
     for second in (0..1_200).rev().step_by(30) {
         own.update(Event::Changed, Some(&picture), sample::ago(second));
     }

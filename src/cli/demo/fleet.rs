@@ -17,7 +17,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::{Args, Place};
 use crate::cli::console::Source;
-use crate::cli::{Exit, Global, UNAVAILABLE, USAGE, print, show};
+use crate::cli::{BAD_CONFIG, Exit, Global, UNAVAILABLE, USAGE, print, show};
 use crate::demo::fleets::{FLEETS, Running};
 use crate::io::terminal;
 use crate::link::{Link, Options};
@@ -85,7 +85,9 @@ pub fn run(name: &str, args: &Args, global: &Global) -> Result<u8, Exit> {
         for flag in flags {
             signal_hook::low_level::unregister(flag);
         }
-        show(Source::Engine(link), global, None, None)
+        let loaded = crate::config::read_blind(&options.config);
+        let settings = loaded.map_err(|why| Exit::new(BAD_CONFIG, why))?.engine;
+        show(Source::Engine(link), global, None, &settings, None)
     };
     ending.retire();
     // The engine first: what it watches goes away after it.

@@ -203,13 +203,8 @@ fn trouble(width: u16, alone: bool, scene: Scene<'_>) -> Vec<Span<'static>> {
 fn clocks(room: usize, scene: Scene<'_>) -> String {
     let wall = scene.clock.wall;
     let utc = wall.format("%H:%M:%S UTC").to_string();
-    let local: Vec<String> = scene
-        .ui
-        .zones
-        .iter()
-        .filter(|zone| **zone != chrono_tz::UTC)
-        .map(|zone| wall.with_timezone(zone).format("%H:%M:%S %Z").to_string())
-        .collect();
+    let local: Vec<String> =
+        scene.ui.zones.iter().filter(|zone| !zone.is_utc()).map(|zone| zone.clock(wall)).collect();
     let dated = format!("{}  {}", wall.format("%Y-%m-%d"), utc);
     let mut choices = vec![wall.format("%H:%MZ").to_string(), utc.clone()];
     match local.first() {
