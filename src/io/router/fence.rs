@@ -184,7 +184,7 @@ mod tests {
     fn raise_by(file: &mut FenceFile, fence: u64, emergency: bool) -> Result<Kept, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("a runtime");
-        let deadline = || Deadline::after(std::time::Duration::from_secs(5));
+        let deadline = || Deadline::after(std::time::Duration::from_secs(30));
         let result =
             runtime.block_on(async { file.raise(Fence(fence), emergency, deadline()).await });
         runtime.shutdown_background();
