@@ -3,6 +3,7 @@
 //! Decides nothing: its parts do. Contract: as in the crate's head.
 
 mod effects;
+mod flag;
 mod fleet;
 mod model;
 mod mutant;

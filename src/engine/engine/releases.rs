@@ -165,9 +165,13 @@ impl Engine {
             return self.told(owner, |release| release.frozen(&why));
         }
         let busy = self.routes[flag.index()].operation().filter(|other| other.in_flight());
-        let answer = match busy.filter(|_| to != Percent::ZERO) {
-            Some(other) => Err(format!("#{} {} is in flight", other.fence, other.verb)),
-            None => self.split_for(owner, flag, to, "flag", now, effects),
+        let answer = match busy {
+            // Somebody turns it off already: theirs is not taken away from them.
+            Some(other) if to == Percent::ZERO && other.to == to => Ok(other.fence),
+            Some(other) if to != Percent::ZERO => {
+                Err(format!("#{} {} is in flight", other.fence, other.verb))
+            }
+            Some(_) | None => self.split_for(owner, flag, to, "flag", now, effects),
         };
         self.told(owner, |release| {
             if release.state != ReleaseState::WalkingBack {

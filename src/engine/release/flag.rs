@@ -79,7 +79,7 @@ impl Release {
         })?;
         let Action::Flag { flag, .. } = self.steps[place].action else { return None };
         self.marks[place].state = StepState::Undone;
-        let detail = Untrusted::new("turned off");
+        let detail = Untrusted::new("told to be off");
         self.marks[place].detail = detail.clone();
         self.record_step(place, crate::record::StepResult::Undone, detail);
         Some(Move::Flag { flag, to: Percent::ZERO })

@@ -286,7 +286,7 @@ impl World {
 
     /// The least and the most that the routers of a service showed the canary, where all could be
     /// read.
-    fn exposed(&self, service: usize) -> Option<(Percent, Percent)> {
+    pub(super) fn exposed(&self, service: usize) -> Option<(Percent, Percent)> {
         let canary = source::place(self.models[service].stable.other());
         let mut own = self.routers.iter().filter(|router| router.service == service);
         own.try_fold((Percent::FULL, Percent::ZERO), |(least, most), router| {
@@ -298,6 +298,7 @@ impl World {
 
     /// The models see every entry as it leaves.
     fn judge(&mut self, entry: &Entry) -> Checked {
+        self.flags_hold(entry)?;
         let wall = self.clock().wall;
         let shown: Vec<_> = (0..self.models.len()).map(|service| self.exposed(service)).collect();
         for ((model, source), shown) in self.models.iter_mut().zip(&self.sources).zip(shown) {

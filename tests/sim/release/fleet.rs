@@ -58,10 +58,61 @@ impl Fleet {
             },
             roles: Vec::new(),
         };
-        for place in 0..=u32::from(rng.chance(200)) {
+        let last = u32::from(rng.chance(200));
+        for place in 0..=last {
             fleet.service(place, rng);
         }
+        // Dice of their own: a seed without flags stays what it was.
+        let mut dice = Rng::new(rng.clone().next());
+        for place in 0..=last {
+            if dice.chance(300) {
+                fleet.flag(ServiceId(place), &mut dice);
+            }
+        }
         fleet
+    }
+
+    /// A flag of this service, and steps of its plans that set it.
+    fn flag(&mut self, owner: ServiceId, rng: &mut Rng) {
+        let number = |at: usize| u32::try_from(at).expect("few services");
+        let flag = ServiceId(number(self.settings.services.len()));
+        let router = self.router(flag, format!("flag{}", owner.0));
+        let own = &self.settings.services[owner.index()];
+        let name = format!("flag{}", owner.0);
+        self.settings.services.push(Service {
+            alias: name.clone(),
+            name,
+            probes: Vec::new(),
+            routers: vec![router],
+            signals: None,
+            canary: None,
+            triggers: Vec::new(),
+            deploy: None,
+            maintenance: None,
+            flag: true,
+            ..own.clone()
+        });
+        for plan in self.settings.plans.iter_mut().filter(|plan| plan.service == Some(owner)) {
+            if rng.chance(600) {
+                let to = percent(rng.pick(&[0, 10, 100]));
+                let timeout = Duration::from_secs(rng.pick(&[8, 20, 40]));
+                last(&mut plan.steps, Step::new("flag", Action::Flag { flag, to }, timeout));
+            }
+        }
+    }
+
+    fn router(&mut self, service: ServiceId, name: String) -> RouterId {
+        let id = u32::try_from(self.settings.routers.len()).expect("few routers");
+        self.settings.routers.push(Router {
+            service,
+            name,
+            kind: "http".into(),
+            reread: REREAD,
+            timeout: Duration::from_secs(3),
+            manual: "set {a} {b}".into(),
+            fallback: None,
+        });
+        RouterId(id)
     }
 
     fn service(&mut self, place: u32, rng: &mut Rng) {
@@ -71,18 +122,8 @@ impl Fleet {
             .then(|| [true, false].map(|on| self.task(Role { kind: Kind::Page(on), step: None })));
         let deploy = rng.chance(650).then(|| self.plan(id, "deploy", maintenance, rng));
         self.plan(id, "chore", maintenance, rng);
-        let first = self.settings.routers.len();
-        for edge in 0..rng.pick(&[1, 1, 2]) {
-            self.settings.routers.push(Router {
-                service: id,
-                name: format!("edge{place}-{edge}"),
-                kind: "http".into(),
-                reread: REREAD,
-                timeout: Duration::from_secs(3),
-                manual: "set {a} {b}".into(),
-                fallback: None,
-            });
-        }
+        let edges = 0..rng.pick(&[1, 1, 2]);
+        let routers = edges.map(|edge| self.router(id, format!("edge{place}-{edge}"))).collect();
         self.settings.probes.push(Probe {
             service: id,
             name: "probe".into(),
@@ -94,13 +135,12 @@ impl Fleet {
             fall: 2,
         });
         let interval = Duration::from_secs(rng.pick(&[2, 3]));
-        let number = |at: usize| u32::try_from(at).expect("few routers");
         self.settings.services.push(Service {
             name: format!("service{place}"),
             alias: format!("s{place}"),
             runbook: None,
             probes: vec![ProbeId(place)],
-            routers: (first..self.settings.routers.len()).map(|at| RouterId(number(at))).collect(),
+            routers,
             signals: Some(Signals {
                 interval,
                 window: interval * 4,

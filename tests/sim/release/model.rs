@@ -63,7 +63,7 @@ pub struct Open {
     began: Vec<Time>,
     /// The record of each step's start.
     step_record: Vec<Option<String>>,
-    step_durable: Vec<bool>,
+    pub step_durable: Vec<bool>,
     acted: Vec<bool>,
     /// A person must say so before these steps are done again.
     asks: BTreeSet<usize>,
@@ -84,6 +84,8 @@ pub struct Open {
     begun: BTreeSet<usize>,
     undone: BTreeSet<usize>,
     ending: Option<ReleaseResult>,
+    /// On its way back its steps are taken back, too.
+    pub undoes: bool,
 }
 
 pub struct Model {
@@ -93,6 +95,8 @@ pub struct Model {
     pub open: Option<Open>,
     /// The last operation: its fence, its split, how it ended.
     pub operation: Option<(Fence, Percent, Option<OperationResult>)>,
+    /// The engine itself began it.
+    pub own: bool,
     /// Submissions whose operation has begun: a restart takes one up again under a new fence.
     begun: BTreeSet<String>,
     frozen: Vec<(Option<String>, Untrusted, DateTime<Utc>)>,
@@ -124,6 +128,7 @@ impl Model {
             stable: Group::A,
             open: None,
             operation: None,
+            own: false,
             begun: BTreeSet::new(),
             frozen: Vec::new(),
             fired: Vec::new(),
@@ -209,7 +214,12 @@ impl Model {
                 self.canary_step(*release, *place as usize, *percent, scene)
             }
             Event::Look(look) if look.service == self.name => self.look(look, scene),
-            Event::ReleaseChanged { release, service, state, why, .. } if *service == self.name => {
+            Event::ReleaseChanged { release, service, state, why, back }
+                if *service == self.name =>
+            {
+                if let (Some(open), Some((_, undoes))) = (self.own(*release), back) {
+                    open.undoes = *undoes;
+                }
                 self.changes(*release, *state, why.display(), scene)
             }
             Event::ReleaseEnded { release, service, result, stable, .. }
@@ -318,6 +328,7 @@ impl Model {
             begun: BTreeSet::new(),
             undone: BTreeSet::new(),
             ending: None,
+            undoes: false,
             facts: facts.clone(),
         });
         Ok(())
@@ -561,7 +572,10 @@ impl Model {
             // What every router shows already is no more exposure.
             let up = intent.to > intent.from.unwrap_or(Percent::ZERO)
                 && scene.shown.is_none_or(|(_, most)| intent.to > most);
-            if up && by_engine(intent) {
+            let flag = scene.fleet.settings.services[self.service].flag;
+            if up && by_engine(intent) && flag {
+                // Its owner's model knows.
+            } else if up && by_engine(intent) {
                 self.may_raise(intent, scene)?;
             } else if up {
                 let asked = scene.person.is_some_and(|said| said.id == intent.submission);
@@ -594,6 +608,7 @@ impl Model {
             open.ending = None;
         }
         self.operation = Some((intent.fence, intent.to, None));
+        self.own = by_engine(intent);
         Ok(())
     }
 
@@ -850,7 +865,7 @@ impl Open {
     }
 
     /// It may have left something behind.
-    fn touched(&self, at: usize) -> bool {
+    pub fn touched(&self, at: usize) -> bool {
         match self.marks[at] {
             StepState::Waiting => self.begun.contains(&at),
             StepState::Undone => false,

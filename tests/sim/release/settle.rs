@@ -202,8 +202,9 @@ pub fn folded_is_the_same(
             .operation
             .as_ref()
             .is_none_or(|operation| matches!(operation.phase, Phase::Ended(_)));
-        // On its way back a release begins another rollback at once.
-        let goes = running.release.as_ref().is_some_and(|release| release.result.is_none());
+        // On its way back a release begins another rollback at once, and turns off its flag.
+        let goes = running.flag
+            || running.release.as_ref().is_some_and(|release| release.result.is_none());
         let durable = |view: &ServiceView| {
             view.route.as_ref().map(|route| (route.set, Some(route.fence).filter(|_| !goes)))
         };
@@ -258,9 +259,12 @@ fn same_release(running: &ReleaseView, folded: &ReleaseView) -> Checked {
         StepState::Waiting | StepState::Running | StepState::Failed => None,
         StepState::Done | StepState::Undone => Some(state),
     };
-    // What could not be taken back is tried again after a restart.
+    // What could not be taken back is tried again after a restart; a flag is turned off at once.
+    let back = folded.state == ReleaseState::WalkingBack;
     let same = |a: StepState, b: StepState| {
-        over(a) == over(b) || (a, b) == (StepState::Undone, StepState::Failed)
+        over(a) == over(b)
+            || (a, b) == (StepState::Undone, StepState::Failed)
+            || (back && over(a).is_none() && b == StepState::Undone)
     };
     let marks = running.steps.iter().zip(&folded.steps);
     holds(rule, marks.into_iter().all(|(a, b)| same(a.state, b.state)), text)?;
