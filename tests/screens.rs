@@ -1,5 +1,7 @@
 //! The screen as printed buffers, and the mechanics of the guard by keys.
 
+#[path = "screens/cost.rs"]
+mod cost;
 #[path = "screens/faces.rs"]
 mod faces;
 #[path = "screens/sample.rs"]
