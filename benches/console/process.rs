@@ -1,8 +1,8 @@
 //! What processes cost, read from outside.
 //!
 //! Decides which figures of `/proc` are counted, of every thread: CPU in nanoseconds, voluntary
-//! switches, resident memory (whole, and with each page shared among those that have it). Never asks
-//! the measured program. Contract: a process that is gone counts nothing.
+//! switches, resident memory (whole, and with each page shared among those that have it). Never
+//! asks the measured program. Contract: a process that is gone counts nothing.
 
 use std::fs;
 use std::path::Path;
