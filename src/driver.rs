@@ -25,6 +25,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::config::Loaded;
+use crate::io::clock::Alarm;
 use crate::io::journal::sqlite::Journal;
 use crate::io::socket::FromClient;
 use crate::io::{World, clock, socket, wire};
@@ -169,13 +170,17 @@ impl Driver {
         let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
         let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
+        let mut alarm = Alarm::new().map_err(|error| format!("setting a timer: {error}"))?;
         loop {
-            let sleep = self.sleep(clock::now());
+            let until = self.until(clock::now());
             let wake = tokio::select! {
                 biased;
                 Some(client) = self.clients.recv() => Wake::Client(client),
                 Some(input) = self.inputs.recv() => Wake::Input(Box::new(input)),
-                () = tokio::time::sleep(sleep) => Wake::Due,
+                rung = alarm.at(until) => match rung {
+                    Ok(()) => Wake::Due,
+                    Err(error) => return Err(format!("waiting for a timer: {error}")),
+                },
                 _ = terminate.recv() => Wake::End,
                 _ = interrupt.recv() => Wake::End,
                 // A terminal that goes away is not the engine's business.
@@ -187,8 +192,8 @@ impl Driver {
         }
     }
 
-    /// Until the next thing to do: a deadline, a snapshot that waits, the end of idleness.
-    fn sleep(&self, now: Now) -> Duration {
+    /// When the next thing is to be done: a deadline, a snapshot that waits, the end of idleness.
+    fn until(&self, now: Now) -> Time {
         let mut until = now.mono + Duration::from_mins(1);
         if let Some((deadline, _)) = self.engine.next_deadline() {
             until = until.min(deadline);
@@ -202,7 +207,7 @@ impl Driver {
             let since = if quiet { now.mono } else { self.quiet_since };
             until = until.min(since + IDLE_EXIT);
         }
-        until.since(now.mono)
+        until
     }
 
     /// One turn; true when it is the last.

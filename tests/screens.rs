@@ -2,6 +2,8 @@
 
 #[path = "screens/classes.rs"]
 mod classes;
+#[path = "screens/cost.rs"]
+mod cost;
 #[path = "screens/faces.rs"]
 mod faces;
 #[path = "screens/panels.rs"]

@@ -1,5 +1,7 @@
 //! The real program on a real terminal: keys in, bytes out, and the terminal as it is left.
 
+#[path = "terminal/cost.rs"]
+mod cost;
 #[path = "terminal/looks.rs"]
 mod looks;
 #[path = "terminal/times.rs"]

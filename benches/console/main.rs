@@ -29,6 +29,8 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_quarterdeck");
 const SIZES: [(u16, u16); 2] = [(80, 24), (200, 60)];
 /// Before a window: what only happens at a start is over.
 const SETTLE: Duration = Duration::from_secs(6);
+/// Ages are told in minutes from here on.
+const QUIET_AFTER: Duration = Duration::from_secs(70);
 /// Between two keys: longer than the answer to the one before.
 const BETWEEN_KEYS: Duration = Duration::from_millis(230);
 /// A console that answers later than this missed the key.
@@ -120,9 +122,17 @@ impl Deck {
 
 /// Ten probes of three services every five seconds; this machine each second.
 fn config(targets: &Targets) -> String {
-    let mut text = "[environment]\nname = \"bench\"\n\
-                    [[host]]\nname = \"here\"\nlocal = true\ninterval = \"1s\"\n"
-        .to_owned();
+    let host = "[[host]]\nname = \"here\"\nlocal = true\ninterval = \"1s\"\n";
+    services(targets, "5s") + host
+}
+
+/// The same services asked so seldom that nothing changes but the clock.
+fn quiet(targets: &Targets) -> String {
+    services(targets, "10m")
+}
+
+fn services(targets: &Targets, interval: &str) -> String {
+    let mut text = "[environment]\nname = \"bench\"\n".to_owned();
     let mut addresses = targets.addresses.iter();
     for (service, probes) in [("checkout", 4), ("search", 3), ("billing", 3)] {
         let _ = writeln!(text, "[[service]]\nname = \"{service}\"");
@@ -130,7 +140,7 @@ fn config(targets: &Targets) -> String {
             let _ = writeln!(
                 text,
                 "[[service.probe]]\nname = \"p{place}\"\nhttp = \"http://{address}/health\"\n\
-                 interval = \"5s\""
+                 interval = \"{interval}\""
             );
         }
     }
@@ -146,6 +156,7 @@ struct Row {
     bytes: f64,
     wakes: f64,
     resident_mb: f64,
+    proportional_mb: f64,
     key: Option<(Duration, Duration)>,
     others: f64,
 }
@@ -176,6 +187,7 @@ fn steady(row: &mut Row, session: &Session, engine: Option<i32>, window: Duratio
     row.wakes = (after.wakes - before.wakes) as f64 / seconds;
     row.bytes = (more - bytes) as f64 / seconds;
     row.resident_mb = after.resident_kb as f64 / 1024.0;
+    row.proportional_mb = after.proportional_kb as f64 / 1024.0;
     row.others = (busier.saturating_sub(busy).as_secs_f64() - cpu).max(0.0) / seconds * 100.0;
 }
 
@@ -241,19 +253,28 @@ fn ms(time: Option<Duration>) -> String {
 
 fn print(rows: &[Row]) {
     println!(
-        "{:<22} {:>9} {:>7} {:>8} {:>8} {:>7} {:>13} {:>8}",
-        "", "paint ms", "CPU %", "bytes/s", "wakes/s", "RSS MB", "key p50·p99", "others %"
+        "{:<22} {:>9} {:>7} {:>8} {:>8} {:>7} {:>7} {:>13} {:>8}",
+        "",
+        "paint ms",
+        "CPU %",
+        "bytes/s",
+        "wakes/s",
+        "RSS MB",
+        "PSS MB",
+        "key p50·p99",
+        "others %"
     );
     for row in rows {
         let (p50, p99) = row.key.unzip();
         println!(
-            "{:<22} {:>9} {:>7.2} {:>8.0} {:>8.1} {:>7.1} {:>13} {:>8.1}",
+            "{:<22} {:>9} {:>7.2} {:>8.0} {:>8.1} {:>7.1} {:>7.1} {:>13} {:>8.1}",
             row.name,
             ms(row.paint),
             row.cpu,
             row.bytes,
             row.wakes,
             row.resident_mb,
+            row.proportional_mb,
             format!("{} · {}", ms(p50), ms(p99)),
             row.others
         );
@@ -288,6 +309,19 @@ fn end_engines_in(dir: &Path) {
     }
 }
 
+/// A console on which nothing changes, once every age is told in minutes.
+fn idle(targets: &Targets) {
+    let mut deck = Deck::new(&quiet(targets));
+    let engine = deck.start_engine();
+    let session = Session::start(&deck.words(), SIZES[0]);
+    std::thread::sleep(QUIET_AFTER);
+    let mut row = Row { name: "nothing changes".to_owned(), ..Row::default() };
+    let window = Duration::from_secs(setting("QUARTERDECK_SECONDS", 20));
+    steady(&mut row, &session, Some(engine), window);
+    println!();
+    print(&[row]);
+}
+
 fn leaving(name: &str, words: &[String]) {
     let signals = [("SIGTERM", Signal::TERM), ("SIGHUP", Signal::HUP), ("SIGINT", Signal::INT)];
     let mut line = format!("{name:<22}");
@@ -300,10 +334,16 @@ fn leaving(name: &str, words: &[String]) {
         } else {
             format!(", leaves {}", left.kept.join(" and "))
         };
-        let after = left.after.map_or_else(|| "stays".to_owned(), |at| ms(Some(at)) + " ms");
-        let _ = write!(line, "  {title} {after}{kept}");
+        let _ = write!(line, "  {title} {}{kept}", gone(left.after));
     }
+    let session = Session::start(words, SIZES[0]);
+    session.full_paint();
+    let _ = write!(line, "  hang-up {}", gone(session.hang_up()));
     println!("{line}");
+}
+
+fn gone(after: Option<Duration>) -> String {
+    after.map_or_else(|| "stays".to_owned(), |at| ms(Some(at)) + " ms")
 }
 
 fn main() {
@@ -334,6 +374,7 @@ fn main() {
         print(&rows);
         println!("with the engine's start: {} ms", ms(cold_start(&targets, size)));
     }
+    idle(&targets);
     println!("\nleaving");
     let mut deck = Deck::new(&config(&targets));
     deck.start_engine();

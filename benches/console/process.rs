@@ -1,8 +1,8 @@
 //! What processes cost, read from outside.
 //!
-//! Decides which figures of `/proc` are counted: CPU in nanoseconds, voluntary switches, resident
-//! memory, of every thread. Never asks the measured program. Contract: a process that is gone
-//! counts nothing.
+//! Decides which figures of `/proc` are counted, of every thread: CPU in nanoseconds, voluntary
+//! switches, resident memory (whole, and with each page shared among those that have it). Never
+//! asks the measured program. Contract: a process that is gone counts nothing.
 
 use std::fs;
 use std::path::Path;
@@ -15,6 +15,8 @@ pub struct Usage {
     /// Each time that a thread went to sleep by itself: as many wake-ups.
     pub wakes: u64,
     pub resident_kb: u64,
+    /// The same, with each page shared among those that have it.
+    pub proportional_kb: u64,
 }
 
 impl Usage {
@@ -23,6 +25,7 @@ impl Usage {
         for pid in pids {
             let place = format!("/proc/{pid}");
             sum.resident_kb += field(&format!("{place}/status"), "VmRSS:");
+            sum.proportional_kb += field(&format!("{place}/smaps_rollup"), "Pss:");
             let threads = fs::read_dir(format!("{place}/task")).into_iter().flatten();
             for thread in threads.filter_map(Result::ok) {
                 sum.cpu += on_cpu(&thread.path());

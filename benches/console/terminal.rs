@@ -5,6 +5,7 @@
 
 use std::io::{Read, Write};
 use std::num::NonZero;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -17,6 +18,8 @@ const QUIET: Duration = Duration::from_millis(50);
 const VISIBLE_MIN: usize = 500;
 /// Longest that anything here is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// A program that lives on for longer stays.
+const GONE_MAX: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(1);
 
 type Chunks = Arc<Mutex<Vec<(Instant, Vec<u8>)>>>;
@@ -27,6 +30,7 @@ pub struct Session {
     child: Box<dyn Child + Send + Sync>,
     chunks: Chunks,
     reader: Option<JoinHandle<()>>,
+    stop: Arc<AtomicBool>,
     size: (u16, u16),
     pub started: Instant,
 }
@@ -53,9 +57,14 @@ impl Session {
         drop(pair.slave);
         let chunks = Chunks::default();
         let kept = Arc::clone(&chunks);
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
         let reader = std::thread::spawn(move || {
             let mut buffer = vec![0; 64 * 1024];
             while let Ok(count @ 1..) = reader.read(&mut buffer) {
+                if stopped.load(Ordering::SeqCst) {
+                    return;
+                }
                 let chunk = (Instant::now(), buffer[..count].to_vec());
                 kept.lock().unwrap_or_else(PoisonError::into_inner).push(chunk);
             }
@@ -66,6 +75,7 @@ impl Session {
             child,
             chunks,
             reader: Some(reader),
+            stop,
             size: (columns, rows),
             started,
         }
@@ -122,20 +132,38 @@ impl Session {
         let asked = Instant::now();
         let pid = rustix::process::Pid::from_raw(self.pid()).expect("a number");
         rustix::process::kill_process(pid, signal).expect("it runs");
-        let mut after = None;
-        while asked.elapsed() < Duration::from_secs(2) {
-            if matches!(self.child.try_wait(), Ok(Some(_))) {
-                after = Some(asked.elapsed());
-                break;
-            }
-            std::thread::sleep(PAUSE / 4);
-        }
+        let after = self.ended(asked);
         std::thread::sleep(QUIET);
         let mut screen = self.screen();
         for (_, bytes) in self.chunks() {
             screen.feed(&bytes);
         }
         Left { after, kept: screen.kept() }
+    }
+}
+
+impl Session {
+    /// Takes the terminal away; how long the program lived on.
+    pub fn hang_up(mut self) -> Option<Duration> {
+        // The reader has an end of the terminal, too: it goes with the next bytes.
+        self.stop.store(true, Ordering::SeqCst);
+        self.writer = None;
+        self.master = None;
+        if let Some(reader) = self.reader.take() {
+            // A reader that panicked has nothing more to tell.
+            let _ = reader.join();
+        }
+        self.ended(Instant::now())
+    }
+
+    fn ended(&mut self, asked: Instant) -> Option<Duration> {
+        while asked.elapsed() < GONE_MAX {
+            if matches!(self.child.try_wait(), Ok(Some(_))) {
+                return Some(asked.elapsed());
+            }
+            std::thread::sleep(PAUSE / 4);
+        }
+        None
     }
 }
 

@@ -130,6 +130,10 @@ const FENCE_SIGNAL_MAX: Duration = Duration::from_millis(20);
 /// On a thin line the picture changes this often; keys and alarms are drawn at once.
 const SLOW: Duration = Duration::from_secs(5);
 
+/// What was drawn this long ago shows the second that begins within the same time: news of the
+/// engine come just before it.
+const NEAR: Duration = Duration::from_millis(50);
+
 /// A replay is drawn this often while it moves.
 const REPLAY_TICK: Duration = Duration::from_millis(200);
 
@@ -273,7 +277,7 @@ impl Console {
             self.asked = Some(Instant::now());
         }
         let kind = loop {
-            let tick = self.ui.next_tick(clock::now());
+            let tick = self.next_tick();
             let moving = self.replay.as_ref().is_some_and(Replay::is_moving);
             let wait = if moving {
                 tick.min(REPLAY_TICK)
@@ -315,6 +319,12 @@ impl Console {
         self.await_fence(messages, kind);
         self.remember();
         Ok(kind)
+    }
+
+    fn next_tick(&self) -> Duration {
+        let tick = self.ui.next_tick(clock::now());
+        let drawn = tick < NEAR && self.drawn.elapsed() < NEAR && self.ui.is_calm();
+        if drawn { tick + Duration::from_secs(1) } else { tick }
     }
 
     /// Keeps what was chosen for the next start; without a place for it nothing is lost but that.

@@ -96,24 +96,21 @@ pub fn run(args: &Args, global: &Global) -> Result<u8, Exit> {
     let mut link = Link::connect(&options)
         .map_err(|failure| Exit::new(UNAVAILABLE, failure.text.to_string()))?;
     let ending = started.get_or_init(|| link.clone());
-    let result = match &args.scenario {
-        Some(name) => {
-            let journal = || match sqlite::verify(&state_dir) {
-                Ok(report) => (report.records, true),
-                Err(broken) => (broken.seq, false),
-            };
-            scenario::run(name, &fleet, &mut link, duration, journal)
-                .map_err(|why| Exit::new(1, why))
-                .and_then(|outcome| {
-                    let json = serde_json::to_string(&outcome)
-                        .map_err(|error| Exit::new(1, error.to_string()))?;
-                    print(&format!("{json}\n"))
-                })
-        }
-        None => {
-            let (source, menu) = (console::Source::Engine(link), Box::new(Menu(fleet)));
-            show(source, global, Some(menu), &Settings::default(), None)
-        }
+    let result = if let Some(name) = &args.scenario {
+        let journal = || match sqlite::verify(&state_dir) {
+            Ok(report) => (report.records, true),
+            Err(broken) => (broken.seq, false),
+        };
+        scenario::run(name, &fleet, &mut link, duration, journal)
+            .map_err(|why| Exit::new(1, why))
+            .and_then(|outcome| {
+                let json = serde_json::to_string(&outcome)
+                    .map_err(|error| Exit::new(1, error.to_string()))?;
+                print(&format!("{json}\n"))
+            })
+    } else {
+        let (source, menu) = (console::Source::Engine(link), Box::new(Menu(fleet)));
+        show(source, global, Some(menu), &Settings::default(), None)
     };
     let _only = leaving.lock();
     ending.retire();

@@ -66,6 +66,9 @@ impl Write for Out {
 impl Out {
     fn send(&self) -> io::Result<()> {
         let mut buffer = self.0.borrow_mut();
+        if buffer.is_empty() {
+            return Ok(());
+        }
         // Past the line buffer of the standard library, which would cut a frame at its newlines.
         let mut out: &File = &self.1;
         let sent = out.write_all(&buffer);
@@ -79,7 +82,14 @@ impl Out {
 ///
 /// A clear asks for the cursor's position first; a terminal that does not answer would end us,
 /// and the answer would have to pass the thread that reads keys.
-struct Canvas(CrosstermBackend<Out>);
+///
+/// A frame that changes nothing is no bytes: ratatui's own would reset the colours and hide the
+/// cursor again each time.
+struct Canvas {
+    inner: CrosstermBackend<Out>,
+    /// [`take`] hides it.
+    hidden: bool,
+}
 
 impl Backend for Canvas {
     type Error = io::Error;
@@ -88,15 +98,17 @@ impl Backend for Canvas {
     where
         I: Iterator<Item = (u16, u16, &'a Cell)>,
     {
-        self.0.draw(content)
+        let mut content = content.peekable();
+        if content.peek().is_none() { Ok(()) } else { self.inner.draw(content) }
     }
 
     fn hide_cursor(&mut self) -> io::Result<()> {
-        self.0.hide_cursor()
+        if std::mem::replace(&mut self.hidden, true) { Ok(()) } else { self.inner.hide_cursor() }
     }
 
     fn show_cursor(&mut self) -> io::Result<()> {
-        self.0.show_cursor()
+        self.hidden = false;
+        self.inner.show_cursor()
     }
 
     /// The cursor is hidden: where it stands matters to nobody.
@@ -105,27 +117,27 @@ impl Backend for Canvas {
     }
 
     fn set_cursor_position<P: Into<Position>>(&mut self, position: P) -> io::Result<()> {
-        self.0.set_cursor_position(position)
+        self.inner.set_cursor_position(position)
     }
 
     fn clear(&mut self) -> io::Result<()> {
-        self.0.clear()
+        self.inner.clear()
     }
 
     fn clear_region(&mut self, region: ClearType) -> io::Result<()> {
-        self.0.clear_region(region)
+        self.inner.clear_region(region)
     }
 
     fn size(&self) -> io::Result<Size> {
-        self.0.size()
+        self.inner.size()
     }
 
     fn window_size(&mut self) -> io::Result<WindowSize> {
-        self.0.window_size()
+        self.inner.window_size()
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Backend::flush(&mut self.0)
+        Backend::flush(&mut self.inner)
     }
 }
 
@@ -145,7 +157,8 @@ impl Screen {
         let file = File::from(rustix::io::dup(io::stdout())?);
         let buffer = Vec::with_capacity(FRAME_BYTES_MAX);
         let out = Out(Rc::new(RefCell::new(buffer)), Rc::new(file));
-        let mut terminal = Terminal::new(Canvas(CrosstermBackend::new(out.clone())))?;
+        let canvas = Canvas { inner: CrosstermBackend::new(out.clone()), hidden: true };
+        let mut terminal = Terminal::new(canvas)?;
         terminal.clear()?;
         Ok(Screen { terminal, out })
     }
@@ -171,7 +184,6 @@ impl Screen {
     pub fn area(&self) -> Rect {
         self.terminal
             .backend()
-            .0
             .size()
             .map_or(Rect::ZERO, |size| Rect::from((Position::ORIGIN, size)))
     }

@@ -23,7 +23,17 @@ pub fn age(span: Duration) -> String {
 
 #[must_use]
 pub fn age_of(at: Option<Now>, now: Now) -> String {
-    at.map_or("–".to_owned(), |at| age(at.age(now)))
+    at.map_or("–".to_owned(), |at| standing(at.age(now)))
+}
+
+/// The age of what stands in a list: from a minute on without seconds, so that nothing is drawn
+/// each second for what does not change.
+#[must_use]
+pub fn standing(span: Duration) -> String {
+    match span.as_secs() {
+        60..3_600 => short_age(span),
+        _ => age(span),
+    }
 }
 
 /// The age in its largest unit alone.
@@ -241,6 +251,15 @@ mod tests {
         check(134, "2m14s");
         check(3_660, "1h01m");
         check(90_000, "1d01h");
+    }
+
+    #[test]
+    fn what_stands_in_a_list_is_told_in_minutes() {
+        let check =
+            |secs, expected: &str| assert_eq!(standing(Duration::from_secs(secs)), expected);
+        check(59, "59s");
+        check(134, "2m");
+        check(3_660, "1h01m");
     }
 
     #[test]

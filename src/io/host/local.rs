@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use engine::reading::{Disk, HostReading, Temperature};
 use engine::types::{Now, Untrusted};
-use sysinfo::{Components, DiskRefreshKind, Disks, Networks, System};
+use sysinfo::{Components, DiskRefreshKind, Disks, System};
 
 use super::percent;
 
@@ -21,7 +21,6 @@ const VIRTUAL: [&str; 8] =
 pub(super) struct Local {
     system: Option<System>,
     disks: Option<Disks>,
-    networks: Option<Networks>,
     components: Option<Components>,
     /// When the last read was, and the bytes received and transmitted by then.
     last: Option<(Now, Option<(u64, u64)>)>,
@@ -32,7 +31,6 @@ impl Local {
         Local {
             system: System::new().ok(),
             disks: Disks::new().ok(),
-            networks: Networks::new().ok(),
             components: Components::new().ok(),
             last: None,
         }
@@ -60,7 +58,7 @@ impl Local {
             reading.memory_percent = percent(bytes(used), bytes(total));
             reading.swap_percent = percent(bytes(system.used_swap()), bytes(system.total_swap()));
         }
-        let network = self.network();
+        let network = std::fs::read_to_string("/proc/net/dev").ok().map(|text| traffic(&text));
         if let (Some((then, Some(before))), Some(after)) = (self.last, network) {
             let seconds = now.mono.since(then.mono).as_secs_f64();
             let rate = |before: u64, after: u64| {
@@ -72,19 +70,6 @@ impl Local {
         }
         self.last = Some((now, network));
         reading
-    }
-
-    fn network(&mut self) -> Option<(u64, u64)> {
-        let networks = self.networks.as_mut()?;
-        networks.refresh(true);
-        let mut sum = (0_u64, 0_u64);
-        for (name, data) in &*networks {
-            if name != "lo" {
-                sum.0 = sum.0.saturating_add(data.total_received());
-                sum.1 = sum.1.saturating_add(data.total_transmitted());
-            }
-        }
-        Some(sum)
     }
 
     fn disks(&mut self) -> Vec<Disk> {
@@ -123,6 +108,23 @@ impl Local {
     }
 }
 
+/// Bytes received and transmitted over all networks but the loopback: one file instead of ten for
+/// each network.
+fn traffic(text: &str) -> (u64, u64) {
+    let mut sum = (0_u64, 0_u64);
+    for line in text.lines() {
+        let Some((name, figures)) = line.split_once(':') else { continue };
+        if name.trim() == "lo" {
+            continue;
+        }
+        let mut figures = figures.split_whitespace().map(|figure| figure.parse().unwrap_or(0));
+        // Eight figures are of what was received, then eight of what was transmitted.
+        sum.0 = sum.0.saturating_add(figures.next().unwrap_or(0));
+        sum.1 = sum.1.saturating_add(figures.nth(7).unwrap_or(0));
+    }
+    sum
+}
+
 /// The numbers in /proc are the processes; `None` where there is no /proc.
 fn processes() -> Option<u64> {
     let entries = std::fs::read_dir("/proc").ok()?;
@@ -143,6 +145,18 @@ fn bytes(value: u64) -> f64 {
 mod tests {
     use super::*;
     use crate::io::clock;
+
+    #[test]
+    fn traffic_is_that_of_all_networks_but_the_loopback() {
+        let text = "Inter-|   Receive                                                |  Transmit\n\
+                    face |bytes    packets errs drop fifo frame compressed multicast|bytes    \
+                    packets errs drop fifo colls carrier compressed\n    \
+                    lo: 900 9 0 0 0 0 0 0 900 9 0 0 0 0 0 0\n  \
+                    eth0:1000 5 0 0 0 0 0 0 2000 6 0 0 0 0 0 0\n  \
+                    eth1: 10 1 0 0 0 0 0 0 20 1 0 0 0 0 0 0\n";
+        assert_eq!(traffic(text), (1010, 2020));
+        assert_eq!(traffic(""), (0, 0));
+    }
 
     #[test]
     fn this_machine_has_memory_and_rates_from_the_second_read_on() {

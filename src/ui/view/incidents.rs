@@ -170,7 +170,7 @@ fn line(incident: &IncidentView, width: u16, scene: Scene<'_>) -> Line<'static> 
         }
     };
     let age = incident.started_at.map(|at| (scene.now.wall - at).to_std().unwrap_or_default());
-    let age = age.map_or("–".to_owned(), words::age);
+    let age = age.map_or("–".to_owned(), words::standing);
     let first = words::width(symbol) + 9;
     let (left, name) = (left(symbol, width), name_width(symbol, width));
     let mut spans = vec![

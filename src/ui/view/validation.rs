@@ -163,7 +163,7 @@ mod tests {
         let over = [("docs", Failed, false), ("api", Passed, true), ("db", Failed, true)];
         let text = "may deploy: NO, 1 of 3 passed for 1.2 10s ago, failed db, docs";
         check(&over, Some(990), &[text, "db: it said so", "docs: it said so"]);
-        let text = "1 of 3 passed for 1.2 16m30s ago: too old to release on, failed db, docs";
+        let text = "1 of 3 passed for 1.2 16m ago: too old to release on, failed db, docs";
         check(&over, Some(10), &[text]);
         let text = "may deploy: yes, 1 of 1 passed for 1.2 10s ago";
         check(&[("api", Passed, true)], Some(990), &[text]);
