@@ -178,6 +178,14 @@ pub struct ReleaseView {
     pub next: Untrusted,
 }
 
+impl ReleaseView {
+    /// What it brings, or else what it does.
+    #[must_use]
+    pub fn what(&self) -> &str {
+        if self.version.is_empty() { &self.plan } else { &self.version }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepView {
     pub name: String,
@@ -296,6 +304,14 @@ pub struct PastRelease {
     /// From the decision to roll back until the traffic was proven.
     pub rollback_took: Option<Duration>,
     pub bad: bool,
+}
+
+impl PastRelease {
+    /// What it brought, or else what it did.
+    #[must_use]
+    pub fn what(&self) -> &str {
+        if self.version.is_empty() { &self.plan } else { &self.version }
+    }
 }
 
 /// No release, said by somebody, until then.
