@@ -4,6 +4,8 @@
 mod keys;
 #[path = "terminal/looks.rs"]
 mod looks;
+#[path = "terminal/soak.rs"]
+mod soak;
 #[path = "terminal/times.rs"]
 mod times;
 
