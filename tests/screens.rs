@@ -10,6 +10,8 @@ mod panels;
 mod pictures;
 #[path = "screens/sample.rs"]
 mod sample;
+#[path = "screens/tenants.rs"]
+mod tenants;
 #[path = "screens/times.rs"]
 mod times;
 
