@@ -403,6 +403,13 @@ steps = [
   {{ check = {{ probe = "canary" }}, timeout = "30s" }},
   {{ canary = true }},
 ]
+
+[plan.smoke-{name}]
+service = "{name}"
+steps = [
+  {{ check = {{ probe = "stable" }}, timeout = "30s" }},
+  {{ check = {{ probe = "canary" }}, timeout = "30s" }},
+]
 "#,
             alias = alias(name),
             probes = probes(service, proxy, ports.database),

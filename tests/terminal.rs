@@ -2,8 +2,12 @@
 
 #[path = "terminal/cost.rs"]
 mod cost;
+#[path = "terminal/keys.rs"]
+mod keys;
 #[path = "terminal/looks.rs"]
 mod looks;
+#[path = "terminal/soak.rs"]
+mod soak;
 #[path = "terminal/times.rs"]
 mod times;
 
@@ -539,12 +543,28 @@ fn a_terminal_that_hangs_up_ends_it_at_once() {
     console.ended(GONE_WITHIN);
 }
 
+/// From the smallest to larger than any screen, each time far from the one before.
+const SIZES: [(u16, u16); 12] = [
+    (1, 1),
+    (300, 100),
+    (2, 40),
+    (120, 2),
+    (39, 9),
+    (200, 60),
+    (40, 10),
+    (1, 100),
+    (300, 1),
+    (80, 24),
+    (5, 60),
+    (119, 40),
+];
+
 #[test]
 fn every_size_draws_and_none_panics() {
     let mut console = Console::on_feed(INCIDENT, (80, 24), &[]);
     console.shows("Queue");
     for round in 0..3 {
-        for size in [(1, 1), (200, 60), (2, 40), (120, 2), (39, 9), (40, 10), (80, 24), (5, 60)] {
+        for size in SIZES {
             console.resize(size.0, size.1);
             if round > 0 {
                 console.keys(["?", "z", "\t", ":", "/", "\x7f"][usize::from(size.1) % 6]);

@@ -296,19 +296,19 @@ pub fn stands(service: &ServiceView) -> String {
 }
 
 fn release_words(release: &ReleaseView) -> String {
-    let (id, version, state) = (release.id, &release.version, release.state);
+    let (id, what, state) = (release.id, release.what(), release.state);
     match state {
         ReleaseState::Running
         | ReleaseState::Paused
         | ReleaseState::Held
         | ReleaseState::Asking => format!(
-            "r{id} {version} {} at step {} of {}",
+            "r{id} {what} {} at step {} of {}",
             state.word(),
             release.step + 1,
             release.steps.len()
         ),
         ReleaseState::WalkingBack | ReleaseState::Ended => {
-            format!("r{id} {version} {}", state.word())
+            format!("r{id} {what} {}", state.word())
         }
     }
 }

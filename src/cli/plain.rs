@@ -75,7 +75,7 @@ fn facts(picture: &Snapshot, now: Now) -> BTreeMap<String, String> {
         if let Some(release) = &service.release {
             let word = release.result.map_or(release.state.word(), |result| result.word());
             let step = release.step + 1;
-            let text = format!("r{} {} step {step}: {word}", release.id, release.version);
+            let text = format!("r{} {} step {step}: {word}", release.id, release.what());
             facts.insert(format!("release of {name}"), text);
         }
     }

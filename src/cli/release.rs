@@ -178,7 +178,8 @@ impl Told {
         if !self.0.contains_key("release") {
             let names: Vec<&str> = release.steps.iter().map(|step| step.name.as_str()).collect();
             let (id, version, plan) = (release.id, &release.version, &release.plan);
-            let line = format!("r{id} {version} by plan {plan}: {}", names.join(", "));
+            let version = if version.is_empty() { String::new() } else { format!(" {version}") };
+            let line = format!("r{id}{version} by plan {plan}: {}", names.join(", "));
             self.news("release", "", &line);
         }
         self.steps(release);

@@ -258,8 +258,8 @@ fn plain_service(service: &ServiceView, now: Now) -> String {
     }
     if let Some(release) = &service.release {
         let word = release.result.map_or(release.state.word(), ReleaseResult::word);
-        let (id, version) = (release.id, &release.version);
-        out += &format!("  release   r{id} {version} {word}: {}\n", release.sentence);
+        let (id, what) = (release.id, release.what());
+        out += &format!("  release   r{id} {what} {word}: {}\n", release.sentence);
         out += &steps::plain(release, now);
     }
     if let Some(view) = &service.validation {

@@ -428,7 +428,9 @@ fn describe_release(event: &Event) -> (&'static str, String) {
             ("release", format!("r{release} {service} {}: {why}", state.word()))
         }
         Event::ReleaseEnded { release, service, version, result, sentence, .. } => {
-            ("release", format!("r{release} {service} {version} {}: {sentence}", result.word()))
+            let blank = if version.is_empty() { "" } else { " " };
+            let word = result.word();
+            ("release", format!("r{release} {service}{blank}{version} {word}: {sentence}"))
         }
         Event::Started { .. }
         | Event::Joined { .. }

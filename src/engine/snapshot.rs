@@ -178,6 +178,14 @@ pub struct ReleaseView {
     pub next: Untrusted,
 }
 
+impl ReleaseView {
+    /// What it brings, or else what it does.
+    #[must_use]
+    pub fn what(&self) -> &str {
+        if self.version.is_empty() { &self.plan } else { &self.version }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepView {
     pub name: String,
@@ -298,6 +306,14 @@ pub struct PastRelease {
     /// How long all probes of the service said DOWN meanwhile; `None`: not known.
     pub down: Option<Duration>,
     pub bad: bool,
+}
+
+impl PastRelease {
+    /// What it brought, or else what it did.
+    #[must_use]
+    pub fn what(&self) -> &str {
+        if self.version.is_empty() { &self.plan } else { &self.version }
+    }
 }
 
 /// No release, said by somebody, until then.

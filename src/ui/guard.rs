@@ -898,7 +898,7 @@ pub fn seen(service: &ServiceView, now: Now) -> String {
     }
     if let Some(release) = in_flight(service) {
         let state = release.state.word();
-        parts.push(format!("r{} {} {state}: {}", release.id, release.version, release.sentence));
+        parts.push(format!("r{} {} {state}: {}", release.id, release.what(), release.sentence));
     }
     parts.join(", ")
 }

@@ -10,6 +10,7 @@ mod fleet;
 mod release;
 mod rng;
 mod router;
+pub mod soak;
 mod world;
 
 use std::collections::BTreeMap;

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use sim::soak::soak;
 use sim::{Offence, OperationMutant, Operations, Plan, Ran, ReleaseMutant, Releases, World};
 
 /// The last lines of a trace say what led to an offence.
@@ -206,6 +207,18 @@ fn every_mutant_is_caught() {
             (M::RetryIsNew, &["submission_acts_once"]),
         ],
     );
+}
+
+#[test]
+fn a_day_keeps_no_more_than_a_shift() {
+    for (kept, recorded) in each(2, |seed| soak(seed, 24)) {
+        println!("bytes kept after each hour: {kept:?}; {recorded} entries recorded");
+        assert!(recorded > 15_000, "little was done: {recorded}");
+        // By then every history is full; the rest is what the hour itself makes.
+        let shift = kept[7];
+        let most = kept.iter().skip(8).max().expect("a day");
+        assert!(*most <= shift + shift / 30, "{kept:?}");
+    }
 }
 
 mod release {

@@ -204,24 +204,33 @@ fn what_is_copied_is_sent_to_the_terminal_and_said_to_be_no_more() {
     assert!(find_last(&bytes, b"\x1b]52;c;c2hvc").is_some());
 }
 
+impl Console {
+    /// Waits until the terminal was given back after so many bytes, and continues the program.
+    pub fn comes_back(&self, written: usize) {
+        let left = || find_last(&self.seen().bytes[written..], b"[?1049l");
+        let deadline = Instant::now() + PATIENCE;
+        let mut given_back = left();
+        while given_back.is_none() {
+            assert!(Instant::now() < deadline, "the terminal was not given back");
+            std::thread::sleep(PAUSE);
+            given_back = left();
+        }
+        // The stop is on its way: a continue that comes first is lost, the next one is not.
+        while find_last(&self.seen().bytes[written..], b"[?1049h") < given_back {
+            assert!(Instant::now() < deadline, "it did not come back");
+            self.signal(Signal::CONT);
+            std::thread::sleep(5 * PAUSE);
+        }
+    }
+}
+
 #[test]
 fn suspended_by_its_key_it_comes_back() {
     let mut console = Console::on_feed(INCIDENT, (100, 30), &[]);
     console.shows("Queue");
+    let written = console.seen().bytes.len();
     console.keys("\x1a");
-    let restored = || find_last(&console.seen().bytes, b"[?1049l").is_some();
-    let deadline = Instant::now() + PATIENCE;
-    while !restored() {
-        assert!(Instant::now() < deadline, "the terminal was not given back");
-        std::thread::sleep(PAUSE);
-    }
-    let before = console.seen().bytes.len();
-    // The stop is on its way: a continue that comes first is lost, the next one is not.
-    while find_last(&console.seen().bytes[before..], b"[?1049h").is_none() {
-        assert!(Instant::now() < deadline, "it did not come back");
-        console.signal(Signal::CONT);
-        std::thread::sleep(5 * PAUSE);
-    }
+    console.comes_back(written);
     console.shows("Queue");
     console.keys("q");
     assert_eq!(console.ended(PATIENCE), 0);

@@ -265,7 +265,7 @@ fn versions(service: &ServiceView, scene: Scene<'_>) -> Vec<Line<'static>> {
     });
     let past = (0..).zip(service.history.iter().take(VERSIONS_MAX)).map(|(place, past)| {
         let bad = if past.bad { " MARKED BAD" } else { "" };
-        let text = format!("r{} {} {}{bad}", past.id, past.version, past.result.word());
+        let text = format!("r{} {} {}{bad}", past.id, past.what(), past.result.word());
         fact(if place == 0 { "before" } else { "" }, text, scene)
     });
     now.into_iter().chain(past).collect()
@@ -317,7 +317,7 @@ fn headline(release: &ReleaseView) -> String {
         let percent = canary.steps.get(canary.place as usize);
         percent.map_or(String::new(), |percent| format!(" at {percent}"))
     });
-    format!("r{} {} {state}{}", release.id, release.version, place.unwrap_or_default())
+    format!("r{} {} {state}{}", release.id, release.what(), place.unwrap_or_default())
 }
 
 /// What stands against more exposure; part of it is outside text, so all stands behind a gutter.

@@ -301,8 +301,8 @@ fn open(scene: Scene<'_>, picture: &Snapshot) -> Vec<String> {
         let name = &service.name;
         if let Some(release) = in_flight(service) {
             let state = release.state.word();
-            let (id, version) = (release.id, &release.version);
-            found.push(format!("{name} r{id} {version} {state}: {}", release.sentence));
+            let (id, what) = (release.id, release.what());
+            found.push(format!("{name} r{id} {what} {state}: {}", release.sentence));
         }
         if let Some(operation) = &service.operation {
             let unfinished = match operation.phase {

@@ -91,7 +91,7 @@ fn headline(release: &ReleaseView, width: u16, scene: Scene<'_>) -> Line<'static
     let theme = scene.theme;
     let hotfix = if release.hotfix { " HOTFIX" } else { "" };
     let mut spans = vec![Span::styled(
-        format!("r{} {}{hotfix}", release.id, release.version),
+        format!("r{} {}{hotfix}", release.id, release.what()),
         theme.style(Role::Strong),
     )];
     let dot = Span::styled(" · ", theme.style(Role::Dim));
@@ -419,7 +419,7 @@ pub fn zoomed(service: &ServiceView, width: u16, scene: Scene<'_>) -> Vec<Line<'
         let bad = if past.bad { " MARKED BAD" } else { "" };
         lines.push(Line::from(vec![
             cell(&format!("  r{}", past.id), 7, theme.style(Role::Dim)),
-            cell(&past.version, 24, theme.style(Role::Text)),
+            cell(past.what(), 24, theme.style(Role::Text)),
             Span::styled(text, theme.style(Role::Text)),
             Span::styled(bad, theme.style(Role::Down)),
         ]));

@@ -130,7 +130,7 @@ fn one(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot, own:
     }
     if let Some(release) = in_flight(own) {
         let state = release.state.word();
-        lines.push(format!("r{} {} {state}: {}", release.id, release.version, release.sentence));
+        lines.push(format!("r{} {} {state}: {}", release.id, release.what(), release.sentence));
     }
     for line in lines {
         put(buffer, rest, 0, Line::styled(line, theme.style(Role::Text)));
