@@ -31,6 +31,11 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot)
         put(buffer, inside, top, line);
         top += 1;
     }
+    if !picture.incidents.names.is_empty() && inside.height > top {
+        let text = format!("most of all {}", picture.incidents.mostly());
+        put(buffer, inside, top, Line::styled(text, scene.theme.style(Role::Dim)));
+        top += 1;
+    }
     if shown.is_empty() {
         let text = match (picture.incidents.total, silent.is_empty()) {
             (0, true) => " none open",
@@ -168,6 +173,9 @@ fn line(incident: &IncidentView, width: u16, scene: Scene<'_>) -> Line<'static> 
     if left > name {
         let who = &incident.triage.assignee;
         let who = if who.is_empty() { String::new() } else { format!("@{who} ") };
+        let alerts = incident.alerts.as_ref().filter(|alerts| alerts.total > 0);
+        let alerts = alerts.map_or(String::new(), |alerts| format!("{} alerts ", alerts.total));
+        spans.push(Span::styled(alerts, theme.style(Role::Text)));
         spans.push(Span::styled(who, theme.style(Role::Text)));
         spans.push(Span::styled(incident.summary.display().to_owned(), theme.style(Role::Dim)));
     }
@@ -198,6 +206,9 @@ fn details(incident: &IncidentView, picture: &Snapshot, scene: Scene<'_>) -> Vec
         ),
         row("summary", incident.summary.display()),
     ];
+    if let Some(alerts) = &incident.alerts {
+        lines.push(row("alerts", &alerts.words()));
+    }
     lines.extend(said(incident, scene).into_iter().map(|(name, text)| row(name, &text)));
     lines.extend(runbook(incident, picture).map(|link| row("runbook", link)));
     lines.extend(incident.links.iter().map(|link| row("link", link.display())));
@@ -258,6 +269,7 @@ mod tests {
             can_acknowledge: true,
             can_escalate: false,
             triage: TriageView::default(),
+            alerts: None,
         }
     }
 
