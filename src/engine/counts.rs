@@ -404,6 +404,7 @@ fn quantile(buckets: &[(f64, f64)], q: f64) -> Option<f64> {
 mod tests {
     use super::*;
     use crate::reading::Series;
+    use crate::settings::Tenants;
 
     const WINDOW: Duration = Duration::from_mins(1);
 
@@ -413,6 +414,7 @@ mod tests {
             window: WINDOW,
             slow_above: None,
             versions: ["v1".into(), "v2".into()],
+            tenants: Tenants::default(),
         }
     }
 
@@ -438,7 +440,7 @@ mod tests {
         let mut counts = Counts::new(WINDOW, Some(Duration::from_millis(100)));
         for (second, a, b) in looks {
             let at = now(*second).wall;
-            counts.observe(&Measurement { at, a: a.clone(), b: b.clone() }, now(*second));
+            counts.observe(&Measurement::new(at, a.clone(), b.clone()), now(*second));
         }
         counts
     }
@@ -574,7 +576,7 @@ mod tests {
     fn another_version_in_a_group_begins_without_figures() {
         let look = |second: u32, errors: f64| {
             let b = arm(f64::from(second), Some(errors));
-            let m = Measurement { at: now(second).wall, a: arm(f64::from(second), None), b };
+            let m = Measurement::new(now(second).wall, arm(f64::from(second), None), b);
             (m, now(second))
         };
         let mut counts = Counts::new(WINDOW, None);
@@ -611,7 +613,7 @@ mod tests {
         let mut counts = Counts::new(WINDOW, None);
         for second in 0..2000_u32 {
             let a = arm(f64::from(second), None);
-            let m = Measurement { at: now(second).wall, a, b: GroupCounters::default() };
+            let m = Measurement::new(now(second).wall, a, GroupCounters::default());
             counts.observe(&m, now(second));
         }
         let (stable, _, _) = counts.view(Group::A, &signals());
