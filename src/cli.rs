@@ -19,6 +19,7 @@ mod status;
 mod steer;
 mod taste;
 mod validate;
+mod version;
 mod wait;
 
 use std::io::Write as _;
@@ -180,6 +181,9 @@ enum Command {
     Trigger(steer::Trigger),
     /// Say that a version is bad, or good after all
     Mark(steer::Mark),
+    /// The number of the next version
+    #[command(subcommand)]
+    Version(version::Version),
     /// What became of the releases, and how they keep their objectives
     Releases(history::Args),
     /// Would a rollback work right now?
@@ -262,6 +266,7 @@ fn dispatch(cli: Cli) -> Result<u8, Exit> {
         Some(Command::StopTheLine(args)) => steer::stop_the_line(&args, &global),
         Some(Command::Trigger(args)) => steer::trigger(&args, &global),
         Some(Command::Mark(args)) => steer::mark(&args, &global),
+        Some(Command::Version(action)) => version::run(&action, &global),
         Some(Command::Releases(args)) => history::releases(&args, &global),
         Some(Command::Ready(args)) => history::ready(&args, &global),
         Some(Command::Split(args)) => operate::split(&args, &global),

@@ -288,8 +288,7 @@ fn read_response(
     let mut seen = BTreeSet::new();
     for mut inner in table.tables("incident", "incident") {
         let runbook = runbooks.read(&mut inner, tasks);
-        let (channels, plans) = (&engine.channels, &engine.plans);
-        let found = incident::incident(inner, &mut seen, &mut named, channels, plans, &counters);
+        let found = incident::incident(inner, &mut seen, &mut named, engine, &counters);
         engine.incidents.extend(found.map(|found| Definition { runbook, ..found }));
     }
     let mut seen = BTreeSet::new();

@@ -240,6 +240,16 @@ fn a_file_is_checked() {
     check_part(&file("pipe", false), "failed", "is not a file");
     check_part(&file(".", false), "failed", "is not a file");
     check_part(&file("dump-{service}.sql", false), "failed", "dump-checkout.sql: No such file");
+    let naming = |name: &str| TaskTarget::File {
+        dir: dir.path().to_owned(),
+        path: "versions".to_owned(),
+        format: None,
+        keys: Vec::new(),
+        names: vec!["app".to_owned(), name.to_owned()],
+    };
+    put("versions", "app 1.2.3 2.0.0\n");
+    check(&naming("{version}"), "passed", "16 bytes");
+    check_part(&naming("{service}"), "failed", "checkout");
     let elsewhere = TaskContext { version: "../x".to_owned(), ..context() };
     let (kind, text) = words(&perform_with(&file("dump-{version}", false), &elsewhere, BUDGET));
     assert!(kind == "failed" && text.contains("another folder"), "{text}");

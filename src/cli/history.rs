@@ -28,22 +28,34 @@ pub struct Args {
     json: bool,
 }
 
-/// The services asked for, as they are when every source has answered once.
+/// One service as it is when every source has answered once.
+pub fn service(name: &str, global: &Global) -> Result<ServiceView, Exit> {
+    one(&whole(global)?, name)
+}
+
+fn one(snapshot: &Snapshot, name: &str) -> Result<ServiceView, Exit> {
+    service_of(snapshot, name).cloned().ok_or_else(|| {
+        let names: Vec<&str> = snapshot.services.iter().map(|own| own.name.as_str()).collect();
+        Exit::new(USAGE, format!("no service {name}; there are {}", names.join(", ")))
+    })
+}
+
+/// The services asked for.
 fn look(args: &Args, global: &Global) -> Result<Vec<ServiceView>, Exit> {
+    let snapshot = whole(global)?;
+    let Some(name) = &args.service else { return Ok(snapshot.services.to_vec()) };
+    Ok(vec![one(&snapshot, name)?])
+}
+
+fn whole(global: &Global) -> Result<Snapshot, Exit> {
     let mut link = global.link()?;
     let whole = wait_for(&mut link, ANSWERS_PATIENCE, |snapshot: &Snapshot| {
         let answered = |source: &SourceView| !source.is_awaited();
         snapshot.sources.iter().all(answered).then(|| snapshot.clone())
     });
-    let Some(snapshot) = whole.or_else(|| link.snapshot()) else {
-        return Err(Exit::new(UNAVAILABLE, "the engine shows nothing"));
-    };
-    let Some(name) = &args.service else { return Ok(snapshot.services.to_vec()) };
-    let Some(service) = service_of(&snapshot, name) else {
-        let names: Vec<&str> = snapshot.services.iter().map(|own| own.name.as_str()).collect();
-        return Err(Exit::new(USAGE, format!("no service {name}; there are {}", names.join(", "))));
-    };
-    Ok(vec![service.clone()])
+    whole
+        .or_else(|| link.snapshot())
+        .ok_or_else(|| Exit::new(UNAVAILABLE, "the engine shows nothing"))
 }
 
 pub fn releases(args: &Args, global: &Global) -> Result<u8, Exit> {

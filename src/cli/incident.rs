@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use engine::command::{Command, Reply, Submission};
 use engine::reading::AlertState;
-use engine::snapshot::{IncidentView, Snapshot};
+use engine::snapshot::{IncidentView, Incidents, Snapshot};
 use engine::triage::Say;
 use engine::types::{Actor, Now, Untrusted};
 use engine::words;
@@ -128,21 +128,33 @@ fn list(args: &List, global: &Global) -> Result<u8, Exit> {
     let incidents = &snapshot.incidents;
     if args.json {
         let open: Vec<Value> = incidents.open.iter().map(status::incident).collect();
-        return print(&format!("{:#}\n", json!({ "total": incidents.total, "open": open })));
+        let (total, left_out) = (incidents.total, incidents.dropped);
+        let whole = json!({ "total": total, "left_out": left_out, "open": open });
+        return print(&format!("{whole:#}\n"));
     }
     let now = clock::now();
     let mut out = String::new();
     for incident in &incidents.open {
         out += &line(incident, now);
     }
-    let more = (incidents.total as usize).saturating_sub(incidents.open.len());
-    if more > 0 {
-        out += &format!("and {more} more\n");
-    }
+    out += &unlisted(incidents);
     if incidents.open.is_empty() {
         out += "none open\n";
     }
     print(&out)
+}
+
+/// What is open and not listed, where there is any.
+pub fn unlisted(incidents: &Incidents) -> String {
+    let mut out = String::new();
+    let more = (incidents.total as usize).saturating_sub(incidents.open.len());
+    if more > 0 {
+        out += &format!("and {more} more; most of all are {}\n", incidents.mostly());
+    }
+    if incidents.dropped > 0 {
+        out += &format!("{} more were left out by their feed's limit\n", incidents.dropped);
+    }
+    out
 }
 
 fn line(incident: &IncidentView, now: Now) -> String {
@@ -165,6 +177,9 @@ fn line(incident: &IncidentView, now: Now) -> String {
         incident.name,
         incident.key
     );
+    if let Some(alerts) = &incident.alerts {
+        out += &format!("          {}\n", alerts.words());
+    }
     for note in &triage.notes {
         let at = note.at.format("%Y-%m-%d %H:%M:%SZ");
         out += &format!("          {at} {}: {}\n", note.user, note.text);

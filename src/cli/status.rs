@@ -17,6 +17,7 @@ use engine::types::{Freshness, Now, Status};
 use engine::words;
 use serde_json::{Value, json};
 
+use crate::cli::incident::unlisted;
 use crate::cli::{Exit, Global, UNAVAILABLE, print, wait_for};
 use crate::io::clock;
 
@@ -193,6 +194,15 @@ pub fn incident(incident: &IncidentView) -> Value {
         "assignee": Some(&incident.triage.assignee).filter(|name| !name.is_empty()),
         "snoozed_until": incident.triage.snoozed_until,
         "notes": incident.triage.notes.len(),
+        "alerts": incident.alerts.as_ref().map(|alerts| json!({
+            "total": alerts.total,
+            "worst": alerts.worst.iter().map(|alert| json!({
+                "id": alert.key,
+                "name": alert.name,
+                "severity": alert.severity,
+                "state": alert.state,
+            })).collect::<Vec<_>>(),
+        })),
     })
 }
 
@@ -217,6 +227,8 @@ pub fn document(snapshot: &Snapshot, now: Now) -> Value {
         "services": services.iter().map(|own| service(own, now)).collect::<Vec<_>>(),
         "hosts": hosts.iter().map(host).collect::<Vec<_>>(),
         "incidents": incidents.open.iter().map(incident).collect::<Vec<_>>(),
+        "incidents_open": incidents.total,
+        "incidents_left_out": incidents.dropped,
         "sources": snapshot.sources.iter().map(|own| source(own, now)).collect::<Vec<_>>(),
     })
 }
@@ -324,6 +336,7 @@ pub fn plain(snapshot: &Snapshot, now: Now) -> String {
         out +=
             &format!("{:<9} {} ({})\n", incident.severity.word(), incident.name, incident.source);
     }
+    out += &unlisted(&snapshot.incidents);
     match &snapshot.head.journal {
         JournalState::Writable => {}
         JournalState::Spooling { why } => out += &format!("journal   spooling: {why}\n"),

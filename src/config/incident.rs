@@ -1,14 +1,15 @@
 //! Incidents of our own, and the ways to reach people.
 //!
-//! Decides that each can be judged: a rule on hosts or on services, plans and channels that are
-//! there. Never opens one. Contract: channels stand in the order of their names, in both halves.
+//! Decides that each can be judged: a rule on hosts or on services, those that it is about, plans
+//! and channels that are there. Never opens one. Contract: channels stand in the order of their
+//! names, in both halves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use engine::response::CLEAR_AFTER;
 use engine::rule::{INCIDENT_NAMES, Rule};
-use engine::settings::{Channel, Definition, Plan, Scope};
+use engine::settings::{Channel, Definition, Scope, Settings};
 use engine::types::{ChannelId, PlanId, Severity, Untrusted};
 use toml::de::DeValue;
 
@@ -20,6 +21,9 @@ use crate::io::settings::{ChannelTarget, HttpTarget, Secret};
 use crate::io::task::fill;
 
 const PAGERDUTY: &str = "https://events.pagerduty.com/v2/enqueue";
+
+/// More labels than these narrow nothing down.
+const ALERT_LABELS_MAX: usize = 16;
 
 const KINDS: [&str; 4] = ["slack", "pagerduty", "webhook", "command"];
 
@@ -102,14 +106,16 @@ pub fn incident(
     mut table: Table<'_>,
     seen: &mut BTreeSet<String>,
     named: &mut later::Named,
-    channels: &[Channel],
-    plans: &[Plan],
+    settings: &Settings,
     counters: &[String],
 ) -> Option<Definition> {
+    let (channels, plans) = (&settings.channels, &settings.plans);
     let name = table.need("name").name("name");
     unique(&table, seen, name.as_ref(), "incident");
     let severity = table.need("severity").word("severity", &["critical", "high", "medium", "low"]);
     let rule = rule(&mut table, counters);
+    let only = only(&mut table, rule.as_ref().map(|(_, scope)| *scope), settings);
+    let alerts = alerts(&mut table);
     let span = table.duration("for", SPANS).unwrap_or(Duration::ZERO);
     let clear_after = table.duration("clear_after", SPANS).unwrap_or(CLEAR_AFTER);
     let escalate_after = table.duration("escalate_after", SPANS);
@@ -146,6 +152,8 @@ pub fn incident(
         runbook: None,
         rule,
         scope,
+        only,
+        alerts,
         span,
         clear_after,
         notify,
@@ -154,6 +162,45 @@ pub fn incident(
         actions,
         armed,
     })
+}
+
+/// The hosts or services that it is about.
+fn only(table: &mut Table<'_>, scope: Option<Scope>, settings: &Settings) -> Vec<String> {
+    let names = table.strings("only").unwrap_or_default();
+    let known: Vec<&str> = match scope {
+        Some(Scope::Hosts) => settings.hosts.iter().map(|own| own.name.as_str()).collect(),
+        Some(Scope::Services) => settings.services.iter().map(|own| own.name.as_str()).collect(),
+        Some(Scope::Environment) if !names.is_empty() => {
+            let why = "`only` names hosts or services: `when` is about neither";
+            table.problem("only", why);
+            return Vec::new();
+        }
+        Some(Scope::Environment) | None => return Vec::new(),
+    };
+    for name in &names {
+        if !known.contains(&name.as_str()) {
+            let hint = value::nearest(name, known.iter().copied())
+                .map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+            let name = Untrusted::new(name);
+            table.problem("only", format!("`only`: nothing of its kind is named `{name}`{hint}"));
+        }
+    }
+    names
+}
+
+/// Labels of the alerts that belong to it.
+fn alerts(table: &mut Table<'_>) -> Vec<(String, String)> {
+    let Some(inner) = table.table("alerts", "alerts") else { return Vec::new() };
+    let mut labels = Vec::new();
+    for (name, _, node) in inner.entries() {
+        if let Some(value) = table.reader.text("alerts", node) {
+            labels.push((name, value));
+        }
+    }
+    if labels.len() > ALERT_LABELS_MAX {
+        table.problem("alerts", format!("`alerts` names more than {ALERT_LABELS_MAX} labels"));
+    }
+    labels
 }
 
 /// The condition, and what it is looked at for.

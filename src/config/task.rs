@@ -519,6 +519,9 @@ fn file(table: &mut Table<'_>) -> Option<Made> {
     if names.iter().any(String::is_empty) {
         table.problem("names", "`names` holds an empty name");
     }
+    for name in &names {
+        check_text(table, "names", name);
+    }
     let path = table.string("file")?;
     check_text(table, "file", &path);
     if path.is_empty() {

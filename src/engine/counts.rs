@@ -17,7 +17,7 @@ use crate::reading::{GroupCounters, Measurement};
 use crate::record::ArmCount;
 use crate::settings::Signals;
 use crate::snapshot::ArmView;
-use crate::types::{Group, Now};
+use crate::types::{Group, Now, Time};
 
 /// Looks kept, whatever the window: an hour of one look each four seconds.
 pub const LOOKS_MAX: usize = 900;
@@ -34,6 +34,8 @@ pub struct Counts {
     at: Option<DateTime<Utc>>,
     tracks: [Track; 2],
     looks: VecDeque<Look>,
+    /// What each group did before is another version's.
+    since: [Option<Time>; 2],
 }
 
 /// What one arm's counters read last.
@@ -60,6 +62,8 @@ type Key = (Signal, String);
 #[derive(Clone, Debug)]
 struct Look {
     received: Now,
+    /// When its counters stood there, by our clock.
+    taken: Time,
     arms: [Option<Interval>; 2],
     latency_avg_ms: [Option<f64>; 2],
 }
@@ -93,7 +97,13 @@ impl Counts {
             at: None,
             tracks: [Track::default(), Track::default()],
             looks: VecDeque::new(),
+            since: [None, None],
         }
+    }
+
+    /// Another version runs in this group: its figures begin now.
+    pub fn anew(&mut self, group: Group, now: Now) {
+        self.since[place(group)] = Some(now.mono);
     }
 
     /// Takes one look. The same `at` again is the same look; an earlier one is a source whose
@@ -112,7 +122,10 @@ impl Counts {
         let latency_avg_ms = [&m.a, &m.b].map(|counters| {
             counters.latency_avg_ms.filter(|value| value.is_finite() && *value >= 0.0)
         });
-        self.looks.push_back(Look { received, arms, latency_avg_ms });
+        // A clock that is far off must not hide all of it.
+        let age = (received.wall - m.at).to_std().unwrap_or_default().min(self.window);
+        let taken = received.mono - age;
+        self.looks.push_back(Look { received, taken, arms, latency_avg_ms });
         let window = self.window;
         let old = |look: &Look| look.received.age(received) >= window;
         // The last looks stay for the history, beyond the window too.
@@ -154,9 +167,16 @@ impl Counts {
         Some((total - within(&buckets, border)?) / total * 100.0)
     }
 
-    fn in_window(&self) -> impl Iterator<Item = &Look> {
+    /// The looks of the window at this group's own version: an interval that began before it came
+    /// is of both.
+    fn in_window(&self, group: usize) -> impl Iterator<Item = &Look> {
         let newest = self.looks.back().map(|look| look.received);
-        self.looks.iter().filter(move |look| {
+        let before = std::iter::once(None).chain(self.looks.iter().map(Some));
+        let own = move |begin: Option<&Look>| {
+            self.since[group].is_none_or(|since| begin.is_some_and(|it| it.taken >= since))
+        };
+        let looks = before.zip(&self.looks).filter(move |(begin, _)| own(*begin));
+        looks.map(|(_, look)| look).filter(move |look| {
             newest.is_some_and(|newest| look.received.age(newest) < self.window)
         })
     }
@@ -169,7 +189,7 @@ impl Counts {
             return None;
         }
         let mut all: Option<Interval> = None;
-        for interval in self.in_window().filter_map(|look| look.arms[group].as_ref()) {
+        for interval in self.in_window(group).filter_map(|look| look.arms[group].as_ref()) {
             let all = all.get_or_insert_with(Interval::default);
             all.seconds += interval.seconds;
             all.requests += interval.requests;
@@ -385,7 +405,6 @@ mod tests {
     use super::*;
     use crate::reading::Series;
     use crate::settings::Tenants;
-    use crate::types::Time;
 
     const WINDOW: Duration = Duration::from_mins(1);
 
@@ -551,6 +570,37 @@ mod tests {
         assert_eq!(stable.requests_per_s, Some(9.0));
         let (stable, _, share) = counts.view(Group::B, &signals());
         assert_eq!((stable.version.as_str(), share), ("v2", Some(90.0)));
+    }
+
+    #[test]
+    fn another_version_in_a_group_begins_without_figures() {
+        let look = |second: u32, errors: f64| {
+            let b = arm(f64::from(second), Some(errors));
+            let m = Measurement::new(now(second).wall, arm(f64::from(second), None), b);
+            (m, now(second))
+        };
+        let mut counts = Counts::new(WINDOW, None);
+        let see = |counts: &mut Counts, second, errors| {
+            let (m, received) = look(second, errors);
+            counts.observe(&m, received);
+            let (stable, canary, _) = counts.view(Group::A, &signals());
+            (stable.requests, canary.requests, canary.errors)
+        };
+        see(&mut counts, 0, 0.0);
+        see(&mut counts, 5, 5.0);
+        let before = see(&mut counts, 10, 10.0);
+        assert_eq!(before, (Some(10.0), Some(10.0), Some(10.0)));
+        counts.anew(Group::B, now(12));
+        // This one began before: both versions are in it.
+        assert_eq!(see(&mut counts, 15, 12.0), (Some(15.0), None, None));
+        assert_eq!(see(&mut counts, 20, 12.0), (Some(20.0), Some(5.0), Some(0.0)));
+        // The source's clock is far behind: no figures for a window, and then again.
+        let late = |second: u32| (look(second, 12.0).0, now(second + 600));
+        for second in (25..=120).step_by(5) {
+            let (m, received) = late(second);
+            counts.observe(&m, received);
+        }
+        assert!(counts.view(Group::A, &signals()).1.requests.is_some());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! rest. Never loses an input in silence: a reply that nobody waits for changes nothing. Contract:
 //! see the crate's head.
 
+mod actions;
 mod guards;
 mod incidents;
 mod picture;
@@ -342,6 +343,7 @@ impl Engine {
             self.offer_recovery(service, now, effects);
             self.page_unproven(service, now, effects);
         }
+        self.take_turns(now, effects);
     }
 
     fn take(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
@@ -522,11 +524,17 @@ impl Engine {
         let route = &mut self.routes[service.index()];
         let release = self.releases[service.index()].as_ref().filter(|own| own.in_flight());
         route.release = release.map(Release::in_words);
+        let had_traffic = route.set.is_some_and(|set| set > Percent::ZERO);
         act(route, &mut context);
+        let is_first = !had_traffic && route.set.is_some_and(|set| set > Percent::ZERO);
+        let canary = route.stable.other();
         if let Some(who) = route.take_news()
             && let Some(release) = &mut self.releases[service.index()]
         {
             release.superseded(&format!("{who} changed the routers: look before you resume"));
+        }
+        if is_first {
+            self.count_anew(service, canary, now);
         }
         self.dirty.services = true;
         self.touched.insert(service);

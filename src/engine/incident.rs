@@ -4,11 +4,14 @@
 //! that fails resolves nothing. Never shows more than a person can read. Contract: an incident is
 //! known by feed and fingerprint; the same again is the same incident.
 
+pub mod group;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 
 use chrono::{DateTime, Utc};
 
+use self::group::Group;
 use crate::reading::{Alert, AlertState, FeedReading};
 use crate::record::{Entry, Event};
 use crate::rule::Values;
@@ -39,6 +42,8 @@ struct Incident {
     feed: Option<FeedId>,
     fingerprint: String,
     view: IncidentView,
+    /// The alerts that belong to it, for one of our own.
+    group: Option<Group>,
 }
 
 impl Board {
@@ -74,6 +79,7 @@ impl Board {
         now: Now,
     ) -> Vec<Event> {
         self.dropped.insert(feed, reading.dropped);
+        let whole = reading.dropped == 0;
         let mut opened = Vec::new();
         let mut seen = std::collections::BTreeSet::new();
         for alert in reading.alerts {
@@ -89,6 +95,7 @@ impl Board {
                     feed: Some(feed),
                     fingerprint: alert.fingerprint.clone(),
                     view: view_of(key.clone(), settings, alert, &self.triage, now),
+                    group: None,
                 };
                 opened.push(opened_event(&incident.view));
                 self.open.insert(key, incident);
@@ -100,8 +107,15 @@ impl Board {
             .filter(|(key, incident)| incident.feed == Some(feed) && !seen.contains(*key))
             .map(|(key, _)| key.clone())
             .collect();
-        let resolved: Vec<Event> =
-            gone.iter().filter_map(|key| self.resolve_at(key, now)).collect();
+        let mut resolved = Vec::new();
+        for key in gone {
+            if whole {
+                resolved.extend(self.resolve_at(&key, now));
+            } else {
+                // It may be among those that were left out: counted there, not called over.
+                self.open.remove(&key);
+            }
+        }
         bounded(&settings.name, opened, resolved)
     }
 
@@ -135,9 +149,10 @@ impl Board {
             can_acknowledge: true,
             can_escalate: false,
             triage: self.triage.view(key),
+            alerts: None,
         };
         let event = opened_event(&view);
-        let incident = Incident { feed: None, fingerprint: key.to_owned(), view };
+        let incident = Incident { feed: None, fingerprint: key.to_owned(), view, group: None };
         self.open.insert(key.to_owned(), incident);
         Some(event)
     }
@@ -169,10 +184,11 @@ impl Board {
         self.open.get(key).map(|incident| &incident.view)
     }
 
-    /// An incident of the engine's own that has somebody to be handed to.
-    pub fn let_escalate(&mut self, key: &str) {
+    /// One of a definition: it has somebody to be handed to, and alerts that belong to it.
+    pub fn define(&mut self, key: &str, group: Option<Group>) {
         if let Some(incident) = self.open.get_mut(key) {
             incident.view.can_escalate = true;
+            incident.group = group;
         }
     }
 
@@ -198,46 +214,73 @@ impl Board {
         };
         let severe = |severity: Severity| count(&|view| view.severity == severity);
         Values::from([
-            ("feed.open".to_owned(), count(&|_| true)),
+            ("feed.open".to_owned(), count(&|_| true) + f64::from(self.left_out())),
             ("feed.critical".to_owned(), severe(Severity::Critical)),
             ("feed.high".to_owned(), severe(Severity::High)),
             ("feed.unacknowledged".to_owned(), count(&|view| view.state == AlertState::Triggered)),
         ])
     }
 
+    /// What the feeds' limits left out.
+    fn left_out(&self) -> u32 {
+        self.dropped.values().fold(0, |sum, own| sum.saturating_add(*own))
+    }
+
     #[must_use]
     pub fn section(&self) -> Incidents {
+        let alerts = || self.open.values().filter(|own| own.feed.is_some()).map(|own| &own.view);
+        let groups: Vec<(&IncidentView, &Group)> =
+            self.open.values().filter_map(|own| Some((&own.view, own.group.as_ref()?))).collect();
+        let (mut grouped, covered) = match groups.as_slice() {
+            [] => <_>::default(),
+            some => group::gather(some, &alerts().collect::<Vec<_>>()),
+        };
         // What a view ranks by, looked up once; the worst are picked out before they are sorted.
         let mut order: Vec<Ranked<'_>> = self
             .open
             .values()
             .map(|incident| {
                 let view = &incident.view;
-                let start = view.started_at.unwrap_or(view.first_seen.wall);
                 let rests = view.triage.snoozed_until.is_some();
-                ((rests, view.state, Reverse(view.severity), start), view)
+                ((rests, covered.contains(view.key.as_str()), rank(view)), view)
             })
             .collect();
         let total = u32::try_from(order.len()).unwrap_or(u32::MAX);
         let by_rank = |(x, of_x): &Ranked<'_>, (y, of_y): &Ranked<'_>| {
             x.cmp(y).then_with(|| of_x.key.cmp(&of_y.key))
         };
+        let mut names = Vec::new();
         if order.len() > INCIDENTS_SHOWN_MAX {
+            names = group::names(alerts());
             order.select_nth_unstable_by(INCIDENTS_SHOWN_MAX, by_rank);
             order.truncate(INCIDENTS_SHOWN_MAX);
         }
         order.sort_unstable_by(by_rank);
         Incidents {
             total,
-            open: order.into_iter().map(|(_, view)| view.clone()).collect(),
-            dropped: self.dropped.values().sum(),
+            open: order
+                .into_iter()
+                .map(|(_, view)| IncidentView {
+                    alerts: grouped.remove(view.key.as_str()),
+                    ..view.clone()
+                })
+                .collect(),
+            dropped: self.left_out(),
+            names,
             resolved: self.resolved.iter().cloned().collect(),
         }
     }
 }
 
-/// A view with what it ranks by, before its key decides.
-type Ranked<'a> = ((bool, AlertState, Reverse<Severity>, DateTime<Utc>), &'a IncidentView);
+/// What comes first; the key decides between equals.
+type Rank = (AlertState, Reverse<Severity>, DateTime<Utc>);
+
+/// It rests, another incident stands for it, its rank.
+type Ranked<'a> = ((bool, bool, Rank), &'a IncidentView);
+
+fn rank(view: &IncidentView) -> Rank {
+    (view.state, Reverse(view.severity), view.started_at.unwrap_or(view.first_seen.wall))
+}
 
 fn opened_event(view: &IncidentView) -> Event {
     Event::IncidentOpened {
@@ -270,6 +313,7 @@ fn view_of(
         pending: Untrusted::default(),
         can_acknowledge: settings.can_acknowledge,
         can_escalate: settings.can_escalate,
+        alerts: None,
     }
 }
 

@@ -376,7 +376,7 @@ fn describe_run(event: &Event) -> (&'static str, String) {
 }
 
 fn describe_response(event: &Event) -> (&'static str, String) {
-    if let Event::ActionTaken { key, plan, armed, result } = event {
+    if let Event::ActionTaken { key, plan, armed, result, .. } = event {
         let word = if *armed { "armed" } else { "dry run" };
         return ("action", format!("{key}: plan {plan} ({word}): {result}"));
     }

@@ -211,6 +211,9 @@ pub enum Event {
         plan: String,
         armed: bool,
         result: Untrusted,
+        /// It runs when it is its turn.
+        #[serde(default)]
+        waits: bool,
     },
     /// The size of a group of hosts is judged otherwise than before, or a plan was run for it.
     Advised(Advised),

@@ -81,8 +81,8 @@ pub struct Facts<'a> {
     pub route: &'a Route,
     /// Of the flag that the current step sets.
     pub flag: Option<&'a Route>,
-    /// The service's probes: name, status now, last answer.
-    pub probes: Vec<(&'a str, Status, Option<Now>)>,
+    /// The service's probes: name, status now, when the last answer was asked for if it was UP.
+    pub probes: Vec<(&'a str, Status, Option<Time>)>,
     pub maintenance: Option<[TaskId; 2]>,
     /// What the service's checks say about the release's version.
     pub validity: Validity,
@@ -765,7 +765,7 @@ impl Release {
             Action::Probe(name) => {
                 let found = facts.probes.iter().find(|(own, ..)| *own == name);
                 let fresh = found.is_some_and(|(_, status, at)| {
-                    *status == Status::Up && at.is_some_and(|at| at.mono > started.mono)
+                    *status == Status::Up && at.is_some_and(|at| at > started.mono)
                 });
                 if fresh {
                     self.done(Untrusted::new(&format!("{name} is UP")), facts.now);

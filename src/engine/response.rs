@@ -34,6 +34,8 @@ pub struct Open {
     pub told: bool,
     pub name: Untrusted,
     pub severity: Severity,
+    /// Plans of its actions that wait for their turn, and since when, in their order.
+    pub waiting: Vec<(String, Now)>,
 }
 
 impl Open {
@@ -72,19 +74,21 @@ fn parts(key: &str) -> Option<(&str, &str)> {
 impl Response {
     /// Takes what is on record.
     pub fn apply(&mut self, entry: &Entry, now: Now) {
+        let age = (now.wall - entry.at).to_std().unwrap_or_default();
+        let at = Now { mono: now.mono - age, wall: entry.at };
         if let Event::IncidentOpened { key, name, severity } = &entry.event
             && let Some((definition, subject)) = parts(key)
         {
-            let age = (now.wall - entry.at).to_std().unwrap_or_default();
             let open = Open {
                 definition: definition.to_owned(),
                 subject: subject.to_owned(),
-                opened: Now { mono: now.mono - age, wall: entry.at },
+                opened: at,
                 acknowledged: false,
                 escalated: false,
                 told: false,
                 name: name.clone(),
                 severity: Severity::named(severity),
+                waiting: Vec::new(),
             };
             self.open.insert(key.clone(), open);
         } else if let Event::IncidentResolved { key, .. } = &entry.event {
@@ -95,7 +99,25 @@ impl Response {
             self.mark(key, |open| open.escalated = true);
         } else if let Event::NoticeQueued(notice) = &entry.event {
             self.mark(&notice.key, |open| open.told = true);
+        } else if let Event::ActionTaken { key, plan, waits, .. } = &entry.event {
+            self.mark(key, |open| {
+                open.waiting.retain(|(own, _)| own != plan);
+                if *waits {
+                    open.waiting.push((plan.clone(), at));
+                }
+            });
         }
+    }
+
+    /// The actions that wait for their turn, the oldest first: incident, plan, since when.
+    #[must_use]
+    pub fn waiting(&self) -> Vec<(String, String, Now)> {
+        let all = self.open.iter().flat_map(|(key, open)| {
+            open.waiting.iter().map(|(plan, since)| (key.clone(), plan.clone(), *since))
+        });
+        let mut all: Vec<(String, String, Now)> = all.collect();
+        all.sort_by_key(|(_, _, since)| since.wall);
+        all
     }
 
     fn mark(&mut self, key: &str, set: impl FnOnce(&mut Open)) {
@@ -114,7 +136,8 @@ impl Response {
         now: Now,
     ) -> Vec<Call> {
         let mut calls = Vec::new();
-        for (place, own) in definitions.iter().enumerate().filter(|(_, own)| own.scope == scope) {
+        let about = |own: &Definition| own.scope == scope && own.is_about(subject);
+        for (place, own) in definitions.iter().enumerate().filter(|(_, own)| about(own)) {
             let key = key_of(&own.name, subject);
             let is_open = self.open.contains_key(&key);
             let watch = self.watches.entry(key.clone()).or_default();
@@ -191,6 +214,8 @@ mod tests {
             runbook: None,
             rule: Rule::compile("host.cpu > 90", HOST_NAMES).expect("a rule"),
             scope: Scope::Hosts,
+            only: Vec::new(),
+            alerts: Vec::new(),
             span: Duration::from_secs(span),
             clear_after: Duration::from_mins(1),
             notify: Vec::new(),

@@ -110,6 +110,10 @@ pub struct Definition {
     pub runbook: Option<String>,
     pub rule: Rule,
     pub scope: Scope,
+    /// The hosts or services that it is looked at for; empty for all.
+    pub only: Vec<String>,
+    /// Labels of the alerts that belong to it; empty for those that name its host or service.
+    pub alerts: Vec<(String, String)>,
     /// The rule is true for that long before it opens.
     pub span: Duration,
     /// The rule is not true for that long before it is over.
@@ -121,6 +125,13 @@ pub struct Definition {
     pub actions: Vec<PlanId>,
     /// Actions run; without it they are only written down.
     pub armed: bool,
+}
+
+impl Definition {
+    #[must_use]
+    pub fn is_about(&self, subject: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|own| own == subject)
+    }
 }
 
 /// What a definition is looked at for, one by one.

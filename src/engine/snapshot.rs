@@ -567,8 +567,20 @@ pub struct Incidents {
     pub total: u32,
     /// Left out by a feed's own limit.
     pub dropped: u32,
+    /// What most alerts are called, when more are open than are shown.
+    #[serde(default)]
+    pub names: Vec<NameCount>,
     /// Lately resolved, newest first.
     pub resolved: Vec<IncidentView>,
+}
+
+impl Incidents {
+    /// `Down 9001, Slow 1000`: what most alerts are called.
+    #[must_use]
+    pub fn mostly(&self) -> String {
+        let told = self.names.iter().map(|own| format!("{} {}", own.name, own.count));
+        told.collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// More rows than this are counted, not sent: nobody reads them one by one.
@@ -596,6 +608,46 @@ pub struct IncidentView {
     /// What people said of it.
     #[serde(default)]
     pub triage: TriageView,
+    /// The alerts of the feeds that belong to it; `None` where it groups none.
+    #[serde(default)]
+    pub alerts: Option<AlertsView>,
+}
+
+/// How many alerts belong to an incident, and the worst of them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AlertsView {
+    pub total: u32,
+    pub worst: Vec<AlertLine>,
+}
+
+impl AlertsView {
+    /// `3 alerts: high Down, low Slow and 1 more`.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let told = self.worst.iter().map(|own| format!("{} {}", own.severity, own.name));
+        let told = told.collect::<Vec<_>>().join(", ");
+        let more = (self.total as usize).saturating_sub(self.worst.len());
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        match self.total {
+            0 => "no alerts of the feeds".to_owned(),
+            1 => format!("1 alert: {told}"),
+            total => format!("{total} alerts: {told}{more}"),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AlertLine {
+    pub key: String,
+    pub name: Untrusted,
+    pub severity: Severity,
+    pub state: AlertState,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NameCount {
+    pub name: Untrusted,
+    pub count: u32,
 }
 
 /// Who has an incident, what was noted, until when it rests.

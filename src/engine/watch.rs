@@ -112,6 +112,8 @@ pub struct Probe {
     status: Status,
     since: Option<Now>,
     pub observed: Option<Now>,
+    /// When the last answer was asked for, if that alone says UP: what is shown may lag behind.
+    pub up: Option<Time>,
     last: Option<Observation>,
     last_error: Option<(Now, Untrusted)>,
     latencies_ms: VecDeque<Option<u32>>,
@@ -132,6 +134,7 @@ impl Probe {
             status: Status::Unknown,
             since: None,
             observed: None,
+            up: None,
             last: None,
             last_error: None,
             latencies_ms: VecDeque::new(),
@@ -149,6 +152,7 @@ impl Probe {
         }
         self.status = status;
         self.observed = Some(now);
+        self.up = (observation.status == Status::Up).then_some(self.poll.asked);
         if observation.answered() {
             self.poll.success = Some(now);
             self.poll.error = Untrusted::default();
@@ -325,6 +329,11 @@ impl Signals {
         Some((delta, self.taken.replace(taken)))
     }
 
+    /// Rules see nothing of what this group did before.
+    pub fn count_anew(&mut self, group: Group, now: Now) {
+        self.counts.anew(group, now);
+    }
+
     /// When what it says was asked for, while that is new enough to decide anything.
     pub fn fresh(&self, now: Now) -> Option<Time> {
         let old = |at: &Time| Freshness::of(now.mono.since(*at), self.poll.interval);
@@ -350,5 +359,47 @@ impl Signals {
 
     pub fn source(&self, service: &settings::Service) -> SourceView {
         self.poll.source(&service.name, "signals")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::types::ServiceId;
+
+    #[test]
+    fn a_bad_answer_is_no_up_while_the_status_still_shows_it() {
+        let mut probe = Probe::new(&settings::Probe {
+            service: ServiceId(0),
+            name: "web".to_owned(),
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(1),
+            degraded_above: None,
+            unhealthy_above: None,
+            rise: 1,
+            fall: 3,
+        });
+        let mut rng = Rng::new(1);
+        let mut check = |second: u64, status: Status, shown: Status, up: Option<u64>| {
+            let at = |second: u64| Now {
+                mono: Time(0) + Duration::from_secs(second),
+                wall: DateTime::UNIX_EPOCH,
+            };
+            assert!(probe.poll.ask(EffectId(second), at(second)));
+            probe.poll.answered(EffectId(second), at(second + 1), &mut rng);
+            let latency = Some(Duration::from_millis(5));
+            let (message, certificate_expires) = (Untrusted::default(), None);
+            let seen = Observation { status, latency, message, certificate_expires };
+            probe.observe(seen, at(second + 1));
+            let up = up.map(|second| at(second).mono);
+            assert_eq!((probe.status_at(at(second + 1)), probe.up), (shown, up), "{second}");
+        };
+        check(10, Status::Up, Status::Up, Some(10));
+        check(20, Status::Down, Status::Up, None);
+        check(30, Status::Down, Status::Up, None);
+        check(40, Status::Down, Status::Down, None);
+        check(50, Status::Up, Status::Up, Some(50));
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! Decides what is one alert and how bad it is. Never invents an alert's end: what a feed leaves
 //! out is resolved by the engine. Contract: a reading has at most [`ALERTS_MAX`] alerts, the worst
-//! ones, one for each fingerprint; the rest is counted; answers are at most [`BODY_BYTES_MAX`].
+//! ones, one for each fingerprint; the rest is counted. A list of alerts is read as it comes, at
+//! most [`LIST_BYTES_MAX`] of it; other answers are at most [`BODY_BYTES_MAX`].
 
 mod alertmanager;
 mod json;
 mod pagerduty;
 mod prometheus;
+mod split;
 mod statuspage;
 
 use std::collections::BTreeMap;
@@ -20,14 +22,23 @@ use engine::types::{Actor, Failure, FailureKind, Severity, Untrusted};
 use serde_json::Value;
 use tokio::io::AsyncReadExt;
 
+use self::split::{Place, Splitter};
 use crate::io::http::{Answer, Client, Method};
 use crate::io::settings::{FeedTarget, HttpTarget};
 use crate::io::{clock, metrics};
 
 /// Nobody reads more, and the worst ten thousand are kept.
 pub const ALERTS_MAX: usize = 10_000;
-/// Ten thousand alerts with their labels fit.
+/// A page of incidents, or an answer to a reply.
 pub const BODY_BYTES_MAX: usize = 8 << 20;
+/// A hundred thousand alerts with their annotations fit; a list is never kept as a whole.
+pub const LIST_BYTES_MAX: usize = 256 << 20;
+/// Labels of the alerts that are kept, by a guess of 3 KiB for each of [`ALERTS_MAX`].
+const KEPT_BYTES_MAX: usize = 32 << 20;
+/// What an alert takes besides its labels, about.
+const ALERT_BYTES: usize = 512;
+/// Pieces of a file.
+const PIECE_BYTES: usize = 64 << 10;
 /// More labels on one alert are cut.
 const LABELS_MAX: usize = 64;
 /// More links on one alert are cut.
@@ -65,39 +76,52 @@ impl Reader {
     /// Everything that is open now.
     pub async fn read(&mut self, client: &Client) -> Result<FeedReading, Failure> {
         let now = clock::now().wall;
-        let found = match &self.target {
+        let worst = match &self.target {
             FeedTarget::Alertmanager(http) => {
                 let url = below(http, alertmanager::ALERTS_PATH);
-                let body = self.get(client, http, &url, &[]).await?;
-                alertmanager::parse(&body, now)
+                self.listed(client, http, &url, &ALERTMANAGER, now).await?
             }
             FeedTarget::Prometheus(http) => {
-                let body = self.get(client, http, &below(http, "/api/v1/alerts"), &[]).await?;
-                prometheus::parse(&body, now)
+                let url = below(http, "/api/v1/alerts");
+                self.listed(client, http, &url, &PROMETHEUS, now).await?
             }
             FeedTarget::PagerDuty { http, .. } => self.incidents(client, http, now).await?,
             FeedTarget::Statuspage(http) => {
                 let whole = Path::new(&http.url).extension().is_some_and(|end| end == "json");
                 let url =
                     if whole { http.url.clone() } else { below(http, "/api/v2/summary.json") };
-                statuspage::parse(&self.get(client, http, &url, &[]).await?, now)
+                let body = self.get(client, http, &url, &[]).await?;
+                Worst::of(statuspage::parse(&body, now).map_err(|why| self.malformed(&why))?)
             }
-            FeedTarget::JsonUrl(http) => {
-                json::parse(&self.get(client, http, &http.url, &[]).await?, now)
-            }
+            FeedTarget::JsonUrl(http) => self.listed(client, http, &http.url, &JSON, now).await?,
             FeedTarget::JsonFile(path) => {
-                let body = file(path).await.map_err(|failure| self.named(&failure))?;
-                json::parse(&body, now)
+                file(path, now).await.map_err(|failure| self.named(&failure))?
             }
             FeedTarget::Counters { http, queries } => {
                 return self.count(client, http, queries).await;
             }
         };
-        let found = found.map_err(|why| self.failure(FailureKind::Malformed, &why))?;
-        let (reading, raw) = gather(found);
+        let (reading, raw) = worst.reading();
         self.levels.retain(|fingerprint, _| raw.contains_key(fingerprint));
         self.raw = raw;
         Ok(reading)
+    }
+
+    /// A list of alerts, however long, as it comes.
+    async fn listed(
+        &self,
+        client: &Client,
+        http: &HttpTarget,
+        url: &str,
+        shape: &'static Shape,
+        now: DateTime<Utc>,
+    ) -> Result<Worst, Failure> {
+        let http = HttpTarget { body_bytes_max: LIST_BYTES_MAX, ..http.clone() };
+        let mut intake = Intake::new(shape, now);
+        let mut take = |bytes: &[u8]| intake.take(bytes);
+        let answer = client.stream(&http, url, &mut take).await;
+        self.good(answer.map_err(|failure| self.named(&failure))?)?;
+        intake.finish().map_err(|why| self.malformed(&why))
     }
 
     /// One figure for each query; one that finds nothing has none, several are no figure.
@@ -189,7 +213,7 @@ impl Reader {
         client: &Client,
         http: &HttpTarget,
         now: DateTime<Utc>,
-    ) -> Result<Result<Vec<Found>, String>, Failure> {
+    ) -> Result<Worst, Failure> {
         let http = pagerduty::authorized(http).map_err(|failure| self.named(&failure))?;
         let mut all = Vec::new();
         for page in 0..pagerduty::PAGES_MAX {
@@ -203,10 +227,10 @@ impl Reader {
                         break;
                     }
                 }
-                Err(why) => return Ok(Err(format!("page {}: {why}", page + 1))),
+                Err(why) => return Err(self.malformed(&format!("page {}: {why}", page + 1))),
             }
         }
-        Ok(Ok(all))
+        Ok(Worst::of(all))
     }
 
     /// The level of an incident, by who is on call; `None` when PagerDuty does not let us know.
@@ -271,6 +295,10 @@ impl Reader {
             .send(&http, method, url, headers, body)
             .await
             .map_err(|failure| self.named(&failure))?;
+        self.good(answer)
+    }
+
+    fn good(&self, answer: Answer) -> Result<Answer, Failure> {
         match answer.status {
             200..=299 => Ok(answer),
             status => {
@@ -292,6 +320,10 @@ impl Reader {
         Failure::new(kind, format!("feed {}: {why}", self.name))
     }
 
+    fn malformed(&self, why: &str) -> Failure {
+        self.failure(FailureKind::Malformed, why)
+    }
+
     fn named(&self, failure: &Failure) -> Failure {
         self.failure(failure.kind, failure.text.display())
     }
@@ -301,7 +333,7 @@ fn below(http: &HttpTarget, path: &str) -> String {
     format!("{}{path}", http.url.trim_end_matches('/'))
 }
 
-async fn file(path: &Path) -> Result<Vec<u8>, Failure> {
+async fn file(path: &Path, now: DateTime<Utc>) -> Result<Worst, Failure> {
     let place = path.display();
     let failed = |error: std::io::Error| {
         let kind = match error.kind() {
@@ -310,57 +342,166 @@ async fn file(path: &Path) -> Result<Vec<u8>, Failure> {
         };
         Failure::new(kind, format!("{place}: {error}"))
     };
+    let malformed = |why: String| Failure::new(FailureKind::Malformed, format!("{place}: {why}"));
     let reading = async {
         // Opening a pipe would wait for its writer.
         if !tokio::fs::metadata(path).await.map_err(failed)?.is_file() {
-            return Err(Failure::new(FailureKind::Malformed, format!("{place}: not a file")));
+            return Err(malformed("not a file".to_owned()));
         }
-        let file = tokio::fs::File::open(path).await.map_err(failed)?;
-        let mut body = Vec::new();
-        let limit = BODY_BYTES_MAX as u64 + 1;
-        file.take(limit).read_to_end(&mut body).await.map_err(failed)?;
-        if body.len() > BODY_BYTES_MAX {
-            let text = format!("{place}: more than {BODY_BYTES_MAX} bytes");
-            return Err(Failure::new(FailureKind::Malformed, text));
+        let mut file = tokio::fs::File::open(path).await.map_err(failed)?;
+        let mut intake = Intake::new(&JSON, now);
+        let mut piece = vec![0; PIECE_BYTES];
+        let mut left = LIST_BYTES_MAX;
+        loop {
+            let count = file.read(&mut piece).await.map_err(failed)?;
+            if count == 0 {
+                return intake.finish().map_err(malformed);
+            }
+            left = left
+                .checked_sub(count)
+                .ok_or_else(|| malformed(format!("more than {LIST_BYTES_MAX} bytes")))?;
+            intake.take(&piece[..count]).map_err(malformed)?;
         }
-        Ok(body)
     };
     tokio::time::timeout(FILE_TIMEOUT, reading).await.unwrap_or_else(|_| {
         Err(Failure::new(FailureKind::Timeout, format!("{place}: cannot be read in time")))
     })
 }
 
-/// One alert for each fingerprint, the worst first, cut at the limit.
-fn gather(found: Vec<Found>) -> (FeedReading, BTreeMap<String, BTreeMap<String, String>>) {
-    let mut merged: BTreeMap<String, Found> = BTreeMap::new();
-    for one in found {
-        match merged.get_mut(&one.alert.fingerprint) {
-            None => {
-                merged.insert(one.alert.fingerprint.clone(), one);
+/// One element and its place in the list; `None` for what is not open.
+type One = fn(&Value, usize, DateTime<Utc>) -> Result<Option<Found>, String>;
+/// A whole answer.
+type Parse = fn(&[u8], DateTime<Utc>) -> Result<Vec<Found>, String>;
+
+/// Where a feed's list stands in its answer, and how it is read.
+struct Shape {
+    list: Place,
+    one: One,
+    /// What stands around the list is judged by it, too.
+    parse: Parse,
+}
+
+const ALERTMANAGER: Shape =
+    Shape { list: Place::Root, one: alertmanager::one, parse: alertmanager::parse };
+const PROMETHEUS: Shape =
+    Shape { list: Place::Under("alerts"), one: prometheus::one, parse: prometheus::parse };
+const JSON: Shape = Shape { list: Place::Under("incidents"), one: json::one, parse: json::parse };
+
+/// A list that is read as it comes.
+struct Intake {
+    shape: &'static Shape,
+    now: DateTime<Utc>,
+    splitter: Splitter,
+    place: usize,
+    worst: Worst,
+}
+
+impl Intake {
+    fn new(shape: &'static Shape, now: DateTime<Utc>) -> Intake {
+        let splitter = Splitter::new(shape.list);
+        Intake { shape, now, splitter, place: 0, worst: Worst::default() }
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let Intake { shape, now, splitter, place, worst } = self;
+        splitter.take(bytes, &mut |element| {
+            let found = (shape.one)(&json_of(element)?, *place, *now)?;
+            *place += 1;
+            if let Some(found) = found {
+                worst.add(found);
             }
-            Some(known) => {
-                let known = &mut known.alert;
-                known.severity = known.severity.max(one.alert.severity);
-                // Triggered is the first state: what one duplicate leaves open is open.
-                known.state = known.state.min(one.alert.state);
-                known.started_at = match (known.started_at, one.alert.started_at) {
-                    (Some(a), Some(b)) => Some(a.min(b)),
-                    (a, b) => a.or(b),
-                };
-            }
+            Ok(())
+        })
+    }
+
+    fn finish(mut self) -> Result<Worst, String> {
+        let (around, too_large) = self.splitter.finish();
+        (self.shape.parse)(&around, self.now)?;
+        self.worst.dropped = self.worst.dropped.saturating_add(too_large);
+        Ok(self.worst)
+    }
+}
+
+/// Every element of a list, by `one`.
+fn each(list: &[Value], now: DateTime<Utc>, one: One) -> Result<Vec<Found>, String> {
+    let mut found = Vec::new();
+    for (place, element) in list.iter().enumerate() {
+        found.extend(one(element, place, now)?);
+    }
+    Ok(found)
+}
+
+/// One alert for each fingerprint, the worst ones: at most twice the limits while it grows.
+#[derive(Default)]
+struct Worst {
+    found: BTreeMap<String, Found>,
+    bytes: usize,
+    dropped: u32,
+}
+
+impl Worst {
+    fn of(found: Vec<Found>) -> Worst {
+        let mut worst = Worst::default();
+        for one in found {
+            worst.add(one);
+        }
+        worst
+    }
+
+    fn add(&mut self, one: Found) {
+        if let Some(known) = self.found.get_mut(&one.alert.fingerprint) {
+            let known = &mut known.alert;
+            known.severity = known.severity.max(one.alert.severity);
+            // Triggered is the first state: what one duplicate leaves open is open.
+            known.state = known.state.min(one.alert.state);
+            known.started_at = match (known.started_at, one.alert.started_at) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+            return;
+        }
+        self.bytes += weight(&one);
+        self.found.insert(one.alert.fingerprint.clone(), one);
+        if self.found.len() > 2 * ALERTS_MAX || self.bytes > 2 * KEPT_BYTES_MAX {
+            let (kept, dropped) = self.cut();
+            self.bytes = kept.iter().map(weight).sum();
+            self.dropped = dropped;
+            let by_name = |one: Found| (one.alert.fingerprint.clone(), one);
+            self.found = kept.into_iter().map(by_name).collect();
         }
     }
-    let mut all: Vec<Found> = merged.into_values().collect();
-    all.sort_by(|a, b| {
-        let key = |alert: &Alert| (std::cmp::Reverse(alert.severity), alert.state);
-        key(&a.alert).cmp(&key(&b.alert))
-    });
-    let dropped = all.len().saturating_sub(ALERTS_MAX);
-    all.truncate(ALERTS_MAX);
-    let raw = all.iter().map(|one| (one.alert.fingerprint.clone(), one.raw.clone())).collect();
-    let alerts = all.into_iter().map(|one| one.alert).collect();
-    let dropped = u32::try_from(dropped).unwrap_or(u32::MAX);
-    (FeedReading { alerts, dropped, ..FeedReading::default() }, raw)
+
+    /// The worst within the limits, and how many the others are.
+    fn cut(&mut self) -> (Vec<Found>, u32) {
+        let mut all: Vec<Found> = std::mem::take(&mut self.found).into_values().collect();
+        all.sort_by_key(|one| (std::cmp::Reverse(one.alert.severity), one.alert.state));
+        let mut bytes = 0;
+        let fits = all.iter().take(ALERTS_MAX).take_while(|one| {
+            bytes += weight(one);
+            bytes <= KEPT_BYTES_MAX
+        });
+        let fits = fits.count();
+        let dropped = u32::try_from(all.len() - fits).unwrap_or(u32::MAX);
+        all.truncate(fits);
+        (all, self.dropped.saturating_add(dropped))
+    }
+
+    fn reading(mut self) -> (FeedReading, BTreeMap<String, BTreeMap<String, String>>) {
+        let (kept, dropped) = self.cut();
+        let mut raw = BTreeMap::new();
+        let alerts = kept.into_iter().map(|one| {
+            raw.insert(one.alert.fingerprint.clone(), one.raw);
+            one.alert
+        });
+        let alerts = alerts.collect();
+        (FeedReading { alerts, dropped, ..FeedReading::default() }, raw)
+    }
+}
+
+/// Bytes that an alert takes, about: its labels are kept twice.
+fn weight(one: &Found) -> usize {
+    let labels = one.raw.iter().map(|(name, value)| name.len() + value.len());
+    ALERT_BYTES + 2 * labels.sum::<usize>() + one.alert.summary.display().len()
 }
 
 fn json_of(body: &[u8]) -> Result<Value, String> {

@@ -5,7 +5,7 @@
 //! only where asked for, no name of a link-local address. Never uses a proxy of the environment,
 //! never sends a secret to another origin than the target's, never puts a header's value, a user or
 //! a query into an error text. Contract: `send` returns within the target's timeout and keeps at
-//! most `body_bytes_max` bytes.
+//! most `body_bytes_max` bytes; `stream` hands on at most as many and keeps none.
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
@@ -82,6 +82,9 @@ impl From<Method> for reqwest::Method {
     }
 }
 
+/// What takes the body of a good answer as it comes.
+pub type Take<'a> = &'a mut (dyn FnMut(&[u8]) -> Result<(), String> + Send);
+
 /// A whole answer, within the target's limits.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -110,10 +113,23 @@ impl Client {
         headers: &[(&str, &str)],
         body: Option<String>,
     ) -> Result<Answer, Failure> {
-        let operation = || format!("{} {}", method.word(), redacted(url));
-        self.attempt(target, method, url, headers, body).await.map_err(|trouble| {
-            Failure::new(trouble.kind, format!("{}: {}", operation(), trouble.text))
-        })
+        self.attempt(target, method, url, headers, body)
+            .await
+            .map_err(|trouble| trouble.of(method, url))
+    }
+
+    /// Gets `url`, and hands the body on piece by piece when the status is a good one.
+    pub async fn stream(
+        &self,
+        target: &HttpTarget,
+        url: &str,
+        take: Take<'_>,
+    ) -> Result<Answer, Failure> {
+        let exchange = self.exchange(target, Method::Get, url, &[], None, Some(take));
+        let Ok(result) = tokio::time::timeout(target.timeout, exchange).await else {
+            return Err(Trouble::late(target).of(Method::Get, url));
+        };
+        result.map_err(|trouble| trouble.of(Method::Get, url))
     }
 
     /// As `send`, for a caller whose own text names the operation already.
@@ -126,10 +142,9 @@ impl Client {
         body: Option<String>,
     ) -> Result<Answer, Trouble> {
         let started = Instant::now();
-        let exchange = self.exchange(target, method, url, headers, body);
+        let exchange = self.exchange(target, method, url, headers, body, None);
         let Ok(result) = tokio::time::timeout(target.timeout, exchange).await else {
-            let why = format!("no answer within {:?}", target.timeout);
-            return Err(Trouble::new(FailureKind::Timeout, why));
+            return Err(Trouble::late(target));
         };
         result.map(|answer| Answer { latency: started.elapsed(), ..answer })
     }
@@ -141,6 +156,7 @@ impl Client {
         url: &str,
         headers: &[(&str, &str)],
         body: Option<String>,
+        take: Option<Take<'_>>,
     ) -> Result<Answer, Trouble> {
         let mut url = parse(url)?;
         let own = parse(&target.url)?;
@@ -159,7 +175,7 @@ impl Client {
                 Some(place) if redirect && target.follow_redirects => {
                     url = next_place(&url, place)?;
                 }
-                Some(_) | None => return receive(response, target).await,
+                Some(_) | None => return receive(response, target, take).await,
             }
         }
         Err(Trouble::new(FailureKind::Refused, format!("more than {REDIRECTS_MAX} redirects")))
@@ -199,6 +215,16 @@ pub(crate) struct Trouble {
 impl Trouble {
     fn new(kind: FailureKind, text: impl Into<String>) -> Trouble {
         Trouble { kind, text: text.into() }
+    }
+
+    fn late(target: &HttpTarget) -> Trouble {
+        let why = format!("no answer within {:?}", target.timeout);
+        Trouble::new(FailureKind::Timeout, why)
+    }
+
+    fn of(self, method: Method, url: &str) -> Failure {
+        let text = format!("{} {}: {}", method.word(), redacted(url), self.text);
+        Failure::new(self.kind, text)
     }
 }
 
@@ -406,7 +432,11 @@ fn next_place(from: &Url, place: &HeaderValue) -> Result<Url, Trouble> {
     }
 }
 
-async fn receive(mut response: Response, target: &HttpTarget) -> Result<Answer, Trouble> {
+async fn receive(
+    mut response: Response,
+    target: &HttpTarget,
+    take: Option<Take<'_>>,
+) -> Result<Answer, Trouble> {
     let malformed = |why: String| Trouble::new(FailureKind::Malformed, why);
     let status = response.status().as_u16();
     let certificate_expires = response.extensions().get::<reqwest::tls::TlsInfo>().and_then(expiry);
@@ -424,12 +454,19 @@ async fn receive(mut response: Response, target: &HttpTarget) -> Result<Answer, 
         }
         _ => return Err(malformed("compressed answer that was not asked for".to_owned())),
     };
+    let mut take = take.filter(|_| response.status().is_success());
     let mut any = false;
     while let Some(chunk) = response.chunk().await.map_err(|error| body_trouble(&error))? {
         any |= !chunk.is_empty();
         sink.take(&chunk).map_err(malformed)?;
+        if let Some(take) = &mut take {
+            take(&sink.drain()).map_err(malformed)?;
+        }
     }
-    let body = if any { sink.finish().map_err(malformed)? } else { Vec::new() };
+    let mut body = if any { sink.finish().map_err(malformed)? } else { Vec::new() };
+    if let Some(take) = take {
+        take(&std::mem::take(&mut body)).map_err(malformed)?;
+    }
     // `latency` is known only to the caller, who saw the start.
     Ok(Answer { status, headers, body, latency: Duration::ZERO, certificate_expires })
 }
@@ -478,6 +515,14 @@ impl Sink {
         .map_err(|error| said(&error))
     }
 
+    /// What came since the last time.
+    fn drain(&mut self) -> Vec<u8> {
+        match self {
+            Sink::Plain(bounded) => std::mem::take(&mut bounded.kept),
+            Sink::Packed(decoder) => std::mem::take(&mut decoder.get_mut().kept),
+        }
+    }
+
     fn finish(self) -> Result<Vec<u8>, String> {
         match self {
             Sink::Plain(bounded) => Ok(bounded.kept),
@@ -498,6 +543,8 @@ fn said(error: &io::Error) -> String {
 /// Keeps bytes up to a limit, and up to a ratio of what came over the wire.
 struct Bounded {
     kept: Vec<u8>,
+    /// Kept so far, drained or not.
+    size: u64,
     limit: u64,
     /// Bytes on the wire so far; `None` where nothing is unpacked.
     wire: Option<u64>,
@@ -505,7 +552,7 @@ struct Bounded {
 
 impl Bounded {
     fn new(limit: u64, wire: Option<u64>) -> Bounded {
-        Bounded { kept: Vec::new(), limit, wire }
+        Bounded { kept: Vec::new(), size: 0, limit, wire }
     }
 
     fn received(&mut self, bytes: usize) {
@@ -517,7 +564,7 @@ impl Bounded {
 
 impl Write for Bounded {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let size = self.kept.len() as u64 + bytes.len() as u64;
+        let size = self.size + bytes.len() as u64;
         let too_large = |why: String| io::Error::new(io::ErrorKind::FileTooLarge, why);
         if size > self.limit {
             return Err(too_large(format!("answer is larger than {} bytes", self.limit)));
@@ -527,6 +574,7 @@ impl Write for Bounded {
             return Err(too_large(format!("answer unpacks to more than {RATIO_MAX} times")));
         }
         self.kept.extend_from_slice(bytes);
+        self.size = size;
         Ok(bytes.len())
     }
 

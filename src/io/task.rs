@@ -71,13 +71,16 @@ pub async fn perform(
             ask(client, &http, (query, baseline.as_deref()), limits, context).await
         }
         TaskTarget::File { dir, path, format, keys, names } => {
-            match fill(path, context, Spot::Path) {
-                Ok(path) => {
+            let filled = names.iter().map(|name| fill(name, context, Spot::Plain));
+            match fill(path, context, Spot::Path)
+                .and_then(|path| Ok((path, filled.collect::<Result<Vec<_>, _>>()?)))
+            {
+                Ok((path, names)) => {
                     let wanted = check::Document {
                         path: dir.join(path),
                         format: *format,
                         keys: keys.clone(),
-                        names: names.clone(),
+                        names,
                     };
                     check::file(wanted, budget).await
                 }

@@ -40,6 +40,21 @@ fn an_incident_that_could_never_work_is_refused() {
 }
 
 #[test]
+fn an_incident_about_nothing_that_is_there_is_refused() {
+    check_service(
+        "[[incident]]\nname = \"i\"\nseverity = \"high\"\nwhen = \"service.down > 0\"\n\
+         only = [\"web\", \"wib\"]\nalerts = { team = 3 }\n\
+         [[incident]]\nname = \"k\"\nseverity = \"high\"\nwhen = \"feed.open > 5\"\n\
+         only = [\"web\"]\n",
+        &[
+            "9:8: `only`: nothing of its kind is named `wib`; did you mean `web`?",
+            "10:19: `alerts` is a string, not an integer",
+            "15:8: `only` names hosts or services: `when` is about neither",
+        ],
+    );
+}
+
+#[test]
 fn a_check_that_could_never_pass_is_refused() {
     check_service(
         "[[service.check]]\nname = \"a\"\nprobe = \"api\"\nexpect = \"true\"\n\

@@ -92,6 +92,7 @@ fn canary(fleet: &Fleet) {
     let mut percents: Vec<u64> = steps.filter_map(|step| step["percent"].as_u64()).collect();
     percents.dedup();
     assert!(percents.starts_with(&[5, 10, 25, 50, 75]), "{percents:?}");
+    fleet.run(&["version", "next", "minor", "api"]).ends(0, "2.1.0\n");
     let answer = head(fleet.port("api_edge"), "/");
     assert!(answer.contains("x-canary-version: 2.0.0"), "{answer}");
 }
@@ -154,6 +155,15 @@ fn trigger(fleet: &Fleet) {
     let mut fired = fleet.records("trigger_fired");
     fired.retain(|event| event["service"] == "api");
     assert_eq!(fired.len(), 1, "{fired:#?}");
+    let opened = fleet.records("incident_opened");
+    for name in ["errors", "availability"] {
+        let key = format!("quarterdeck/incident/{name}/api");
+        assert!(opened.iter().any(|event| event["key"] == *key), "{name}: {opened:#?}");
+    }
+    until("the team", || {
+        let told = |own: &Value| own.to_string().contains("availability on api");
+        fleet.told("team").iter().any(told).then_some(())
+    });
 }
 
 /// Smoke tests that fail end it before any traffic moved; errors after the switch take it back.

@@ -27,6 +27,7 @@ pub fn story() {
     logins(&fleet);
     errors(&fleet);
     overload(&fleet);
+    breach(&fleet);
     fleet.ends();
 }
 
@@ -90,8 +91,7 @@ fn good(fleet: &Fleet) {
 
 /// Taken back by itself at the first step, with its reason, time and release in the journal.
 fn bad(fleet: &Fleet, version: &str, reason: &str) {
-    // What the slot's last version did is out of the window of three minutes.
-    fleet.comes("/services/0/split/traffic", &json!(0.0));
+    // What the slot's last version did is still in the window, and no figure of this one.
     let said = deploy(fleet, version).ends(1, "rolled back");
     assert!(said.out.contains("FAIL") && said.out.contains(reason), "{said:#?}");
     fleet.comes("/services/0/split/routers/0/canary", &json!(0.0));
@@ -145,6 +145,10 @@ fn overload(fleet: &Fleet) {
     until("the actions", || (fleet.knob("shed_percent") == Some(30.0)).then_some(()));
     assert!(begun.elapsed() < MINUTE, "{:?}", begun.elapsed());
     assert_eq!(fleet.knob("replicas"), Some(8.0));
+    let advised = until("the advice", || {
+        Some(fleet.at("/hosts/1/advice")).filter(|own| own["size"] == "up" && own["urgent"] == true)
+    });
+    assert_eq!((&advised["group"], &advised["armed"]), (&json!("web"), &json!(false)));
     let phone = fleet.told("phone")[0].to_string();
     assert!(phone.contains("system_overload on web-1"), "{phone}");
     // Nobody acknowledges it for 15 minutes, divided by the speed.
@@ -164,4 +168,31 @@ fn overload(fleet: &Fleet) {
         ["quarterdeck/incident/high_error_rate/site", "quarterdeck/incident/system_overload/web-1"];
     assert!(ours.iter().all(|key| keys.iter().filter(|own| *own == key).count() == 1), "{keys:?}");
     assert_eq!(fleet.records("action_taken").len(), 2, "each once");
+}
+
+/// Violations and failed logins: locked down, the security team told; the alert belongs to it. And
+/// the site becomes slow meanwhile, without any release.
+fn breach(fleet: &Fleet) {
+    let begun = Instant::now();
+    fleet.control("PUT", "/slots/b", &json!({ "version": "2.0.0-slow" }));
+    fleet.turn(&json!({ "violations": 3, "failed_logins": 150 }));
+    until("the answer", || (fleet.knob("isolated") == Some(1.0)).then_some(()));
+    until("the security team", || (!fleet.told("security").is_empty()).then_some(()));
+    assert!(begun.elapsed() < MINUTE, "{:?}", begun.elapsed());
+    assert_eq!(fleet.knob("locked_down"), Some(1.0));
+    until("its alert", || {
+        let all = fleet.at("/incidents").as_array().cloned().unwrap_or_default();
+        let own =
+            all.into_iter().find(|own| own["name"] == "security_breach_detected on operations");
+        (own?["alerts"]["total"] == 1).then_some(())
+    });
+    until("the latency", || {
+        let opened = fleet.records("incident_opened");
+        let key = "quarterdeck/incident/latency/operations";
+        opened.iter().any(|event| event["key"] == key).then_some(())
+    });
+    fleet.control("PUT", "/slots/b", &json!({ "version": "2.0.0" }));
+    fleet.turn(&json!({ "violations": 0, "failed_logins": 0 }));
+    fleet.comes("/incidents", &json!([]));
+    assert!(fleet.run(&["status"]).out.contains("scaling   web"));
 }

@@ -171,10 +171,15 @@ fn nobody_takes_it_and_it_is_escalated() {
 fn an_action_runs_once_and_only_when_armed() {
     for armed in [false, true] {
         let (probe, stub) = (Fake::serve("web"), Stub::serve(&[Answer::status(200)]));
-        let plan = "[plan.scale]\nservice = \"web\"\nsteps = [{ run = [\"/bin/sh\", \"-c\", \
-                    \"echo done >> MARK\"], timeout = \"10s\" }]\n";
-        let more = format!("actions = [\"scale\"]\narmed = {armed}\n");
-        let tables = incident(&more) + &CHANNEL.replace("URL", &stub.url("/hook")) + plan;
+        let plan = |name: &str| {
+            format!(
+                "[plan.{name}]\nservice = \"web\"\nsteps = [{{ run = [\"/bin/sh\", \"-c\", \
+                 \"echo {name} >> MARK\"], timeout = \"10s\" }}]\n"
+            )
+        };
+        let plan = plan("scale") + &plan("shed");
+        let more = format!("actions = [\"scale\", \"shed\"]\narmed = {armed}\n");
+        let tables = incident(&more) + &CHANNEL.replace("URL", &stub.url("/hook")) + &plan;
         let deck = deck(&probe, &tables);
         let mark = deck.dir.path().join("mark");
         let text = std::fs::read_to_string(deck.config()).expect("the configuration");
@@ -182,18 +187,22 @@ fn an_action_runs_once_and_only_when_armed() {
             .expect("written");
         let engine = deck.start_engine();
         probe.down(true);
-        let taken = until("the action", || records(&deck, "action_taken").pop());
-        assert_eq!(taken["armed"], Value::Bool(armed), "{taken}");
+        // The second plan is of the same service: it waits for its turn.
+        let count = if armed { 3 } else { 2 };
+        let taken = until("the actions", || {
+            Some(records(&deck, "action_taken")).filter(|taken| taken.len() == count)
+        });
+        assert!(taken.iter().all(|one| one["armed"] == Value::Bool(armed)), "{taken:?}");
         if armed {
-            until("the plan's end", || records(&deck, "release_ended").pop());
+            until("both plans' end", || (records(&deck, "release_ended").len() == 2).then_some(()));
         }
         // A restart takes it up where it stands: nothing runs again.
         drop(engine);
         let _engine = deck.start_engine();
         std::thread::sleep(Duration::from_millis(800));
-        assert_eq!(records(&deck, "action_taken").len(), 1);
+        assert_eq!(records(&deck, "action_taken").len(), count);
         let ran = std::fs::read_to_string(&mark).unwrap_or_default();
-        assert_eq!(ran, if armed { "done\n" } else { "" });
+        assert_eq!(ran, if armed { "scale\nshed\n" } else { "" });
     }
 }
 
@@ -311,4 +320,93 @@ fn counters_open_an_incident_within_two_looks() {
     let told = records(&deck, "notice_queued");
     let summary = told[0]["summary"].as_str().unwrap_or_default();
     assert!(summary.contains("counter.failed_logins 101"), "{summary}");
+}
+
+/// What Alertmanager would say of a storm: most about one service, each with a kilobyte of notes.
+fn storm(count: u32) -> Answer {
+    let notes = "it does not answer ".repeat(60);
+    let alerts = (0..count).map(|place| {
+        let name = if place % 10 == 0 { "Slow" } else { "Down" };
+        json!({
+            "labels": {
+                "alertname": name, "severity": "high", "service": "web",
+                "instance": format!("i-{place}"),
+            },
+            "annotations": { "summary": "gone", "description": notes },
+            "startsAt": "2026-01-01T00:00:00Z",
+            "fingerprint": format!("{place:016x}"),
+            "status": { "state": "active" },
+        })
+    });
+    let mut alerts: Vec<Value> = alerts.collect();
+    let other = json!({ "alertname": "DiskFull", "severity": "page", "service": "mail" });
+    alerts.push(json!({ "labels": other, "status": { "state": "active" } }));
+    let body = Value::Array(alerts).to_string();
+    Answer::Status(200, "content-type: application/json\r\n", body)
+}
+
+#[test]
+fn a_storm_of_alerts_is_grouped_counted_and_leaves_the_rest_in_sight() {
+    let (probe, alerts) = (Fake::serve("web"), Stub::serve(&[storm(12_000)]));
+    let feed = format!(
+        "[[feed]]\nname = \"alerts\"\nalertmanager = \"{}\"\ninterval = \"3s\"\n\
+         timeout = \"30s\"\n[[incident]]\nname = \"storm\"\nseverity = \"medium\"\n\
+         when = \"feed.open > 1000 && feed.critical > 0\"\nclear_after = \"1s\"\n\
+         alerts = {{ service = \"mail\" }}\n{}",
+        alerts.url(""),
+        CHANNEL.replace("URL", &alerts.url("/hook"))
+    );
+    let deck = deck(&probe, &(incident("").replace("notify = [\"ops\"]\n", "") + &feed));
+    let _engine = deck.start_engine();
+    probe.down(true);
+    let status = || {
+        let said = deck.run(&["status", "--json"]);
+        serde_json::from_str::<Value>(&said.out).unwrap_or_else(|_| panic!("{said:#?}"))
+    };
+    let named = |status: &Value, name: &str| {
+        let all = status["incidents"].as_array().expect("a list").clone();
+        all.into_iter().find(|own| own["name"] == name)
+    };
+    let (status, gone) = until("the incident and its alerts", || {
+        let status = status();
+        let gone = named(&status, "gone on web")?;
+        named(&status, "storm on test")?;
+        (gone["alerts"]["total"] != 0).then_some((status, gone))
+    });
+    // Twelve thousand and one came in 16 MB; the worst ten thousand are kept.
+    assert_eq!(status["incidents_left_out"], 2_001, "counted");
+    assert_eq!(status["incidents_open"], 10_002, "with both of our own");
+    assert_eq!(gone["alerts"]["total"], 9_999);
+    assert_eq!(gone["alerts"]["worst"].as_array().map(Vec::len), Some(5));
+    let list = status["incidents"].as_array().expect("a list");
+    assert_eq!(list.len(), 500);
+    let mut first: Vec<&str> = list[..3].iter().filter_map(|own| own["name"].as_str()).collect();
+    first.sort_unstable();
+    assert_eq!(first, ["DiskFull", "gone on web", "storm on test"], "before what is grouped");
+    let said = deck.run(&["incident", "list"]).ends(0, "gone on web").out;
+    for part in [
+        "9999 alerts: high",
+        "1 alert: critical DiskFull",
+        "9502 more; most of all are \
+                 Down",
+        "2001 more were left out",
+    ] {
+        assert!(said.contains(part), "{part}: {}", &said[..said.len().min(2_000)]);
+    }
+    let told = records(&deck, "incident_opened");
+    assert_eq!(told.len(), 2, "a storm is one record: {told:?}");
+    // What was left out is not called over when the rest goes on; all is when the feed is quiet.
+    alerts.answers(&[storm(0)]);
+    until("the end of the storm", || {
+        let said = deck.run(&["incident", "list"]).out;
+        (said.contains("gone on web") && said.contains("DiskFull") && !said.contains("more"))
+            .then_some(())
+    });
+    until("the end of its incident", || {
+        records(&deck, "incident_resolved")
+            .iter()
+            .any(|it| it["name"] == "storm on test")
+            .then_some(())
+    });
+    probe.down(false);
 }

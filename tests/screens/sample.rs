@@ -305,6 +305,7 @@ pub fn incident(key: &str, severity: Severity, state: AlertState, summary: &str)
         can_acknowledge: true,
         can_escalate: true,
         triage: TriageView::default(),
+        alerts: None,
     }
 }
 
@@ -392,6 +393,7 @@ pub fn sample() -> Snapshot {
             ],
             total: 3,
             dropped: 0,
+            names: Vec::new(),
             resolved: Vec::new(),
         }),
         journal: Arc::new(vec![

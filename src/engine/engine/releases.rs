@@ -56,7 +56,7 @@ impl Engine {
         let own = settings.probes.iter().map(|&id| {
             let probe = &self.probes[id.index()];
             let name = self.settings.probe(id).name.as_str();
-            (name, probe.status_at(now), probe.observed)
+            (name, probe.status_at(now), probe.up)
         });
         Facts {
             now,
@@ -80,6 +80,7 @@ impl Engine {
                 let id = self.append(actor, event, purpose, !exposes, now, effects);
                 if first {
                     self.told(service, |release| release.awaits(id));
+                    self.count_anew(service, self.routes[service.index()].stable.other(), now);
                 }
             }
             Move::Split { to, verb } => {
@@ -314,6 +315,8 @@ impl Engine {
         }
         if deployed && result == Some(ReleaseResult::Good) {
             self.routes[service.index()].finalise();
+            let canary = self.routes[service.index()].stable.other();
+            self.count_anew(service, canary, now);
         }
         if result.is_some_and(|result| result != ReleaseResult::Failed) {
             self.settle_page(service, now, effects);
@@ -402,6 +405,13 @@ impl Engine {
         };
         self.note(Event::Look(look), now, effects);
         self.touched.insert(service);
+    }
+
+    /// Another version takes the canary's part: what its group did before is no figure of it.
+    pub(super) fn count_anew(&mut self, service: ServiceId, canary: Group, now: Now) {
+        if let Some(signals) = &mut self.signals[service.index()] {
+            signals.count_anew(canary, now);
+        }
     }
 
     /// The figures that rules may name, as fresh as they are, without a baseline.

@@ -1,13 +1,12 @@
 //! The engine's part in incidents of our own: what a look at their conditions becomes.
 //!
-//! Decides who is told what, and starts the plans that an armed incident calls for. Never decides
-//! when one opens: [`crate::response`] does. Contract: an opening is on record before its notices
-//! and actions; each action is taken once for each incident, and only written down unless armed.
+//! Decides who is told what. Never decides when one opens: [`crate::response`] does. Contract: an
+//! opening is on record before its notices and actions.
 
 use super::Engine;
 use crate::Effect;
-use crate::command::{Command, Submission};
 use crate::incident::OWN;
+use crate::incident::group::Group;
 use crate::notice::{Notice, Stage, Step};
 use crate::reading::{AlertState, NotifyAnswer};
 use crate::record::Event;
@@ -17,7 +16,7 @@ use crate::rule::figures::host_values;
 use crate::schedule::Timer;
 use crate::settings::{COUNTERS, Definition, Scope};
 use crate::types::{
-    Actor, ChannelId, EffectId, HostId, Now, PlanId, RouterId, ServiceId, Status, Untrusted,
+    Actor, ChannelId, EffectId, HostId, Now, RouterId, ServiceId, Status, Untrusted,
 };
 
 impl Engine {
@@ -40,7 +39,7 @@ impl Engine {
             let summary = "open since before a restart";
             // Its opening is on record already.
             let _ = self.board.raise(&key, own.severity, &title, summary, open.opened);
-            self.board.let_escalate(&key);
+            self.board.define(&key, Group::of(&own, &open.subject));
             if open.acknowledged {
                 self.board.set_state(&key, AlertState::Acknowledged);
             }
@@ -71,11 +70,13 @@ impl Engine {
 
     /// Is there still such a host or service?
     fn watches(&self, definition: usize, subject: &str) -> bool {
-        match self.settings.incidents[definition].scope {
-            Scope::Hosts => self.settings.hosts.iter().any(|host| host.name == subject),
-            Scope::Services => self.settings.service_named(subject).is_some(),
-            Scope::Environment => self.settings.environment.name == subject,
-        }
+        let own = &self.settings.incidents[definition];
+        own.is_about(subject)
+            && match own.scope {
+                Scope::Hosts => self.settings.hosts.iter().any(|host| host.name == subject),
+                Scope::Services => self.settings.service_named(subject).is_some(),
+                Scope::Environment => self.settings.environment.name == subject,
+            }
     }
 
     pub(super) fn look_at_host(
@@ -173,7 +174,7 @@ impl Engine {
         let own = self.settings.incidents[place].clone();
         let key = key_of(&own.name, subject);
         let event = self.board.raise(&key, own.severity, &title(&own, subject), summary, now);
-        self.board.let_escalate(&key);
+        self.board.define(&key, Group::of(&own, subject));
         self.dirty.incidents = true;
         if let Some(event) = event {
             self.note(event, now, effects);
@@ -183,52 +184,6 @@ impl Engine {
             self.act_on(&own, subject, &key, *plan, now, effects);
         }
         self.escalate_due(now, effects);
-    }
-
-    /// One action: a release of its plan when armed, else a line in the journal.
-    fn act_on(
-        &mut self,
-        own: &Definition,
-        subject: &str,
-        key: &str,
-        plan: PlanId,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
-        let settings = self.settings.plan(plan);
-        let (plan, owner) = (settings.name.clone(), settings.service);
-        let service = match (owner, own.scope) {
-            (Some(service), _) => Some(self.settings.service(service).name.clone()),
-            (None, Scope::Services) => Some(subject.to_owned()),
-            (None, Scope::Hosts | Scope::Environment) => None,
-        };
-        let result = match service {
-            _ if !own.armed => "not armed: nothing was done".to_owned(),
-            None => "the plan names no service".to_owned(),
-            Some(service) => {
-                let submission = Submission {
-                    id: format!("{key}/{plan}/{}", now.wall.timestamp_millis()),
-                    command: Command::Run {
-                        plan: plan.clone(),
-                        service,
-                        version: String::new(),
-                        reason: Untrusted::new(&format!("incident {} on {subject}", own.name)),
-                    },
-                    expected: None,
-                    seen: Untrusted::default(),
-                    actor: Actor::engine(),
-                    read_only: false,
-                };
-                match self.deploy(&submission, now, effects) {
-                    Ok(_) => "started".to_owned(),
-                    Err(why) => format!("not started: {why}"),
-                }
-            }
-        };
-        let word = if own.armed { result.clone() } else { "dry run".to_owned() };
-        self.board.set_pending(key, &format!("{plan}: {word}"));
-        let (key, result) = (key.to_owned(), Untrusted::new(&result));
-        self.note(Event::ActionTaken { key, plan, armed: own.armed, result }, now, effects);
     }
 
     fn over(&mut self, key: &str, now: Now, effects: &mut Vec<Effect>) {
@@ -242,6 +197,7 @@ impl Engine {
             channels.extend(more);
         }
         self.tell(&channels, key, Stage::Resolved, now, effects);
+        self.forgo(key, &open, now, effects);
         self.resolve(key, now, effects);
     }
 

@@ -200,3 +200,102 @@ fn ten_thousand_alerts_are_counted_limited_and_told_once() {
     assert_eq!((seen.total, seen.dropped, seen.open.len()), (0, 0, 0));
     assert_eq!(seen.resolved.len(), RESOLVED_MAX);
 }
+
+fn labelled(fingerprint: &str, severity: Severity, labels: &[(&str, &str)]) -> Alert {
+    let labels = labels.iter().map(|(name, value)| (Untrusted::new(name), Untrusted::new(value)));
+    Alert { severity, labels: labels.collect(), ..alert(fingerprint, AlertState::Triggered) }
+}
+
+#[test]
+fn the_alerts_of_a_service_belong_to_its_incident_and_stand_behind_it() {
+    let mut board = Board::default();
+    let raise = |board: &mut Board, key: &str, severity, group| {
+        board.raise(key, severity, key, "", now(0));
+        board.define(key, group);
+    };
+    let named = |name: &str| Some(Group::Subject(name.to_owned()));
+    raise(&mut board, "quarterdeck/incident/gone/web", Severity::High, named("web"));
+    raise(&mut board, "quarterdeck/incident/full/db", Severity::High, named("db"));
+    let labels = vec![
+        (Untrusted::new("team"), Untrusted::new("shop")),
+        (Untrusted::new("tier"), Untrusted::new("1")),
+    ];
+    let labels = Some(Group::Labels(labels));
+    raise(&mut board, "quarterdeck/incident/shop/test", Severity::Low, labels);
+    raise(&mut board, "quarterdeck/drift", Severity::High, None);
+    let alerts = vec![
+        labelled("a", Severity::Critical, &[("instance", "web:9100")]),
+        labelled("b", Severity::High, &[("service", "web"), ("team", "shop")]),
+        labelled("c", Severity::Low, &[("service", "web-2")]),
+        labelled("d", Severity::Low, &[("team", "shop"), ("tier", "1")]),
+    ];
+    board.read(FEED, &feed(), reading(alerts), now(1));
+    let section = board.section();
+    let group = |key: &str| {
+        let own = section.open.iter().find(|view| view.key.ends_with(key)).expect(key);
+        own.alerts.as_ref().map(|alerts| {
+            let keys = alerts.worst.iter().map(|alert| alert.key.as_str());
+            (alerts.total, keys.collect::<Vec<_>>())
+        })
+    };
+    assert_eq!(group("gone/web"), Some((2, vec!["alerts/a", "alerts/b"])), "the worst first");
+    assert_eq!(group("full/db"), Some((0, vec![])));
+    assert_eq!(group("shop/test"), Some((1, vec!["alerts/d"])), "all of its labels");
+    assert_eq!((group("drift"), group("alerts/b")), (None, None));
+    let keys: Vec<&str> = section.open.iter().map(|view| view.key.as_str()).collect();
+    let expected = [
+        // Worse than the incident that it belongs to.
+        "alerts/a",
+        "quarterdeck/drift",
+        "quarterdeck/incident/full/db",
+        "quarterdeck/incident/gone/web",
+        "quarterdeck/incident/shop/test",
+        "alerts/c",
+        // What another stands for.
+        "alerts/b",
+        "alerts/d",
+    ];
+    assert_eq!(keys, expected);
+    board.resolve_at("quarterdeck/incident/gone/web", now(2));
+    let keys: Vec<String> = board.section().open.into_iter().map(|view| view.key).collect();
+    assert_eq!(keys[3], "alerts/b", "on its own again, by its severity and start");
+}
+
+#[test]
+fn what_a_limit_left_out_is_counted_and_not_called_over() {
+    let mut board = Board::default();
+    board.read(FEED, &feed(), reading(vec![alert("a", AlertState::Triggered)]), now(0));
+    let alerts = vec![alert("b", AlertState::Triggered)];
+    let cut = FeedReading { alerts, dropped: 7, ..FeedReading::default() };
+    let events = board.read(FEED, &feed(), cut, now(1));
+    assert_eq!(events.iter().map(word).collect::<Vec<_>>(), ["+alerts/b"]);
+    let section = board.section();
+    assert_eq!((section.total, section.dropped, section.resolved.len()), (1, 7, 0));
+    assert_eq!(board.figures().get("feed.open"), Some(&8.0), "all of them are open");
+}
+
+#[test]
+fn a_storm_behind_an_incident_leaves_the_others_in_sight_and_is_told_by_its_names() {
+    let mut board = Board::default();
+    let key = "quarterdeck/incident/gone/web";
+    board.raise(key, Severity::Critical, "gone", "", now(0));
+    board.define(key, Some(Group::Subject("web".to_owned())));
+    let mut alerts: Vec<Alert> = (0..10_000)
+        .map(|place| {
+            let name = if place % 10 == 0 { "Slow" } else { "Down" };
+            let labels = [("service", "web")];
+            let alert = labelled(&place.to_string(), Severity::High, &labels);
+            Alert { name: Untrusted::new(name), ..alert }
+        })
+        .collect();
+    alerts.push(labelled("other", Severity::Low, &[("service", "mail")]));
+    board.read(FEED, &feed(), reading(alerts), now(1));
+    let section = board.section();
+    assert_eq!((section.total, section.open.len()), (10_002, INCIDENTS_SHOWN_MAX));
+    assert_eq!(section.open[0].alerts.as_ref().map(|alerts| alerts.total), Some(10_000));
+    assert_eq!(section.open[0].alerts.as_ref().map(|alerts| alerts.worst.len()), Some(5));
+    assert_eq!(section.open[1].key, "alerts/other", "before what belongs to the incident");
+    let names: Vec<(&str, u32)> =
+        section.names.iter().map(|own| (own.name.display(), own.count)).collect();
+    assert_eq!(names, [("Down", 9_001), ("Slow", 1_000)]);
+}

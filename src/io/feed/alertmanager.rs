@@ -12,8 +12,8 @@ use engine::types::{Actor, Untrusted};
 use serde_json::{Value, json};
 
 use super::{
-    Found, fingerprint, fingerprint_of, json_of, links, past, raw_labels, severity, shown_labels,
-    text,
+    Found, each, fingerprint, fingerprint_of, json_of, links, past, raw_labels, severity,
+    shown_labels, text,
 };
 
 pub(super) const ALERTS_PATH: &str = "/api/v2/alerts?active=true&silenced=true&inhibited=true";
@@ -23,22 +23,23 @@ const SILENCE_HOURS: i64 = 2;
 pub(super) fn parse(body: &[u8], now: DateTime<Utc>) -> Result<Vec<Found>, String> {
     let value = json_of(body)?;
     let alerts = value.as_array().ok_or("the answer is not a list of alerts")?;
-    let mut found = Vec::new();
-    for (place, alert) in alerts.iter().enumerate() {
-        let raw = raw_labels(alert.get("labels"));
-        if raw.is_empty() {
-            return Err(format!("alert {place}: no labels"));
-        }
-        // An end that has passed is the sender's word that it is over.
-        if past(text(alert, "endsAt"), now).is_some() {
-            continue;
-        }
-        found.push(one(alert, raw, now));
-    }
-    Ok(found)
+    each(alerts, now, one)
 }
 
-fn one(alert: &Value, raw: BTreeMap<String, String>, now: DateTime<Utc>) -> Found {
+/// One alert of the list; `None` when it is over.
+pub(super) fn one(
+    alert: &Value,
+    place: usize,
+    now: DateTime<Utc>,
+) -> Result<Option<Found>, String> {
+    let raw = raw_labels(alert.get("labels"));
+    if raw.is_empty() {
+        return Err(format!("alert {place}: no labels"));
+    }
+    // An end that has passed is the sender's word that it is over.
+    if past(text(alert, "endsAt"), now).is_some() {
+        return Ok(None);
+    }
     let given = text(alert, "fingerprint");
     let notes = alert.get("annotations").cloned().unwrap_or_default();
     let suppressed =
@@ -60,7 +61,7 @@ fn one(alert: &Value, raw: BTreeMap<String, String>, now: DateTime<Utc>) -> Foun
         started_at: past(text(alert, "startsAt"), now),
         links,
     };
-    Found { alert, raw }
+    Ok(Some(Found { alert, raw }))
 }
 
 /// The body that silences exactly the alert with these labels.

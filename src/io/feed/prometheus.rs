@@ -9,7 +9,8 @@ use engine::types::Untrusted;
 use serde_json::Value;
 
 use super::{
-    Found, fingerprint_of, json_of, links, list, past, raw_labels, severity, shown_labels, text,
+    Found, each, fingerprint_of, json_of, links, list, past, raw_labels, severity, shown_labels,
+    text,
 };
 
 pub(super) fn parse(body: &[u8], now: DateTime<Utc>) -> Result<Vec<Found>, String> {
@@ -18,29 +19,34 @@ pub(super) fn parse(body: &[u8], now: DateTime<Utc>) -> Result<Vec<Found>, Strin
         return Err(format!("{}: {}", text(&value, "errorType"), text(&value, "error")));
     }
     let data = value.get("data").ok_or("no `data`")?;
-    let mut found = Vec::new();
-    for (place, alert) in list(data, "alerts")?.iter().enumerate() {
-        let raw = raw_labels(alert.get("labels"));
-        if raw.is_empty() {
-            return Err(format!("alert {place}: no labels"));
-        }
-        if matches!(text(alert, "state"), "pending" | "inactive") {
-            continue;
-        }
-        let notes = alert.get("annotations").unwrap_or(&Value::Null);
-        let label = |name: &str| raw.get(name).map(String::as_str).unwrap_or_default();
-        let summary = ["summary", "message", "description"].map(|key| text(notes, key));
-        let alert = Alert {
-            fingerprint: fingerprint_of(&raw),
-            name: Untrusted::new(label("alertname")),
-            severity: severity(label("severity")),
-            state: AlertState::Triggered,
-            summary: Untrusted::new(summary.iter().find(|text| !text.is_empty()).unwrap_or(&"")),
-            labels: shown_labels(&raw),
-            started_at: past(text(alert, "activeAt"), now),
-            links: links([text(notes, "runbook_url"), text(notes, "dashboard_url")]),
-        };
-        found.push(Found { alert, raw });
+    each(list(data, "alerts")?, now, one)
+}
+
+/// One alert of the list; `None` when it does not fire.
+pub(super) fn one(
+    alert: &Value,
+    place: usize,
+    now: DateTime<Utc>,
+) -> Result<Option<Found>, String> {
+    let raw = raw_labels(alert.get("labels"));
+    if raw.is_empty() {
+        return Err(format!("alert {place}: no labels"));
     }
-    Ok(found)
+    if matches!(text(alert, "state"), "pending" | "inactive") {
+        return Ok(None);
+    }
+    let notes = alert.get("annotations").unwrap_or(&Value::Null);
+    let label = |name: &str| raw.get(name).map(String::as_str).unwrap_or_default();
+    let summary = ["summary", "message", "description"].map(|key| text(notes, key));
+    let alert = Alert {
+        fingerprint: fingerprint_of(&raw),
+        name: Untrusted::new(label("alertname")),
+        severity: severity(label("severity")),
+        state: AlertState::Triggered,
+        summary: Untrusted::new(summary.iter().find(|text| !text.is_empty()).unwrap_or(&"")),
+        labels: shown_labels(&raw),
+        started_at: past(text(alert, "activeAt"), now),
+        links: links([text(notes, "runbook_url"), text(notes, "dashboard_url")]),
+    };
+    Ok(Some(Found { alert, raw }))
 }

@@ -73,7 +73,7 @@ fn hostile_alerts_are_cleaned_or_named() {
         assert!(!shown.contains(['\u{1b}', '\u{202e}', '\u{7}']), "{shown}");
     }
     assert!(found[0].raw.values().any(|value| value.contains('\u{1b}')), "matchers stay raw");
-    let (reading, _) = gather(found);
+    let (reading, _) = Worst::of(found).reading();
     let states: Vec<AlertState> = reading.alerts.iter().map(|alert| alert.state).collect();
     assert_eq!(states, [TRIGGERED, TRIGGERED], "duplicates are one, and the open one wins");
     check_error(alertmanager::parse(b"[{}]", now()), "alert 0: no labels");
@@ -209,7 +209,7 @@ fn too_many_alerts_are_counted() {
     alerts.push(serde_json::json!({ "labels": { "alertname": "last", "severity": "page" } }));
     let body = Value::Array(alerts).to_string();
     let found = alertmanager::parse(body.as_bytes(), now()).expect("readable");
-    let (reading, raw) = gather(found);
+    let (reading, raw) = Worst::of(found).reading();
     assert_eq!((reading.alerts.len(), reading.dropped), (ALERTS_MAX, 6));
     assert_eq!(raw.len(), ALERTS_MAX);
     assert_eq!(reading.alerts[0].name.display(), "last", "the worst are kept");
@@ -220,4 +220,50 @@ fn a_strange_fingerprint_is_hashed() {
     assert_eq!(fingerprint("abc-1"), "abc-1");
     assert_eq!(fingerprint("\u{1b}[2J").len(), 16);
     assert_eq!(fingerprint(&"x".repeat(1000)).len(), 16);
+}
+
+/// What the adapter makes of an answer that comes in pieces.
+fn intake(shape: &'static Shape, body: &str) -> Result<FeedReading, String> {
+    let mut intake = Intake::new(shape, now());
+    for piece in body.as_bytes().chunks(1000) {
+        intake.take(piece)?;
+    }
+    Ok(intake.finish()?.reading().0)
+}
+
+#[test]
+fn a_list_in_pieces_is_the_same_list() {
+    let body = |bytes: &'static [u8]| std::str::from_utf8(bytes).expect("recorded text");
+    let names = |shape: &'static Shape, text: &str| {
+        let reading = intake(shape, text).expect("readable");
+        reading.alerts.iter().map(|alert| alert.fingerprint.clone()).collect::<Vec<_>>()
+    };
+    let check = |shape: &'static Shape, bytes: &'static [u8]| {
+        let whole = Worst::of((shape.parse)(bytes, now()).expect("readable")).reading().0;
+        let whole: Vec<String> = whole.alerts.into_iter().map(|alert| alert.fingerprint).collect();
+        assert!(!whole.is_empty());
+        assert_eq!(names(shape, body(bytes)), whole);
+    };
+    check(&ALERTMANAGER, recorded!("alertmanager-two"));
+    check(&ALERTMANAGER, recorded!("alertmanager-hostile"));
+    check(&PROMETHEUS, recorded!("prometheus-alerts"));
+    check(&JSON, recorded!("json-incidents"));
+    check_error(intake(&ALERTMANAGER, "[{\"labels\":{\"a\":\"b\"}},{}]"), "alert 1: no labels");
+    check_error(intake(&ALERTMANAGER, "{}"), "not a list");
+    check_error(intake(&ALERTMANAGER, "[1"), "not JSON");
+    check_error(intake(&ALERTMANAGER, &"[".repeat(100_000)), "not JSON");
+    check_error(intake(&JSON, "{}"), "no list `incidents`");
+    let refused = "{\"status\":\"error\",\"errorType\":\"x\",\"error\":\"too much\"}";
+    check_error(intake(&PROMETHEUS, refused), "x: too much");
+}
+
+#[test]
+fn labels_without_end_are_left_out_and_counted() {
+    let long = "x".repeat(500_000);
+    let body: Vec<String> = (0..80)
+        .map(|n| format!("{{\"labels\":{{\"alertname\":\"n{n}\",\"a\":\"{long}\"}}}}"))
+        .collect();
+    let reading = intake(&ALERTMANAGER, &format!("[{}]", body.join(","))).expect("readable");
+    assert!(reading.alerts.len() >= 30 && reading.alerts.len() < 40, "{}", reading.alerts.len());
+    assert_eq!(reading.alerts.len() + reading.dropped as usize, 80);
 }

@@ -33,6 +33,11 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot)
         put(buffer, inside, top, line);
         top += 1;
     }
+    if !picture.incidents.names.is_empty() && inside.height > top {
+        let text = format!("most of all {}", picture.incidents.mostly());
+        put(buffer, inside, top, Line::styled(text, scene.theme.style(Role::Dim)));
+        top += 1;
+    }
     if shown.is_empty() {
         let text = match (picture.incidents.total, silent.is_empty()) {
             (0, true) => " none open",
@@ -182,6 +187,9 @@ fn line(incident: &IncidentView, width: u16, scene: Scene<'_>) -> Line<'static> 
     if left > name {
         let who = &incident.triage.assignee;
         let who = if who.is_empty() { String::new() } else { format!("@{who} ") };
+        let alerts = incident.alerts.as_ref().filter(|alerts| alerts.total > 0);
+        let alerts = alerts.map_or(String::new(), |alerts| format!("{} alerts ", alerts.total));
+        spans.push(Span::styled(alerts, theme.style(Role::Text)));
         spans.push(Span::styled(who, theme.style(Role::Text)));
         spans.push(Span::styled(incident.summary.display().to_owned(), theme.style(Role::Dim)));
     }
@@ -222,6 +230,9 @@ fn details(
         rows("name", name, TEXT_ROWS_MAX);
     }
     rows("summary", incident.summary.display(), TEXT_ROWS_MAX);
+    if let Some(alerts) = &incident.alerts {
+        rows("alerts", &alerts.words(), TEXT_ROWS_MAX);
+    }
     for (name, text) in said(incident, scene) {
         rows(name, &text, TEXT_ROWS_MAX);
     }
@@ -290,6 +301,7 @@ mod tests {
             can_acknowledge: true,
             can_escalate: false,
             triage: TriageView::default(),
+            alerts: None,
         }
     }
 
