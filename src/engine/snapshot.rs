@@ -295,6 +295,8 @@ pub struct PastRelease {
     pub result: ReleaseResult,
     /// From the decision to roll back until the traffic was proven.
     pub rollback_took: Option<Duration>,
+    /// How long all probes of the service said DOWN meanwhile; `None`: not known.
+    pub down: Option<Duration>,
     pub bad: bool,
 }
 

@@ -246,6 +246,7 @@ pub fn releasing(release: ReleaseView) -> Snapshot {
         ended: ago(89_000).wall,
         result: ReleaseResult::RolledBack,
         rollback_took: Some(Duration::from_secs(3)),
+        down: Some(Duration::ZERO),
         bad: true,
     }];
     picture.services = Arc::new(services);
