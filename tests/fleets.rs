@@ -4,6 +4,8 @@
 //! Every time of a fleet's configuration is divided by [`SPEED`], down to 100 ms; latencies, their
 //! limits, shares and counts are as they are documented.
 
+#[path = "fleets/arzti3.rs"]
+mod arzti3;
 #[path = "fleets/conversormpp.rs"]
 mod conversormpp;
 #[path = "fleets/hotswap.rs"]
@@ -37,11 +39,12 @@ const SPEED: &str = "120";
 const START_PATIENCE: Duration = Duration::from_mins(2);
 
 /// Most of a story is waiting: all that are asked for are played at once.
-const STORIES: [(&str, fn()); 4] = [
+const STORIES: [(&str, fn()); 5] = [
     ("operations", operations::story),
     ("conversormpp", conversormpp::story),
     ("mtm", mtm::story),
     ("hotswap", hotswap::story),
+    ("arzti3", arzti3::story),
 ];
 
 fn play(name: &str) {
@@ -82,6 +85,11 @@ fn mtm_is_played() {
 #[test]
 fn hotswap_is_played() {
     play("hotswap");
+}
+
+#[test]
+fn arzti3_is_played() {
+    play("arzti3");
 }
 
 /// A fleet that runs, and the words to its engine.

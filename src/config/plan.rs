@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use engine::settings::{Action, AfterCrash, Plan, Probe, Service, Step};
+use engine::settings::{Action, AfterCrash, OnFail, Plan, Probe, Service, Step};
 use engine::types::{PlanId, ProbeId, ServiceId, TaskId, Untrusted};
 
 use toml::de::DeValue;
@@ -174,6 +174,11 @@ fn plan(
                 wishes.push(wish);
             }
             None => whole = false,
+        }
+    }
+    if table.word("on_fail", &["roll back", "hold"]) == Some("roll back") {
+        for step in &mut steps {
+            step.on_fail = OnFail::RollBack;
         }
     }
     let given = table.get("steps").map(toml::Spanned::get_ref);

@@ -22,6 +22,7 @@ pub const FLEETS: &[(&str, &str)] = &[
     ("conversormpp", "blue-green, canary, rolling, an emergency: nginx, PostgreSQL"),
     ("mtm", "a migration as a graph, a rollback that restores: MariaDB"),
     ("hotswap", "schema migrations by an orchestrator: PostgreSQL, Redis, Prometheus"),
+    ("arzti3", "flags first, limits for each tenant, a ladder back: HAProxy, PostgreSQL"),
 ];
 
 macro_rules! files {
@@ -32,6 +33,24 @@ macro_rules! files {
 
 /// Every file of every fleet, below its folder.
 const FILES: &[(&str, &str)] = files![
+    "arzti3/development.toml",
+    "arzti3/haproxy.cfg",
+    "arzti3/live.toml",
+    "arzti3/prometheus.yml",
+    "arzti3/quarterdeck.toml",
+    "arzti3/run",
+    "arzti3/runbooks/server.md",
+    "arzti3/settings.sh",
+    "arzti3/settings/appsettings.Development.json",
+    "arzti3/settings/appsettings.Live.json",
+    "arzti3/settings/appsettings.Production.json",
+    "arzti3/settings/appsettings.Staging.json",
+    "arzti3/settings/appsettings.Test.json",
+    "arzti3/settings/appsettings.json",
+    "arzti3/staging.toml",
+    "arzti3/stand-ins.toml",
+    "arzti3/tables",
+    "arzti3/test.toml",
     "conversormpp/api-nginx/nginx.conf",
     "conversormpp/api-nginx/split.conf",
     "conversormpp/api-nginx/version.conf",

@@ -28,7 +28,7 @@ use crate::record::{
 };
 use crate::rollout::{Next, Rollout};
 use crate::route::Route;
-use crate::settings::{Action, Step};
+use crate::settings::{Action, OnFail, Step};
 use crate::snapshot::{RouteState, StepState};
 use crate::types::{
     Actor, EffectId, Fence, Now, Percent, ServiceId, Status, TaskId, Time, Untrusted,
@@ -542,15 +542,19 @@ impl Release {
         self.over(self.place, StepState::Failed, Untrusted::new(why), now);
         self.doing = Doing::Acting;
         let why = format!("step {} ({name}) failed: {why}", self.place + 1);
-        match self.facts.kind {
-            ReleaseKind::Deploy => self.walk_back(&why),
-            // A plan is not rolled back: it may be the rollback itself. Its step is over: it does
-            // not fail again while it waits for a person.
-            ReleaseKind::Plan | ReleaseKind::Recovery => {
-                self.doing = Doing::Idle;
-                self.hold(&format!("{why}; resume repeats it, abort ends it"));
-            }
+        if self.fails_back(self.place) {
+            return self.walk_back(&why);
         }
+        // Its step is over: it does not fail again while it waits for a person.
+        self.doing = Doing::Idle;
+        self.hold(&format!("{why}; resume repeats it, abort ends it"));
+    }
+
+    /// Does it go back by itself when this step fails? A plan does not unless it says so: it may be
+    /// the rollback itself.
+    fn fails_back(&self, place: usize) -> bool {
+        let own = self.steps.get(place).map_or(OnFail::Hold, |step| step.on_fail);
+        self.facts.kind == ReleaseKind::Deploy || own == OnFail::RollBack
     }
 
     fn walk_back(&mut self, why: &str) {

@@ -243,6 +243,8 @@ pub struct Step {
     pub after: Option<Vec<String>>,
     /// How long people expect it to take.
     pub estimate: Option<Duration>,
+    /// In a plan that is run; a release always goes back.
+    pub on_fail: OnFail,
 }
 
 impl Step {
@@ -258,6 +260,7 @@ impl Step {
             after_crash: AfterCrash::Repeat,
             after: None,
             estimate: None,
+            on_fail: OnFail::Hold,
         }
     }
 

@@ -66,6 +66,13 @@ fn validation(fleet: &Fleet) {
 
 /// A backup first; two steps that do not wait for each other; estimates beside what it took.
 fn migration(fleet: &Fleet) {
+    // Its health does not come: the old version and the backup do.
+    fleet.turn(&json!({ "pool_percent": 95 }));
+    let said = run(fleet, "migrate", "5.1").ended().ends(1, "rolled back");
+    assert!(said.out.contains("undone") && said.out.contains("backup"), "{said:#?}");
+    assert_eq!(database(fleet, &["holds", "5.0"]), "the database holds 5.0");
+    assert_eq!(fleet.runs("overlay"), "5.0");
+    fleet.turn(&json!({ "pool_percent": 20 }));
     let said = run(fleet, "migrate", "5.1").ended().ends(0, "");
     for step in ["backup", "width", "height", "version", "health"] {
         let done = said.out.lines().any(|line| line.contains("done") && line.contains(step));

@@ -6,7 +6,7 @@
 use super::downtime::Downtime;
 use super::side::{Side, SideDoing};
 use super::{Back, Doing, Mark, Move, Purpose, Release, graph, interrupted};
-use crate::record::{ReleaseKind, ReleaseState, StepResult};
+use crate::record::{ReleaseState, StepResult};
 use crate::recovery::OpenRelease;
 use crate::rollout::{Delta, Rollout};
 use crate::settings::{Action, AfterCrash, Step};
@@ -95,7 +95,7 @@ impl Release {
         }
         // A pause that came before the fail would not have stopped it.
         let failed = failed && matches!(self.state, ReleaseState::Running | ReleaseState::Paused);
-        if failed && self.facts.kind == ReleaseKind::Deploy {
+        if failed && self.fails_back(self.failed_place()) {
             return self.failed_before();
         }
         let of = |marks: &[Mark], first: usize, state| {
@@ -153,18 +153,19 @@ impl Release {
 
     /// Its step failed before the restart, and nothing that followed is on record.
     fn failed_before(&mut self) {
-        let place = self.marks.iter().position(|mark| mark.state == StepState::Failed);
-        let place = place.unwrap_or(self.place);
+        let place = self.failed_place();
         let name = self.steps.get(place).map(|step| step.name.clone()).unwrap_or_default();
         let why = format!("step {} ({name}) failed before a restart", place + 1);
-        match self.facts.kind {
-            ReleaseKind::Deploy => {
-                self.doing = Doing::Acting;
-                self.walk_back(&why);
-            }
-            ReleaseKind::Plan | ReleaseKind::Recovery => {
-                self.hold(&format!("{why}; resume repeats it, abort ends it"));
-            }
+        if self.fails_back(place) {
+            self.doing = Doing::Acting;
+            self.walk_back(&why);
+        } else {
+            self.hold(&format!("{why}; resume repeats it, abort ends it"));
         }
+    }
+
+    fn failed_place(&self) -> usize {
+        let failed = self.marks.iter().position(|mark| mark.state == StepState::Failed);
+        failed.unwrap_or(self.place)
     }
 }

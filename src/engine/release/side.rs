@@ -7,7 +7,7 @@
 
 use super::{Doing, Facts, Move, Purpose, Release};
 use crate::reading::TaskAnswer;
-use crate::record::{Event, ReleaseKind, ReleaseState, StepResult};
+use crate::record::{Event, ReleaseState, StepResult};
 use crate::settings::Action;
 use crate::snapshot::StepState;
 use crate::types::{EffectId, Now, Untrusted};
@@ -188,14 +188,11 @@ impl Release {
 
     fn side_failed(&mut self, place: usize, why: &str) {
         let why = format!("step {} ({}) failed: {why}", place + 1, self.steps[place].name);
-        match self.facts.kind {
-            ReleaseKind::Deploy => {
-                self.let_go();
-                self.walk_back(&why);
-            }
-            ReleaseKind::Plan | ReleaseKind::Recovery => {
-                self.hold(&format!("{why}; resume repeats it, abort ends it"));
-            }
+        if self.fails_back(place) {
+            self.let_go();
+            self.walk_back(&why);
+        } else {
+            self.hold(&format!("{why}; resume repeats it, abort ends it"));
         }
     }
 

@@ -153,6 +153,17 @@ fn a_plan_that_failed_before_a_restart_asks_a_person() {
 }
 
 #[test]
+fn a_plan_that_goes_back_by_itself_does_so_after_a_restart() {
+    let mut failed = OpenRelease { failed: true, ..open(0, ReleaseState::Running, "") };
+    failed.facts.kind = ReleaseKind::Plan;
+    failed.marks[0].0 = StepState::Failed;
+    let mut steps = steps();
+    steps[0].on_fail = OnFail::RollBack;
+    let release = Release::recovered(ServiceId(0), failed, steps, None, now(100));
+    assert_eq!(release.state, ReleaseState::WalkingBack);
+}
+
+#[test]
 fn what_was_under_way_at_a_restart_follows_its_rule() {
     use AfterCrash::{Ask, Check, Repeat};
     for (rule, verify, state, doing) in [

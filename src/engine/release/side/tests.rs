@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::*;
-use crate::record::ReleaseStarted;
+use crate::record::{ReleaseKind, ReleaseStarted};
 use crate::release::graph;
 use crate::route::Route;
-use crate::settings::Step;
+use crate::settings::{OnFail, Step};
 use crate::types::{Actor, Group, ServiceId, TaskId, Time};
 use crate::validation::Validity;
 
@@ -120,15 +120,19 @@ fn at_most_four_run_and_each_waits_for_what_it_names() {
 #[test]
 fn a_failure_waits_for_the_others_and_takes_back_the_last_first() {
     let steps = vec![step(0, &[]), step(1, &[]), step(2, &["s1"]), step(3, &["s0", "s2"])];
-    let mut rig = Rig::new(ReleaseKind::Deploy, steps);
-    assert_eq!(rig.go(), [1, 0]);
-    assert_eq!(rig.ends(1, true), [0, 2]);
-    assert_eq!(rig.ends(2, false), [0], "nothing is taken back while a step still runs");
-    assert_eq!(rig.ends(0, true), [100], "what was never known to end comes first");
-    assert_eq!(rig.ends(100, true), [102]);
-    assert_eq!(rig.ends(102, true), [101], "s1 not before s2, which waited for it");
-    assert_eq!(rig.ends(101, true), Vec::<u32>::new());
-    assert_eq!(rig.release.result, Some(crate::record::ReleaseResult::RolledBack));
+    let own = |step: Step| Step { on_fail: OnFail::RollBack, ..step };
+    let plan = steps.clone().into_iter().map(own).collect();
+    for (kind, steps) in [(ReleaseKind::Deploy, steps), (ReleaseKind::Plan, plan)] {
+        let mut rig = Rig::new(kind, steps);
+        assert_eq!(rig.go(), [1, 0]);
+        assert_eq!(rig.ends(1, true), [0, 2]);
+        assert_eq!(rig.ends(2, false), [0], "nothing is taken back while a step still runs");
+        assert_eq!(rig.ends(0, true), [100], "what was never known to end comes first");
+        assert_eq!(rig.ends(100, true), [102]);
+        assert_eq!(rig.ends(102, true), [101], "s1 not before s2, which waited for it");
+        assert_eq!(rig.ends(101, true), Vec::<u32>::new());
+        assert_eq!(rig.release.result, Some(crate::record::ReleaseResult::RolledBack));
+    }
 }
 
 #[test]
