@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use engine::reading::{AlertState, FeedReading, Measurement, Series};
 use engine::types::{Actor, Failure, FailureKind, Severity, Untrusted};
 use quarterdeck::io::http::Client;
-use quarterdeck::io::settings::{FeedTarget, HostTarget, HttpTarget, Secret, SignalsTarget};
+use quarterdeck::io::settings::{
+    FeedTarget, HostTarget, HttpTarget, Secret, SignalsTarget, TenantsTarget,
+};
 use quarterdeck::io::{feed, host, metrics};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -181,6 +183,20 @@ fn prometheus_is_measured_and_its_alerts_are_read() {
         assert!(second.at > first.at, "a new scrape has a new time");
         let again = metrics::measure(&client, &target).await.expect("a third look");
         assert!(again.at >= second.at);
+
+        let asked = |query: &str| ["v1", "v2", "v3"].map(|own| query.replace('@', own)).to_vec();
+        let queries = vec![
+            asked("http_requests_total{version=\"@\"} # of several the greatest"),
+            asked("0 / (http_requests_total{version=\"@\",code=\"200\"} - 7)"),
+            asked("sum("),
+        ];
+        let tenants = TenantsTarget { http: http(&server.url()), queries };
+        let look = metrics::tenants(&client, &tenants).await;
+        let figure = |figure| [0, 1, 2].map(|tenant| look.value(tenant, figure));
+        assert_eq!(figure(0), [Some(180.0), Some(7.0), None]);
+        assert_eq!(figure(1), [Some(0.0), None, None], "what is no number is no data");
+        assert_eq!(figure(2), [None; 3]);
+        assert!(look.error.display().contains("parse error"), "{}", look.error);
 
         let mut bad = target.clone();
         if let SignalsTarget::Prometheus { requests, .. } = &mut bad {

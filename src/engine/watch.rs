@@ -358,7 +358,11 @@ impl Signals {
     }
 
     pub fn source(&self, service: &settings::Service) -> SourceView {
-        self.poll.source(&service.name, "signals")
+        let mut source = self.poll.source(&service.name, "signals");
+        if source.error.is_empty() {
+            source.error = self.tenants.error.clone();
+        }
+        source
     }
 }
 

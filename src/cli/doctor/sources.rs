@@ -123,6 +123,7 @@ fn http_targets(settings: &Settings) -> Vec<&HttpTarget> {
         SignalsTarget::Exposition { pages, .. } => pages.first(),
         SignalsTarget::Haproxy { .. } => None,
     });
+    let tenants = settings.tenants.iter().flatten().map(|target| &target.http);
     let routers = settings.routers.iter().filter_map(|target| match target {
         RouterTarget::Http(http)
         | RouterTarget::Flag(FlagTarget { place: FlagPlace::Http { http, .. }, .. }) => Some(http),
@@ -131,7 +132,7 @@ fn http_targets(settings: &Settings) -> Vec<&HttpTarget> {
         | RouterTarget::Nginx { .. }
         | RouterTarget::Command { .. } => None,
     });
-    probes.chain(hosts).chain(feeds).chain(signals).chain(routers).collect()
+    probes.chain(hosts).chain(feeds).chain(signals).chain(tenants).chain(routers).collect()
 }
 
 #[cfg(test)]
