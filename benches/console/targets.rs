@@ -33,24 +33,22 @@ pub struct Targets {
 
 impl Targets {
     pub fn serve(count: usize) -> Targets {
-        let bind = |place: usize| {
-            let part = |figure: usize| u8::try_from(figure).expect("few enough");
-            let host = Ipv4Addr::new(127, 1, part(place / HOSTS), part(place % HOSTS + 1));
-            let listener = TcpListener::bind((host, 0)).expect("a loopback address");
-            listener.set_nonblocking(true).expect("a socket can be set");
-            listener
+        // One for all of them: ten thousand would take as many descriptors again.
+        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a free port");
+        listener.set_nonblocking(true).expect("a socket can be set");
+        let port = listener.local_addr().expect("it is bound").port();
+        let address = |place: usize| {
+            let byte = |figure: usize| u8::try_from(figure).expect("few enough");
+            let host = Ipv4Addr::new(127, 1, byte(place / HOSTS), byte(place % HOSTS + 1));
+            SocketAddr::from((host, port))
         };
-        let listeners: Vec<TcpListener> = (0..count).map(bind).collect();
-        let address = |listener: &TcpListener| listener.local_addr().expect("it is bound");
-        let addresses = listeners.iter().map(address).collect();
+        let addresses = (0..count).map(address).collect();
         let asked = Asked::default();
         let kept = Arc::clone(&asked);
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let local = tokio::task::LocalSet::new();
-            for (place, listener) in listeners.into_iter().enumerate() {
-                local.spawn_local(serve(place, listener, Arc::clone(&kept)));
-            }
+            local.spawn_local(serve(listener, kept));
             runtime.expect("a runtime").block_on(local);
         });
         Targets { addresses, asked }
@@ -62,9 +60,21 @@ impl Targets {
     }
 }
 
-async fn serve(place: usize, listener: TcpListener, asked: Asked) {
+/// Which of the addresses somebody connected to.
+fn place_of(address: SocketAddr) -> usize {
+    match address {
+        SocketAddr::V4(address) => {
+            let [_, _, network, host] = address.ip().octets();
+            usize::from(network) * HOSTS + usize::from(host) - 1
+        }
+        SocketAddr::V6(_) => panic!("only the older addresses are served"),
+    }
+}
+
+async fn serve(listener: TcpListener, asked: Asked) {
     let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
     while let Ok((stream, _)) = listener.accept().await {
+        let place = place_of(stream.local_addr().expect("it is connected"));
         let asked = Arc::clone(&asked);
         let answer = service_fn(move |_| {
             asked.lock().unwrap_or_else(PoisonError::into_inner).push((place, Instant::now()));
