@@ -62,7 +62,7 @@ impl Exit {
 #[derive(Parser)]
 #[command(
     name = "quarterdeck",
-    version,
+    version = env!("QUARTERDECK_VERSION"),
     about = "The release officer's console: watch production and move its traffic",
     after_help = "Without a command the console opens.\n\nExit codes: 0 done (an operation: \
                   VERIFIED), 1 refused or failed, 2 PARTIAL, 3 UNKNOWN, 4 SUPERSEDED, 64 wrong \

@@ -489,6 +489,9 @@ fn join(options: &Options) -> Result<Joined, Failure> {
 
 /// File name of the engine's log in the state directory.
 pub const LOG: &str = "engine.log";
+/// The one before is kept beside it. An engine says little, but one that cannot start says it again
+/// to each client that asks.
+const LOG_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Says who this is, and hears what the engine runs on; `None` when it ended instead.
 fn greet(
@@ -544,6 +547,9 @@ fn start(options: &Options) -> Result<Child, Failure> {
 
 fn open_log(path: &Path) -> std::io::Result<std::fs::File> {
     use std::os::unix::fs::OpenOptionsExt;
+    if std::fs::metadata(path).is_ok_and(|log| log.len() > LOG_BYTES_MAX) {
+        std::fs::rename(path, path.with_extension("log.1"))?;
+    }
     std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path)
 }
 
@@ -567,6 +573,20 @@ fn lost(error: &std::io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_that_is_long_begins_anew_beside_the_one_before() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join(LOG);
+        let most = usize::try_from(LOG_BYTES_MAX).expect("it fits");
+        for (before, kept) in [(10, false), (most + 1, true)] {
+            std::fs::write(&path, "x".repeat(before)).expect("a log");
+            open_log(&path).and_then(|mut log| log.write_all(b"new")).expect("a log to write to");
+            let now = std::fs::read_to_string(&path).expect("the log");
+            assert_eq!(now.len(), if kept { 3 } else { before + 3 });
+            assert_eq!(dir.path().join("engine.log.1").exists(), kept);
+        }
+    }
 
     #[test]
     fn only_an_older_engine_is_asked_to_make_room() {

@@ -222,6 +222,28 @@ fn contrast(one: (u8, u8, u8), other: (u8, u8, u8)) -> f64 {
 }
 
 #[test]
+fn live_is_said_while_data_arrives_and_only_then() {
+    let picture = sample();
+    let mut silent = picture.clone();
+    let mut sources = (*picture.sources).clone();
+    for source in &mut sources {
+        source.error = Untrusted::new("no route to host");
+    }
+    silent.sources = Arc::new(sources);
+    for (live, shown) in
+        [(Some(&picture), "LIVE"), (Some(&silent), "NO DATA"), (None, "CONNECTING")]
+    {
+        let mut terminal = Terminal::new(TestBackend::new(100, 30)).expect("it cannot fail");
+        let (own, theme) = (ui(&picture), theme(Symbols::Unicode));
+        terminal.draw(|frame| view::draw(frame, live, &own, &theme, now())).expect("it is drawn");
+        let text = terminal.backend().to_string();
+        let words = ["LIVE", "NO DATA", "CONNECTING"];
+        let said: Vec<&str> = words.into_iter().filter(|word| text.contains(word)).collect();
+        assert_eq!(said, [shown], "{text}");
+    }
+}
+
+#[test]
 fn the_pictures_in_the_docs_are_what_is_drawn() {
     let mut kept: BTreeSet<_> = std::fs::read_dir(pictures::FOLDER)
         .expect("the folder")

@@ -1,8 +1,8 @@
 //! The wall, the pages and the past: what they show, and that nothing can be changed from there.
 
 use engine::reading::AlertState;
-use quarterdeck::ui::Page;
 use quarterdeck::ui::past::Past;
+use quarterdeck::ui::{Page, Unanswered};
 
 use super::*;
 
@@ -165,4 +165,47 @@ fn alarms_flash_unless_they_must_not() {
     assert_ne!(reversed(&own, 0), reversed(&own, 1));
     own.no_blink = true;
     assert!(!reversed(&own, 0) && !reversed(&own, 1));
+}
+
+/// All that the console itself keeps, as text; the pictures of the past have a limit of their own.
+fn kept(ui: &Ui) -> usize {
+    let mut own = ui.clone();
+    (own.kept, own.stopped) = Default::default();
+    format!("{own:?}").len()
+}
+
+#[test]
+fn a_console_of_days_keeps_no_more_than_one_of_a_day() {
+    let mut picture = sample();
+    let mut own = ui(&picture);
+    let (mut day, mut asked) = (0, 0);
+    // Every 20 s another incident, and the next key of the table with what a guard wants.
+    for turn in 0..3 * 24 * 180 {
+        let mut incidents = (*picture.incidents).clone();
+        incidents.open[0].key = format!("a/{turn}");
+        picture.incidents = Arc::new(incidents);
+        own.focus = Panel::Incidents;
+        let place = usize::try_from(turn).expect("few turns") % keymap::BINDINGS.len();
+        let mut events = vec![(0, Event::Changed)];
+        events.push((10, Event::Key(keymap::BINDINGS[place].keys[0])));
+        let typed = typed("pay\n40\nwhy\n").into_iter();
+        events.extend((1..).map(|at| 500 + 50 * at).zip(typed.map(Event::Key)));
+        events.extend([(8_000, Event::Tick), (9_000, Event::Key(Key::Esc))]);
+        for (millis, event) in events {
+            let now = later(turn * 20_000 + millis);
+            for action in own.update(event, Some(&picture), now) {
+                let Action::Submit { command, .. } = action else { continue };
+                asked += 1;
+                let silence = Unanswered::Unknown("silence".to_owned());
+                own.update(Event::Replied(command, Err(silence)), Some(&picture), now);
+            }
+        }
+        if turn == 24 * 180 {
+            day = kept(&own);
+        }
+    }
+    let days = kept(&own);
+    assert!(asked > 1_000, "{asked} commands");
+    assert!(day > 1_000 && days <= day + day / 10, "{day} and then {days}");
+    println!("{asked} commands; {day} bytes after a day, {days} after three");
 }

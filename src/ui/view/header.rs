@@ -166,11 +166,26 @@ fn mode(width: u16, scene: Scene<'_>) -> Option<Span<'static>> {
         Span::styled("STALE", theme.style(Role::Down))
     } else if scene.ui.read_only {
         Span::styled("READ-ONLY", theme.style(Role::Strong))
+    } else if let Some((word, role)) = unheard(scene) {
+        Span::styled(word, theme.style(role))
     } else if width < TIGHT_BELOW {
         return None;
     } else {
         Span::styled("LIVE", theme.style(Role::Text))
     })
+}
+
+/// What stands for LIVE while no data arrives: an engine that answers is not enough for it.
+fn unheard(scene: Scene<'_>) -> Option<(&'static str, Role)> {
+    let Some(live) = scene.live else { return Some(("CONNECTING", Role::Unknown)) };
+    let states = || live.sources.iter().map(|source| source.state_at(scene.clock));
+    if live.sources.is_empty() || states().any(|state| state == SourceState::Ok) {
+        None
+    } else if states().all(|state| state == SourceState::Waiting) {
+        Some(("WAITING", Role::Unknown))
+    } else {
+        Some(("NO DATA", Role::Down))
+    }
 }
 
 /// What is open and what is silent, in as few words as a small screen has.
