@@ -459,8 +459,13 @@ fn engine(global: &Global, on_demand: bool) -> Result<u8, Exit> {
         let _ = rustix::process::setsid();
     }
     // Who looks only is a client; an engine always has its secrets.
-    let loaded = config::read(&global.config_path()?).map_err(|why| Exit::new(BAD_CONFIG, why))?;
+    let path = global.config_path()?;
+    let loaded = config::read(&path).map_err(|why| Exit::new(BAD_CONFIG, why))?;
     let state_dir = global.state_dir(&loaded)?;
+    // What it runs begins there, wherever the engine was started from.
+    let dir = path.parent().unwrap_or(&path);
+    std::env::set_current_dir(dir)
+        .map_err(|error| Exit::new(BAD_CONFIG, format!("{}: {error}", dir.display())))?;
     driver::run(loaded, &driver::Options { state_dir, on_demand })
         .map(|()| 0)
         .map_err(|why| Exit::new(1, why))

@@ -44,6 +44,8 @@ fn a_page_is_read_and_its_commands_are_run_without_a_shell() {
     let read_only = ["--read-only", "runbook", "stuck", "--service", "web", "--run", "1"];
     deck.run(&read_only).ends(1, "read-only");
     assert!(!deck.dir.path().join("gone").exists());
+    let ended = std::fs::read_to_string(deck.dir.path().join("ended")).expect("it ran there");
+    assert_eq!(ended, "end 1; touch gone\n");
     let started = records(&deck, "runbook_started");
     let ended = until("the records", || {
         Some(records(&deck, "runbook_ended")).filter(|ended| ended.len() == 4)
