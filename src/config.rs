@@ -20,6 +20,7 @@ mod scaling;
 mod secret;
 mod signals;
 mod task;
+mod tenants;
 pub(crate) mod value;
 mod watch;
 
@@ -279,7 +280,11 @@ fn read_response(
         | FeedTarget::JsonUrl(_)
         | FeedTarget::JsonFile(_) => &[],
     });
-    let counters: Vec<String> = counters.map(|(name, _)| format!("counter.{name}")).collect();
+    let counters = counters.map(|(name, _)| format!("counter.{name}"));
+    let signals = engine.services.iter().filter_map(|service| service.signals.as_ref());
+    let tenants =
+        signals.flat_map(|own| own.tenants.figures.iter().map(|name| tenants::operand(name)));
+    let counters: Vec<String> = counters.chain(tenants).collect();
     let mut seen = BTreeSet::new();
     for mut inner in table.tables("incident", "incident") {
         let runbook = runbooks.read(&mut inner, tasks);
@@ -402,6 +407,7 @@ fn read_flag(
     }
     table.finish();
     io.signals.push(None);
+    io.tenants.push(None);
     engine.services.push(service);
 }
 
@@ -420,11 +426,15 @@ fn read_judgement(
         service.signals = Some(signals);
         target
     });
-    let figures = match &target {
+    let (names, tenants) = tenants::tenants(table, service.signals.as_mut(), sources);
+    let mut figures = match &target {
         Some(target) => Some(rule::Figures::of(target)),
         None if table.has("signals") => Some(rule::Figures::ALL),
         None => None,
     };
+    if let Some(figures) = &mut figures {
+        figures.tenants = names;
+    }
     let around = canary::Around { figures: figures.as_ref(), routed: table.has("router") };
     if let Some(inner) = table.table("canary", "canary") {
         service.canary = Some(canary::canary(inner, around));
@@ -433,6 +443,7 @@ fn read_judgement(
         service.triggers.extend(canary::trigger(trigger, around));
     }
     io.signals.push(target);
+    io.tenants.push(tenants);
 }
 
 /// The place of the next thing in a list.

@@ -167,10 +167,14 @@ impl World {
                 });
             }
             Effect::Measure { id, service } => self.spawn(async move {
-                let result = match &settings.signals[service.index()] {
+                let mut result = match &settings.signals[service.index()] {
                     Some(target) => metrics::measure(&client, target).await,
                     None => Err(Failure::new(FailureKind::Refused, "no signals are configured")),
                 };
+                let tenants = settings.tenants.get(service.index()).and_then(Option::as_ref);
+                if let (Ok(measurement), Some(target)) = (&mut result, tenants) {
+                    measurement.tenants = metrics::tenants(&client, target).await;
+                }
                 Input::Measured { id, service, result }
             }),
             Effect::SetSplit { id, router, weights, fence, claim, fallback, budget } => {

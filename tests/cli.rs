@@ -30,7 +30,7 @@ use product::{Deck, Fake, Said, bare, server_of, until};
 use quarterdeck::link::{Link, Options};
 use rusqlite::Connection;
 use rustix::process::{Resource, Rlimit, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 use servers::Server;
 use small_disk::SmallDisk;
 
@@ -188,6 +188,9 @@ fn status_tells_everything_and_its_exit_code_is_the_worst_state() {
          [service.signals]\nmetrics = \"prom\"\nrequests = \
          'http_requests_total{{version=\"{{arm}}\"}}'\n\
          versions = {{ a = \"v1\", b = \"v2\" }}\n\
+         [service.tenants]\n\
+         figures = {{ asked = 'http_requests_total{{version=\"{{tenant}}\"}}' }}\n\
+         class.small = {{ names = [\"v1\", \"nobody\"], limits = {{ asked = 5 }} }}\n\
          [[metrics]]\nname = \"prom\"\nprometheus = \"{}\"\n\
          [[feed]]\nname = \"alerts\"\nalertmanager = \"{}\"\n",
         node.url(),
@@ -198,7 +201,9 @@ fn status_tells_everything_and_its_exit_code_is_the_worst_state() {
     let _engine = deck.start_engine();
     let found = until("a healthy look", || {
         let (code, found) = status(&deck);
-        (code == 0 && found["incidents"][0]["name"] == "DiskFull").then_some(found)
+        let counted = !found["services"][0]["tenants"][0]["figures"][0]["value"].is_null();
+        let alerted = found["incidents"][0]["name"] == "DiskFull";
+        (code == 0 && alerted && counted).then_some(found)
     });
     for key in ["environment", "at", "score", "services", "hosts", "incidents", "sources"] {
         assert!(found.get(key).is_some(), "{key} is missing: {found:#}");
@@ -207,6 +212,12 @@ fn status_tells_everything_and_its_exit_code_is_the_worst_state() {
     let service = &found["services"][0];
     assert_eq!((&service["name"], &service["status"]), (&"checkout".into(), &"UP".into()));
     assert_eq!(service["split"]["routers"][0]["canary"], 0.0);
+    let tenant = |name: &str, over: bool, value: Option<f64>| {
+        let figure = json!({ "name": "asked", "value": value, "limit": 5.0, "target": null });
+        json!({ "name": name, "class": "small", "over": over, "figures": [figure] })
+    };
+    let tenants = [tenant("v1", true, Some(7.0)), tenant("nobody", false, None)];
+    assert_eq!(service["tenants"], json!(tenants), "who is over, and who has no data");
     assert!(found["hosts"][0]["memory_percent"].as_f64().is_some_and(|percent| percent > 0.0));
     for source in found["sources"].as_array().expect("a list") {
         assert_eq!(source["error"], "", "{found:#}");

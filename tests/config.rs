@@ -4,6 +4,8 @@
 mod releases;
 #[path = "config/response.rs"]
 mod response;
+#[path = "config/tenants.rs"]
+mod tenants;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

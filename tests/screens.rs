@@ -1,11 +1,19 @@
 //! The screen as printed buffers, and the mechanics of the guard by keys.
 
+#[path = "screens/classes.rs"]
+mod classes;
 #[path = "screens/cost.rs"]
 mod cost;
 #[path = "screens/faces.rs"]
 mod faces;
+#[path = "screens/panels.rs"]
+mod panels;
+#[path = "screens/pictures.rs"]
+mod pictures;
 #[path = "screens/sample.rs"]
 mod sample;
+#[path = "screens/tenants.rs"]
+mod tenants;
 #[path = "screens/times.rs"]
 mod times;
 
@@ -121,18 +129,6 @@ fn the_screen_at_four_sizes() {
         insta::assert_snapshot!(name, printed(&ui, &picture, width, height, Symbols::Unicode));
     }
     insta::assert_snapshot!("ascii_80x24", printed(&ui, &picture, 80, 24, Symbols::Ascii));
-}
-
-#[test]
-fn every_panel_zoomed() {
-    let picture = sample();
-    let mut ui = ui(&picture);
-    ui.zoomed = true;
-    for panel in Panel::ALL {
-        ui.focus = panel;
-        let name = format!("zoom_{}", panel.title());
-        insta::assert_snapshot!(name, printed(&ui, &picture, 100, 20, Symbols::Unicode));
-    }
 }
 
 #[test]

@@ -92,6 +92,7 @@ fn past(past: &PastRelease) -> Value {
         "took_s": seconds(took(past)),
         "result": past.result,
         "rollback_took_s": past.rollback_took.map(seconds),
+        "down_s": past.down.map(seconds),
         "bad": past.bad,
     })
 }
@@ -134,7 +135,7 @@ fn goals(objectives: &[Objective]) -> String {
                 let met = if objective.met? { "met" } else { "MISSED" };
                 let value = match (goal, objective.value) {
                     (Goal::Success, Some(percent)) => format!(" {percent:.0} %"),
-                    (Goal::DeployTime | Goal::RollbackTime, Some(seconds)) => {
+                    (Goal::DeployTime | Goal::RollbackTime | Goal::Downtime, Some(seconds)) => {
                         format!(" {}", words::span(Duration::from_secs_f64(seconds)))
                     }
                     (_, None) => String::new(),
@@ -238,12 +239,14 @@ mod tests {
             ended: started + chrono::TimeDelta::seconds(600),
             result: engine::record::ReleaseResult::RolledBack,
             rollback_took: Some(Duration::from_secs(400)),
+            down: Some(Duration::from_secs(8)),
             bad: false,
         };
         let text = goals(&objectives(&[past], started + chrono::TimeDelta::seconds(1200)));
         let expected = "  deployment success above 95 %: MISSED 0 % of 1 in 30 min, MISSED 0 % of \
                         1 in 24 h\n  deployment below 15 min: none to count\n  rollback below 5 \
-                        min: MISSED 6 min of 1 in 30 min, MISSED 6 min of 1 in 24 h\n";
+                        min: MISSED 6 min of 1 in 30 min, MISSED 6 min of 1 in 24 h\n  no \
+                        downtime: MISSED 8 s of 1 in 30 min, MISSED 8 s of 1 in 24 h\n";
         assert_eq!(text, expected);
     }
 }

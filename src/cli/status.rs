@@ -11,7 +11,7 @@ use std::time::Duration;
 use engine::record::ReleaseResult;
 use engine::snapshot::{
     CheckState, CheckView, HostView, IncidentView, JournalState, ProbeView, ReleaseView,
-    ServiceView, Snapshot, SourceView, TriggerState, ValidationView,
+    ServiceView, SignalsView, Snapshot, SourceView, TriggerState, ValidationView,
 };
 use engine::types::{Freshness, Now, Status};
 use engine::words;
@@ -97,10 +97,33 @@ fn service(service: &ServiceView, now: Now) -> Value {
         "status": service.status_at(now),
         "probes": service.probes.iter().map(|own| probe(own, now)).collect::<Vec<_>>(),
         "split": split,
+        "tenants": service.signals.as_ref().map(|own| tenants(own, now)).unwrap_or_default(),
         "release": service.release.as_ref().map(|own| release(own, now)),
         "ready": service.readiness.summary(now).0,
         "validation": service.validation.as_ref().map(|view| validation(view, now)),
     })
+}
+
+/// Each tenant; without values when they are too old to say anything of now.
+fn tenants(signals: &SignalsView, now: Now) -> Vec<Value> {
+    let fresh = signals.is_fresh(now);
+    let each = signals.tenants.iter().map(|own| {
+        let figures = own.figures.iter().map(|figure| {
+            json!({
+                "name": figure.name,
+                "value": figure.value.filter(|_| fresh),
+                "limit": figure.limit,
+                "target": figure.target,
+            })
+        });
+        json!({
+            "name": own.name,
+            "class": own.class,
+            "over": fresh && own.is_over(),
+            "figures": figures.collect::<Vec<_>>(),
+        })
+    });
+    each.collect()
 }
 
 fn release(release: &ReleaseView, now: Now) -> Value {
@@ -222,6 +245,16 @@ fn plain_service(service: &ServiceView, now: Now) -> String {
             out += &format!("    {:<18} {shown}\n", router.name);
         }
         out += &format!("  {}\n", service.readiness.summary(now).1);
+    }
+    let fresh = service.signals.as_ref().filter(|own| own.is_fresh(now));
+    for tenant in fresh.into_iter().flat_map(|own| &own.tenants).filter(|own| own.is_over()) {
+        let over = tenant.figures.iter().filter(|own| own.is_over() == Some(true));
+        let over = over.map(|own| {
+            let (value, limit) = (own.value.unwrap_or_default(), own.limit.unwrap_or_default());
+            format!("{} {value:.0}, at most {limit}", own.name)
+        });
+        let over = over.collect::<Vec<_>>().join("; ");
+        out += &format!("  tenant    {} ({}) OVER: {over}\n", tenant.name, tenant.class);
     }
     if let Some(release) = &service.release {
         let word = release.result.map_or(release.state.word(), ReleaseResult::word);

@@ -464,7 +464,7 @@ impl<'a> Table<'a> {
 }
 
 /// An integer or a float as it stands; `None` for anything else.
-fn figure(node: &Node<'_>) -> Option<f64> {
+pub fn figure(node: &Node<'_>) -> Option<f64> {
     match node.get_ref() {
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
             .ok()

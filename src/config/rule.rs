@@ -4,6 +4,7 @@
 //! names only figures that the service's signals give, so that *no data* means a gap, not a typo.
 
 use engine::rule::{CANARY_NAMES, Rule};
+use engine::tenant::PREFIX;
 use engine::types::Untrusted;
 
 use super::reader::{Node, Reader, Table};
@@ -14,11 +15,14 @@ pub struct Figures {
     pub errors: bool,
     percentiles: bool,
     average: bool,
+    /// What rules call the figures of tenants.
+    pub tenants: Vec<String>,
 }
 
 impl Figures {
     /// Everything: for signals that are wrong in themselves, so that only this is said.
-    pub const ALL: Figures = Figures { errors: true, percentiles: true, average: true };
+    pub const ALL: Figures =
+        Figures { errors: true, percentiles: true, average: true, tenants: Vec::new() };
 
     pub fn of(target: &SignalsTarget) -> Figures {
         match target {
@@ -27,10 +31,9 @@ impl Figures {
                 errors: errors.is_some(),
                 percentiles: buckets.is_some(),
                 average: sum.is_some(),
+                tenants: Vec::new(),
             },
-            SignalsTarget::Haproxy { .. } => {
-                Figures { errors: true, percentiles: false, average: true }
-            }
+            SignalsTarget::Haproxy { .. } => Figures { percentiles: false, ..Figures::ALL },
         }
     }
 
@@ -69,7 +72,9 @@ pub fn rule<'a>(
         reader.problem(at, format!("`{key}` needs [service.signals]: nothing is counted"));
         return None;
     };
-    let rule = match Rule::compile(&source, known) {
+    let tenants = figures.tenants.iter().map(String::as_str);
+    let known: Vec<&str> = known.iter().copied().chain(tenants).collect();
+    let rule = match Rule::compile(&source, &known) {
         Ok(rule) => rule,
         Err(why) => {
             reader.problem(at, format!("`{key}` is no rule: {}", Untrusted::new(&why)));
@@ -77,7 +82,7 @@ pub fn rule<'a>(
         }
     };
     let mut fine = true;
-    for operand in rule.operands() {
+    for operand in rule.operands().iter().filter(|own| !own.starts_with(PREFIX)) {
         let figure = operand.rsplit('.').next().unwrap_or(operand);
         if let Some(keys) = figures.lacks(figure) {
             let text =
@@ -95,7 +100,8 @@ mod tests {
 
     #[test]
     fn only_what_is_counted_can_be_named() {
-        let bare = Figures { errors: false, percentiles: false, average: false };
+        let bare =
+            Figures { errors: false, percentiles: false, average: false, tenants: Vec::new() };
         let check = |figure: &str, lacks: Option<&str>| assert_eq!(bare.lacks(figure), lacks);
         check("share", None);
         check("throughput", None);

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use engine::settings::Signals;
+use engine::settings::{Signals, Tenants};
 
 use super::reader::Table;
 use super::value;
@@ -14,8 +14,8 @@ use crate::io::settings::{HttpTarget, RouterTarget, SignalsTarget};
 
 const ARM: &str = "{arm}";
 
-/// Longest name of a version in a query.
-const VERSION_BYTES_MAX: usize = 128;
+/// Longest name of a version or a tenant in a query.
+const NAME_BYTES_MAX: usize = 128;
 
 /// Queries of one service, group a and group b.
 struct Queries {
@@ -45,6 +45,7 @@ pub fn signals(
         window: table.duration("window", SPANS).unwrap_or(Duration::from_mins(1)),
         slow_above: table.duration("slow_above", SPANS),
         versions,
+        tenants: Tenants::default(),
     };
     if signals.window < signals.interval * 2 {
         table.problem("window", "`window` is at least two intervals: a rate needs two readings");
@@ -58,14 +59,18 @@ pub fn signals(
     Some((signals, target?))
 }
 
+/// Nothing in it ends a string of a query.
+pub(super) fn can_stand_in_a_query(name: &str) -> bool {
+    let harmless = |c: char| !c.is_control() && !matches!(c, '"' | '\\' | '\'' | '`');
+    !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.chars().all(harmless)
+}
+
 fn versions(table: &mut Table<'_>) -> [String; 2] {
     let mut found = ["a".to_owned(), "b".to_owned()];
     let Some(mut inner) = table.table("versions", "versions") else { return found };
     for (place, key) in ["a", "b"].into_iter().enumerate() {
         let Some(version) = inner.need(key).string(key) else { continue };
-        let harmless = |c: char| !c.is_control() && !matches!(c, '"' | '\\' | '\'' | '`');
-        if version.is_empty() || version.len() > VERSION_BYTES_MAX || !version.chars().all(harmless)
-        {
+        if !can_stand_in_a_query(&version) {
             inner.problem(key, format!("`{key}` is no name that can stand in a query"));
         }
         found[place] = version;

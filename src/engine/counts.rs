@@ -384,6 +384,7 @@ fn quantile(buckets: &[(f64, f64)], q: f64) -> Option<f64> {
 mod tests {
     use super::*;
     use crate::reading::Series;
+    use crate::settings::Tenants;
     use crate::types::Time;
 
     const WINDOW: Duration = Duration::from_mins(1);
@@ -394,6 +395,7 @@ mod tests {
             window: WINDOW,
             slow_above: None,
             versions: ["v1".into(), "v2".into()],
+            tenants: Tenants::default(),
         }
     }
 
@@ -419,7 +421,7 @@ mod tests {
         let mut counts = Counts::new(WINDOW, Some(Duration::from_millis(100)));
         for (second, a, b) in looks {
             let at = now(*second).wall;
-            counts.observe(&Measurement { at, a: a.clone(), b: b.clone() }, now(*second));
+            counts.observe(&Measurement::new(at, a.clone(), b.clone()), now(*second));
         }
         counts
     }
@@ -561,7 +563,7 @@ mod tests {
         let mut counts = Counts::new(WINDOW, None);
         for second in 0..2000_u32 {
             let a = arm(f64::from(second), None);
-            let m = Measurement { at: now(second).wall, a, b: GroupCounters::default() };
+            let m = Measurement::new(now(second).wall, a, GroupCounters::default());
             counts.observe(&m, now(second));
         }
         let (stable, _, _) = counts.view(Group::A, &signals());

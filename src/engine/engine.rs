@@ -576,6 +576,7 @@ impl Engine {
             }
             Purpose::Validation(service) => self.validation_recorded(service),
             Purpose::Runbook(run) => self.run_recorded(run, failure, now, effects),
+            Purpose::RunbookEnd(run) => self.runs.recorded(run),
             Purpose::Release(service) => {
                 self.release_recorded(service, id, failure, now, effects);
             }

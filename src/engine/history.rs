@@ -121,10 +121,10 @@ impl History {
             let at = place(open.onto);
             self.running[at] = None;
         }
-        if let Event::ReleaseEnded { release, service, version, result, stable, .. } = &entry.event
+        if let Event::ReleaseEnded { service, .. } = &entry.event
             && *service == self.service
         {
-            self.ended(*release, version, *result, *stable, entry.at);
+            self.ended(&entry.event, entry.at);
         }
         if let Event::Marked { service, version, bad, reason } = &entry.event
             && *service == self.service
@@ -149,26 +149,23 @@ impl History {
         self.open.as_ref().filter(|open| open.id == release && open.kind == kind)
     }
 
-    fn ended(
-        &mut self,
-        release: u64,
-        version: &str,
-        result: ReleaseResult,
-        stable: Group,
-        at: DateTime<Utc>,
-    ) {
+    fn ended(&mut self, event: &Event, at: DateTime<Utc>) {
+        let &Event::ReleaseEnded { release, ref version, result, stable, down_ms, .. } = event
+        else {
+            return;
+        };
         let Some(open) = self.open.take_if(|open| open.id == release) else { return };
         let good = open.kind == ReleaseKind::Deploy && result == ReleaseResult::Good;
         self.finalised = good.then(|| open.clone());
         if open.kind == ReleaseKind::Deploy && result == ReleaseResult::Good && !version.is_empty()
         {
-            self.running[place(stable)] = Some(version.to_owned());
+            self.running[place(stable)] = Some(version.clone());
         }
         let took = self.rollback.as_ref().filter(|it| it.release == release);
         self.past.truncate(RELEASES_MAX - 1);
         self.past.push_front(PastRelease {
             id: release,
-            version: version.to_owned(),
+            version: version.clone(),
             plan: open.plan,
             kind: open.kind,
             user: open.user,
@@ -176,6 +173,7 @@ impl History {
             ended: at,
             result,
             rollback_took: took.and_then(|it| it.took),
+            down: down_ms.map(Duration::from_millis),
             bad: false,
         });
     }
@@ -290,6 +288,9 @@ pub enum Goal {
     /// Seconds from the decision until the traffic was proven back, of the slowest; below 5
     /// minutes. A release that could not be taken back whole misses it.
     RollbackTime,
+    /// Seconds in which all probes of the service said DOWN while it was deployed, of the worst;
+    /// none. A deployment through which an engine was started again has no figure.
+    Downtime,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -305,7 +306,8 @@ pub struct Objective {
 }
 
 impl Goal {
-    pub const ALL: [Goal; 3] = [Goal::Success, Goal::DeployTime, Goal::RollbackTime];
+    pub const ALL: [Goal; 4] =
+        [Goal::Success, Goal::DeployTime, Goal::RollbackTime, Goal::Downtime];
 
     #[must_use]
     pub fn words(self) -> &'static str {
@@ -313,6 +315,7 @@ impl Goal {
             Goal::Success => "deployment success above 95 %",
             Goal::DeployTime => "deployment below 15 min",
             Goal::RollbackTime => "rollback below 5 min",
+            Goal::Downtime => "no downtime",
         }
     }
 
@@ -321,6 +324,7 @@ impl Goal {
             Goal::Success => value > 95.0,
             Goal::DeployTime => value < 900.0,
             Goal::RollbackTime => value < 300.0,
+            Goal::Downtime => value <= 0.0,
         }
     }
 
@@ -338,6 +342,7 @@ impl Goal {
                 Some(took) => Some(took.as_secs_f64()),
                 None => (past.result == ReleaseResult::Failed).then_some(f64::INFINITY),
             },
+            Goal::Downtime => past.down.filter(|_| deploy).map(|down| down.as_secs_f64()),
         }
     }
 
@@ -350,11 +355,13 @@ impl Goal {
         let counted = u32::try_from(each.len()).unwrap_or(u32::MAX);
         let worst = match self {
             Goal::Success => (counted > 0).then(|| each.iter().sum::<f64>() / f64::from(counted)),
-            Goal::DeployTime | Goal::RollbackTime => each.iter().copied().reduce(f64::max),
+            Goal::DeployTime | Goal::RollbackTime | Goal::Downtime => {
+                each.iter().copied().reduce(f64::max)
+            }
         };
         let value = match self {
             Goal::Success => worst,
-            Goal::DeployTime | Goal::RollbackTime => {
+            Goal::DeployTime | Goal::RollbackTime | Goal::Downtime => {
                 each.iter().copied().filter(|value| value.is_finite()).reduce(f64::max)
             }
         };
@@ -406,6 +413,7 @@ mod tests {
             result,
             stable,
             sentence: Untrusted::default(),
+            down_ms: None,
         }
     }
 
@@ -631,6 +639,7 @@ mod tests {
             ended: at(end),
             result,
             rollback_took: took.map(Duration::from_secs),
+            down: None,
             bad: false,
         }
     }
@@ -639,13 +648,15 @@ mod tests {
     fn objectives_are_counted_over_three_windows() {
         use ReleaseResult::{Failed, Good, RolledBack};
         let day = 86_400;
-        let past = [
+        let mut past = [
             past(day - 100, day - 10, Good, None),
             past(day - 2000, day - 1000, RolledBack, Some(299)),
             past(day - 9000, day - 8000, Good, None),
             past(10, 20, Failed, None),
             past(0, 0, Good, Some(9999)),
         ];
+        past[1].down = Some(Duration::from_secs(4));
+        past[2].down = Some(Duration::ZERO);
         let found = objectives(&past, at(day + 15));
         let check = |goal: Goal, expected: [(u32, Option<f64>, Option<bool>); 3]| {
             let rows = found.iter().filter(|objective| objective.goal == goal);
@@ -659,6 +670,8 @@ mod tests {
         check(Goal::DeployTime, time);
         let back = [(0, None, None), (1, Some(299.0), yes), (2, Some(299.0), no)];
         check(Goal::RollbackTime, back);
+        let down = [(0, None, None), (1, Some(4.0), no), (2, Some(4.0), no)];
+        check(Goal::Downtime, down);
         assert!(objectives(&[], at(day)).iter().all(|row| row.met.is_none()));
     }
 }

@@ -40,6 +40,8 @@ pub enum Purpose {
     Validation(ServiceId),
     /// The start of a runbook's command.
     Runbook(u64),
+    /// Its end, which is shown then.
+    RunbookEnd(u64),
     /// Nobody: it is only a note.
     Note,
     /// Nobody: it shows whether the journal can be written again.
@@ -65,9 +67,11 @@ impl Waiting {
     /// write has one.
     fn is_kept(&self) -> bool {
         match self.purpose {
-            Purpose::Intent(..) | Purpose::Outcome(..) | Purpose::Release(_) | Purpose::Note => {
-                self.safety
-            }
+            Purpose::Intent(..)
+            | Purpose::Outcome(..)
+            | Purpose::Release(_)
+            | Purpose::RunbookEnd(_)
+            | Purpose::Note => self.safety,
             Purpose::Correction(_)
             | Purpose::Validation(_)
             | Purpose::Runbook(_)

@@ -32,6 +32,7 @@ mod schedule;
 pub mod score;
 pub mod settings;
 pub mod snapshot;
+pub mod tenant;
 pub mod text;
 pub mod triage;
 pub mod trigger;

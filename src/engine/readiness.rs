@@ -396,6 +396,8 @@ mod tests {
             at: None,
             observed: Some(at(96)),
             error: Untrusted::default(),
+            tenants: Vec::new(),
+            tenants_error: Untrusted::default(),
         }
     }
 

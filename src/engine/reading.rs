@@ -101,6 +101,41 @@ pub struct Measurement {
     pub at: DateTime<Utc>,
     pub a: GroupCounters,
     pub b: GroupCounters,
+    #[serde(default)]
+    pub tenants: TenantReading,
+}
+
+impl Measurement {
+    /// Of a service without tenants.
+    #[must_use]
+    pub fn new(at: DateTime<Utc>, a: GroupCounters, b: GroupCounters) -> Measurement {
+        Measurement { at, a, b, tenants: TenantReading::default() }
+    }
+}
+
+/// What each tenant uses now.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TenantReading {
+    /// What is not there has no data.
+    pub values: Vec<TenantValue>,
+    /// Why some of it cannot be read; empty when all can.
+    pub error: Untrusted,
+}
+
+/// One figure of one tenant; both are places in the settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TenantValue {
+    pub tenant: usize,
+    pub figure: usize,
+    pub value: f64,
+}
+
+impl TenantReading {
+    #[must_use]
+    pub fn value(&self, tenant: usize, figure: usize) -> Option<f64> {
+        let own = |one: &&TenantValue| (one.tenant, one.figure) == (tenant, figure);
+        Some(self.values.iter().find(own)?.value).filter(|value| value.is_finite())
+    }
 }
 
 /// Counters by series, so that a reset of one does not hide in a sum.

@@ -165,6 +165,9 @@ pub enum Event {
         /// The group that is stable from now on.
         stable: Group,
         sentence: Untrusted,
+        /// Milliseconds in which all probes of the service said DOWN meanwhile; `None`: not known.
+        #[serde(default)]
+        down_ms: Option<u64>,
     },
     TriggerFired {
         service: String,

@@ -6,6 +6,7 @@
 //! record is durable; a failed deploy takes traffic to stable first and then its steps back.
 
 mod back;
+mod downtime;
 mod flag;
 pub mod graph;
 mod mark;
@@ -18,6 +19,7 @@ mod view;
 
 use std::time::Duration;
 
+use self::downtime::Downtime;
 use self::mark::Mark;
 use self::side::{Meaning, Side, SideDoing};
 use crate::reading::{TaskAnswer, TaskContext};
@@ -170,6 +172,7 @@ pub struct Release {
     woken: Option<Time>,
     /// Records that are not waited for.
     notes: Vec<Move>,
+    downtime: Downtime,
 }
 
 impl Release {
@@ -211,6 +214,7 @@ impl Release {
             sentence: "its start is being recorded".to_owned(),
             woken: None,
             notes: Vec::new(),
+            downtime: Downtime::new(),
         }
     }
 
@@ -557,6 +561,8 @@ impl Release {
 
     /// The next move; `None` when it waits. Ask again after each move and after each news.
     pub fn next(&mut self, facts: &Facts) -> Option<Move> {
+        let statuses = facts.probes.iter().map(|(_, status, _)| *status);
+        self.downtime.look(statuses, facts.now.mono);
         if !self.notes.is_empty() {
             return Some(self.notes.remove(0));
         }
@@ -647,6 +653,7 @@ impl Release {
             result: self.back.ending,
             stable,
             sentence: Untrusted::new(&self.sentence),
+            down_ms: self.downtime.millis(),
         };
         Move::Record { event, first: true }
     }

@@ -91,10 +91,32 @@ impl Rule {
     #[must_use]
     pub fn figures(&self, values: &Values) -> String {
         let told = self.operands.iter().map(|name| match values.get(name) {
-            Some(value) if value.is_finite() => format!("{name} {}", short(*value)),
+            Some(value) if value.is_finite() => {
+                format!("{name} {}{}", short(*value), about(name, values))
+            }
             Some(_) | None => format!("{name} without data"),
         });
         told.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Of how many a sentence tells what a figure is about.
+const ABOUT_MAX: usize = 3;
+
+/// Whom a figure is about, where [`crate::tenant::values`] says so: ` (north latency 4000)`.
+fn about(name: &str, values: &Values) -> String {
+    let front = format!("{name} ");
+    let all = values.range(front.clone()..).map_while(|(own, value)| {
+        own.strip_prefix(&front).map(|who| format!("{who} {}", short(*value)))
+    });
+    let all: Vec<String> = all.collect();
+    let more = match all.len().saturating_sub(ABOUT_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    match all.get(..ABOUT_MAX.min(all.len())) {
+        Some(some @ [_, ..]) => format!(" ({}{more})", some.join(", ")),
+        Some([]) | None => String::new(),
     }
 }
 

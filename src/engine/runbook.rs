@@ -5,7 +5,7 @@
 //! what a shell would change of them is refused, with the reason; a block marked `script` is run
 //! as a whole, and its values come as variables, never as text.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::record::{Entry, Event, RunResult, sha256_hex};
@@ -306,6 +306,8 @@ fn words(text: &str) -> Result<Vec<String>, String> {
 #[derive(Clone, Debug, Default)]
 pub struct Runs {
     views: VecDeque<RunView>,
+    /// Runs whose end is on its way to the journal: they are not shown as over.
+    unrecorded: BTreeSet<u64>,
     pub last: u64,
 }
 
@@ -345,10 +347,26 @@ impl Runs {
         true
     }
 
+    /// The end of a run goes to the journal.
+    pub fn await_record(&mut self, run: u64) {
+        self.unrecorded.insert(run);
+    }
+
+    /// The journal has its end, or says itself that it takes nothing.
+    pub fn recorded(&mut self, run: u64) {
+        self.unrecorded.remove(&run);
+    }
+
     /// Newest last.
     #[must_use]
     pub fn views(&self) -> Vec<RunView> {
-        self.views.iter().cloned().collect()
+        let shown = |view: &RunView| {
+            if !self.unrecorded.contains(&view.run) {
+                return view.clone();
+            }
+            RunView { ended: None, result: None, output: Untrusted::default(), ..view.clone() }
+        };
+        self.views.iter().map(shown).collect()
     }
 
     /// Those that are not over.

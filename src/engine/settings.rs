@@ -14,6 +14,7 @@ use crate::rule::Rule;
 use crate::runbook::Runbook;
 use crate::types::{
     ChannelId, FeedId, HostId, Percent, PlanId, ProbeId, RouterId, ServiceId, Severity, TaskId,
+    Untrusted,
 };
 
 #[derive(Clone, Debug, Default)]
@@ -319,6 +320,26 @@ pub struct Signals {
     pub slow_above: Option<Duration>,
     /// What the arms are called in metrics: group a, group b.
     pub versions: [String; 2],
+    /// Read with them.
+    pub tenants: Tenants,
+}
+
+/// Tenants of a service, and the figures that each has.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tenants {
+    pub figures: Vec<String>,
+    pub each: Vec<Tenant>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tenant {
+    pub name: Untrusted,
+    /// Tenants of one class have the same limits.
+    pub class: String,
+    /// By figure: it may be no more.
+    pub limits: Vec<Option<f64>>,
+    /// By figure: it should be no more.
+    pub targets: Vec<Option<f64>>,
 }
 
 #[derive(Clone, Debug)]

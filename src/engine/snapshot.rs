@@ -295,6 +295,8 @@ pub struct PastRelease {
     pub result: ReleaseResult,
     /// From the decision to roll back until the traffic was proven.
     pub rollback_took: Option<Duration>,
+    /// How long all probes of the service said DOWN meanwhile; `None`: not known.
+    pub down: Option<Duration>,
     pub bad: bool,
 }
 
@@ -407,6 +409,37 @@ pub struct SignalsView {
     pub at: Option<DateTime<Utc>>,
     pub observed: Option<Now>,
     pub error: Untrusted,
+    #[serde(default)]
+    pub tenants: Vec<TenantView>,
+    /// Why some of their figures cannot be read.
+    #[serde(default)]
+    pub tenants_error: Untrusted,
+}
+
+impl SignalsView {
+    /// What it shows is what is so now.
+    #[must_use]
+    pub fn is_fresh(&self, now: Now) -> bool {
+        let fresh = |at: Now| Freshness::of(at.age(now), self.interval) != Freshness::Stale;
+        self.observed.is_some_and(fresh)
+    }
+}
+
+/// One tenant, with its figures and what its class allows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TenantView {
+    pub name: Untrusted,
+    pub class: String,
+    pub figures: Vec<TenantFigure>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TenantFigure {
+    pub name: String,
+    /// `None` is no data, never zero.
+    pub value: Option<f64>,
+    pub limit: Option<f64>,
+    pub target: Option<f64>,
 }
 
 /// One arm over the window; `None` is no data, never zero.

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use crate::counts::Counts;
 use crate::health::Judge;
-use crate::reading::{FeedReading, HostReading, Measurement, Observation};
+use crate::reading::{FeedReading, HostReading, Measurement, Observation, TenantReading};
 use crate::record::ArmCount;
 use crate::rng::Rng;
 use crate::settings;
 use crate::snapshot::{self, HostView, ProbeView, SignalsView, SourceView};
+use crate::tenant;
 use crate::types::{EffectId, Failure, Freshness, Group, Now, Status, Time, Untrusted};
 
 /// Points of a sparkline; more than the widest panel shows.
@@ -291,6 +292,7 @@ pub struct Signals {
     taken: Option<Time>,
     /// When the last answer was asked for: it is no newer, however late it came.
     asked: Option<Time>,
+    tenants: TenantReading,
 }
 
 impl Signals {
@@ -301,6 +303,7 @@ impl Signals {
             at: None,
             taken: None,
             asked: None,
+            tenants: TenantReading::default(),
         }
     }
 
@@ -311,7 +314,8 @@ impl Signals {
         result: Result<Measurement, Failure>,
         now: Now,
     ) -> Option<([Option<ArmCount>; 2], Option<Time>)> {
-        let measurement = self.poll.settle(result, now)?;
+        let mut measurement = self.poll.settle(result, now)?;
+        self.tenants = std::mem::take(&mut measurement.tenants);
         self.at = Some(measurement.at);
         self.asked = Some(self.poll.asked);
         let delta = self.counts.observe(&measurement, now)?;
@@ -338,6 +342,8 @@ impl Signals {
             at: self.at,
             observed: self.poll.success,
             error: self.poll.error.clone(),
+            tenants: tenant::views(&settings.tenants, &self.tenants),
+            tenants_error: self.tenants.error.clone(),
         };
         (view, traffic)
     }

@@ -8,19 +8,20 @@ pub mod exposition;
 mod haproxy;
 mod prometheus;
 pub mod selector;
+mod tenants;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use engine::reading::{GroupCounters, Measurement, Series};
+use engine::reading::{GroupCounters, Measurement, Series, TenantReading};
 use engine::types::{Failure, FailureKind};
 
 use self::exposition::Sample;
 use self::selector::Selector;
 use crate::io::clock;
 use crate::io::http::{Client, Method};
-use crate::io::settings::{HttpTarget, SignalsTarget};
+use crate::io::settings::{HttpTarget, SignalsTarget, TenantsTarget};
 
 /// A page or a query's answer beyond this is not a look at one service.
 pub const BODY_BYTES_MAX: usize = 8 << 20;
@@ -44,6 +45,13 @@ pub async fn measure(client: &Client, target: &SignalsTarget) -> Result<Measurem
             within(*timeout, "haproxy socket", haproxy::look(socket, backend, groups)).await
         }
     }
+}
+
+/// What each tenant uses now.
+pub async fn tenants(client: &Client, target: &TenantsTarget) -> TenantReading {
+    let look = async { Ok(tenants::look(client, target).await) };
+    let found = within(target.http.timeout, "prometheus, tenants", look).await;
+    found.unwrap_or_else(|failure| TenantReading { values: Vec::new(), error: failure.text })
 }
 
 /// The values that one instant query finds now; those that are no number are counted apart.
@@ -173,7 +181,7 @@ async fn scrape(
             let now = clock::now().wall;
             let (a, at_a) = pick(&samples, &selectors[0], now)?;
             let (b, at_b) = pick(&samples, &selectors[1], now)?;
-            return Ok(Measurement { at: newest(now, at_a, at_b), a, b });
+            return Ok(Measurement::new(newest(now, at_a, at_b), a, b));
         }
         Some(second) => match (a, page(client, second).await) {
             (Err(failure), Err(_)) => return Err(failure),
@@ -183,7 +191,7 @@ async fn scrape(
     let now = clock::now().wall;
     let (a, at_a) = pick(&a.unwrap_or_default(), &selectors[0], now)?;
     let (b, at_b) = pick(&b.unwrap_or_default(), &selectors[1], now)?;
-    Ok(Measurement { at: newest(now, at_a, at_b), a, b })
+    Ok(Measurement::new(newest(now, at_a, at_b), a, b))
 }
 
 fn newest(now: DateTime<Utc>, a: Option<DateTime<Utc>>, b: Option<DateTime<Utc>>) -> DateTime<Utc> {

@@ -20,6 +20,8 @@ pub struct Settings {
     pub feeds: Vec<FeedTarget>,
     /// By service; `None` where stable and canary are not counted.
     pub signals: Vec<Option<SignalsTarget>>,
+    /// By service; `None` where it has no tenants.
+    pub tenants: Vec<Option<TenantsTarget>>,
     pub tasks: Vec<TaskTarget>,
     pub channels: Vec<ChannelTarget>,
 }
@@ -125,6 +127,14 @@ pub enum SignalsTarget {
     },
     /// HAProxy's own per-server counters: `show stat` of one backend.
     Haproxy { socket: PathBuf, backend: String, groups: [Vec<String>; 2], timeout: Duration },
+}
+
+/// Where the figures of tenants come from.
+#[derive(Clone, Debug)]
+pub struct TenantsTarget {
+    pub http: HttpTarget,
+    /// By figure, then by tenant; `{tenant}` is already replaced.
+    pub queries: Vec<Vec<String>>,
 }
 
 #[derive(Clone, Debug)]

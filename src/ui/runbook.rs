@@ -19,6 +19,8 @@ use crate::ui::{Action, Mode, Panel, Ui};
 /// Rows that a page key moves.
 const PAGE_ROWS: usize = 10;
 const VALUE_CHARS_MAX: usize = 120;
+/// Aliases and [`CONFIRM`] have at most 4 letters; a few more are kept so that a mistake is seen.
+const CONFIRM_CHARS_MAX: usize = 8;
 /// Typed where no service is meant.
 pub const CONFIRM: &str = "run";
 
@@ -228,8 +230,9 @@ impl Reading {
         }
         let values: Vec<(String, String)> =
             command.asks.iter().map(|name| (name.clone(), String::new())).collect();
+        // What is asked next was not there yet for the keys that come right behind this one.
+        self.opened = now;
         if !values.is_empty() {
-            self.opened = now;
             self.step = Step::Ask { values, at: 0 };
             return After::Open;
         }
@@ -287,7 +290,7 @@ impl Reading {
             Key::Enter if typed.is_empty() => {}
             Key::Enter => self.problem = format!("type {}", self.alias),
             Key::Backspace => _ = typed.pop(),
-            Key::Char(c) if typed.len() < 8 => typed.push(c),
+            Key::Char(c) if typed.chars().count() < CONFIRM_CHARS_MAX => typed.push(c),
             Key::Char(_)
             | Key::Ctrl(_)
             | Key::Tab
@@ -321,3 +324,6 @@ impl Reading {
         After::Run(request, Untrusted::new(&command.text()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,6 +44,7 @@ mod room;
 mod runbook;
 mod services;
 mod sources;
+mod tenants;
 mod validation;
 
 /// Smaller screens get one line.

@@ -109,6 +109,9 @@ fn blue_green(fleet: &Fleet) {
     assert_eq!((fleet.runs("site-a"), fleet.runs("site-b")), (Value::Null, json!("2.0.0")));
     assert_eq!(schema(fleet), "2");
     assert!(head(fleet.port("site_edge"), "/").contains("x-slot: site-b"), "green serves");
+    let past = fleet.run(&["releases", "site", "--json"]).ends(0, "no downtime").out;
+    let past: Value = serde_json::from_str(&past).expect("JSON");
+    assert_eq!(past["services"][0]["releases"][0]["down_s"], 0.0, "{past}");
 }
 
 /// Three instances, each healthy before the next; a sick one stops it there.

@@ -124,6 +124,8 @@ fn payments() -> ServiceView {
         at: Some(ago(3).wall),
         observed: Some(ago(3)),
         error: Untrusted::default(),
+        tenants: Vec::new(),
+        tenants_error: Untrusted::default(),
     });
     service.operation = Some(operation(Phase::Ended(OperationResult::Verified)));
     service
@@ -244,6 +246,7 @@ pub fn releasing(release: ReleaseView) -> Snapshot {
         ended: ago(89_000).wall,
         result: ReleaseResult::RolledBack,
         rollback_took: Some(Duration::from_secs(3)),
+        down: Some(Duration::ZERO),
         bad: true,
     }];
     picture.services = Arc::new(services);

@@ -10,7 +10,9 @@ use engine::reading::{
     Alert, AlertState, FeedReading, GroupCounters, HostReading, Measurement, Observation, Series,
     TaskAnswer,
 };
-use engine::settings::{Environment, Feed, Host, Probe, Router, Service, Settings, Signals};
+use engine::settings::{
+    Environment, Feed, Host, Probe, Router, Service, Settings, Signals, Tenants,
+};
 use engine::types::{
     Failure, FailureKind, ProbeId, RouterId, ServiceId, Severity, Status, Untrusted,
 };
@@ -42,6 +44,7 @@ pub fn settings(routers: &[usize], polls: bool) -> Settings {
                 window: POLL * 3,
                 slow_above: None,
                 versions: ["one".into(), "two".into()],
+                tenants: Tenants::default(),
             }),
             canary: None,
             triggers: Vec::new(),
@@ -144,7 +147,7 @@ pub fn measurement(rng: &mut Rng, at: DateTime<Utc>) -> Result<Measurement, Fail
         let series = Series::from([("all".to_owned(), count)]);
         GroupCounters { requests: rng.chance(800).then_some(series), ..GroupCounters::default() }
     };
-    let measurement = Measurement { at, a: group(rng), b: group(rng) };
+    let measurement = Measurement::new(at, group(rng), group(rng));
     sometimes(rng, measurement)
 }
 

@@ -1,8 +1,8 @@
 //! The engine's part in runbooks: a command of a page that a person runs.
 //!
 //! Decides whether it may run, and keeps what it said. Never runs what the person did not see.
-//! Contract: a run is on record before it begins, and its end after; one that a restart cut off
-//! ends as unknown.
+//! Contract: a run is on record before it begins, and its end before it is shown; one that a
+//! restart cut off ends as unknown.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -33,8 +33,7 @@ impl Engine {
         let open: Vec<u64> = self.runs.open().map(|view| view.run).collect();
         for run in open {
             let output = Untrusted::new("a restart cut it off: look whether it happened");
-            let event = Event::RunbookEnded { run, result: RunResult::Unknown, output };
-            self.jot(Actor::engine(), event, true, now, effects);
+            self.end_run(run, RunResult::Unknown, output, now, effects);
         }
     }
 
@@ -109,8 +108,7 @@ impl Engine {
         if let Some(why) = failure {
             self.running.remove(&run);
             let output = Untrusted::new(&format!("not run: the journal does not take it ({why})"));
-            let event = Event::RunbookEnded { run, result: RunResult::Failed, output };
-            self.jot(Actor::engine(), event, true, now, effects);
+            self.end_run(run, RunResult::Failed, output, now, effects);
             return;
         }
         let id = self.id();
@@ -136,7 +134,105 @@ impl Engine {
             TaskAnswer::Failed { output } => (RunResult::Failed, output),
             TaskAnswer::Unknown { why } => (RunResult::Unknown, why),
         };
-        self.jot(Actor::engine(), Event::RunbookEnded { run, result, output }, true, now, effects);
+        self.end_run(run, result, output, now, effects);
         None
+    }
+
+    fn end_run(
+        &mut self,
+        run: u64,
+        result: RunResult,
+        output: Untrusted,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.runs.await_record(run);
+        let event = Event::RunbookEnded { run, result, output };
+        self.append(Actor::engine(), event, Purpose::RunbookEnd(run), true, now, effects);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::runbook::{Runbook, parse};
+    use crate::settings::Settings;
+    use crate::types::{Fence, Time};
+    use crate::{Appended, Input};
+
+    /// Lets the journal answer for the entries that wait; gives back the task that was asked for.
+    fn append(
+        engine: &mut Engine,
+        effects: &mut Vec<Effect>,
+        result: &Appended,
+        now: Now,
+    ) -> Option<EffectId> {
+        for effect in std::mem::take(effects) {
+            if let Effect::Append { id, .. } = effect {
+                let input = Input::Appended { id, result: result.clone() };
+                engine.handle(now, input, effects);
+            }
+        }
+        asked(effects)
+    }
+
+    fn asked(effects: &[Effect]) -> Option<EffectId> {
+        effects.iter().find_map(|effect| {
+            let Effect::Task { id, .. } = effect else { return None };
+            Some(*id)
+        })
+    }
+
+    fn check(end: &Appended, told: &str) {
+        let span = |_: &str| None;
+        let page = parse("stuck", "stuck.md", "```sh\nuptime\n```\n", &span).expect("it is whole");
+        let digest = page.commands[0].digest();
+        let settings = Settings {
+            runbooks: vec![Runbook { page, tasks: vec![Some(TaskId(0))] }],
+            ..Settings::default()
+        };
+        let now = Now { mono: Time(3_600_000_000), wall: DateTime::UNIX_EPOCH };
+        let mut effects = Vec::new();
+        let mut engine = Engine::recover(settings, "test", 1, &[], Fence(0), now, &mut effects);
+        append(&mut engine, &mut effects, &Appended::Durable, now);
+        let submission = Submission {
+            id: "s1".to_owned(),
+            command: Command::Runbook {
+                runbook: "stuck".to_owned(),
+                place: 0,
+                digest,
+                service: None,
+                incident: None,
+                values: BTreeMap::new(),
+                reason: Untrusted::default(),
+            },
+            expected: None,
+            seen: Untrusted::default(),
+            actor: Actor::engine(),
+            read_only: false,
+        };
+        engine.handle(now, Input::Submitted(submission), &mut effects);
+        assert_eq!(asked(&effects), None, "nothing runs before its start is on record");
+        let id = append(&mut engine, &mut effects, &Appended::Durable, now).expect("it runs");
+        let answer = TaskAnswer::Passed { output: Untrusted::new("up 3 days") };
+        engine.handle(now, Input::TaskEnded { id, answer }, &mut effects);
+        let shown = |engine: &mut Engine| {
+            let view = engine.snapshot().head.runs[0].clone();
+            (view.ended.is_some(), view.result, view.output.display().to_owned())
+        };
+        assert_eq!(shown(&mut engine), (false, None, String::new()), "before its record");
+        append(&mut engine, &mut effects, end, now);
+        let expected = (true, Some(RunResult::Passed), "up 3 days".to_owned());
+        assert_eq!(shown(&mut engine), expected, "{told}");
+    }
+
+    #[test]
+    fn the_end_of_a_run_is_shown_once_it_is_on_record() {
+        check(&Appended::Durable, "durable");
+        check(&Appended::Spooled { why: Untrusted::new("full") }, "in the spool");
+        // A journal that is down says so itself; what was seen is not hidden.
+        check(&Appended::Failed { why: Untrusted::new("full") }, "the journal is down");
     }
 }

@@ -3,6 +3,7 @@
 //! Decides what becomes of each step that was under way: done again, checked or asked for, by its
 //! own rule. Never raises exposure. Contract: the journal's fold is all that is known of it.
 
+use super::downtime::Downtime;
 use super::side::{Side, SideDoing};
 use super::{Back, Doing, Mark, Move, Purpose, Release, graph, interrupted};
 use crate::record::{ReleaseKind, ReleaseState, StepResult};
@@ -38,6 +39,7 @@ impl Release {
         release.place = place.min(release.steps.len());
         release.order = open.order;
         release.restarted = true;
+        release.downtime = Downtime::unknown();
         release.back.stuck = stuck;
         release.changed = changed;
         for (mark, (state, detail)) in release.marks.iter_mut().zip(marks) {

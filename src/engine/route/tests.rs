@@ -223,6 +223,7 @@ impl Rig {
                 Purpose::Release(_)
                 | Purpose::Validation(_)
                 | Purpose::Runbook(_)
+                | Purpose::RunbookEnd(_)
                 | Purpose::Note
                 | Purpose::Knock,
             )

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use super::Values;
 use crate::reading::HostReading;
 use crate::snapshot::{ArmView, SignalsView};
-use crate::types::{Freshness, Now};
+use crate::tenant;
+use crate::types::Now;
 
 macro_rules! names {
     ($($arm:literal)*) => {
@@ -47,7 +48,7 @@ pub const HOST_NAMES: &[&str] = &[
 
 /// What an incident of our own may name: a host's figures; a service's, with how many of its
 /// probes are down and degraded; how many incidents all feeds have. `counter.NAME` comes with each
-/// counter of the file.
+/// counter of the file, `tenants.FIGURE` with each figure of tenants.
 pub const INCIDENT_NAMES: &[&str] = &[
     "host.cpu",
     "host.memory",
@@ -78,6 +79,8 @@ pub const INCIDENT_NAMES: &[&str] = &[
     "canary.availability",
     "canary.latency_p95",
     "canary.share",
+    tenant::OVER,
+    tenant::OVER_TARGET,
 ];
 
 const BASELINE: &str = "baseline.";
@@ -120,10 +123,12 @@ pub fn fresh(
     baseline: Option<&Values>,
     now: Now,
 ) -> Values {
-    let fresh = signals
-        .observed
-        .is_some_and(|at| Freshness::of(at.age(now), signals.interval) != Freshness::Stale);
-    if fresh { values(&signals.stable, &signals.canary, traffic, baseline) } else { Values::new() }
+    if !signals.is_fresh(now) {
+        return Values::new();
+    }
+    let mut values = values(&signals.stable, &signals.canary, traffic, baseline);
+    values.extend(tenant::values(&signals.tenants));
+    values
 }
 
 /// What stable shows now, under the names that a release keeps it by: `baseline.*`.
@@ -304,6 +309,8 @@ mod tests {
             at: None,
             observed: Some(at(100)),
             error: Untrusted::default(),
+            tenants: Vec::new(),
+            tenants_error: Untrusted::default(),
         };
         let now = |seconds| fresh(&signals, Some(10.0), None, at(seconds));
         check(&now(130), "canary.error_rate", Some(10.0));

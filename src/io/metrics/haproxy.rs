@@ -53,7 +53,7 @@ pub(super) async fn look(
         return Err(Failure::new(FailureKind::Malformed, text));
     }
     let [a, b] = parse(&reply, backend, groups)?;
-    Ok(Measurement { at, a, b })
+    Ok(Measurement::new(at, a, b))
 }
 
 fn parse(

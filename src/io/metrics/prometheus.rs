@@ -55,7 +55,7 @@ pub(super) async fn look(
     }
     let at = scraped.or(evaluated).unwrap_or_else(|| clock::now().wall);
     let [a, b] = groups;
-    Ok(Measurement { at, a, b })
+    Ok(Measurement::new(at, a, b))
 }
 
 /// The values of one query, and how many of them are no number.
@@ -67,6 +67,19 @@ pub(super) async fn values(
     let http = HttpTarget { body_bytes_max: BODY_BYTES_MAX, ..http.clone() };
     let answer = ask(client, &http, query, None, "a check").await?;
     Ok((answer.rows.iter().map(|row| row.value).collect(), answer.gaps))
+}
+
+/// The values of one query by what `label` says of each; those that are no number are left out.
+pub(super) async fn labelled(
+    client: &Client,
+    http: &HttpTarget,
+    query: &str,
+    label: &str,
+) -> Result<Vec<(String, f64)>, Failure> {
+    let http = HttpTarget { body_bytes_max: BODY_BYTES_MAX, ..http.clone() };
+    let answer = ask(client, &http, query, None, "tenants").await?;
+    let rows = answer.rows.into_iter();
+    Ok(rows.filter_map(|mut row| Some((row.labels.remove(label)?, row.value))).collect())
 }
 
 struct Answered {

@@ -19,6 +19,8 @@ const FEED_KINDS: [&str; 5] = ["alertmanager", "prometheus", "pagerduty", "statu
 const STATE_AND_AGE: usize = 17;
 /// Less of a summary than this is only its first word.
 const SUMMARY_MIN: usize = 12;
+/// Rows that one text of the selected incident may take.
+const TEXT_ROWS_MAX: usize = 3;
 /// More silent feeds than this are counted, so that the list keeps its room.
 const SILENT_MAX: usize = 2;
 
@@ -57,7 +59,7 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot)
     }
     let Some(place) = chosen.filter(|_| detail > 0) else { return };
     let first = inside.height - detail;
-    let details = details(shown[place], picture, scene);
+    let details = details(shown[place], picture, inside.width, scene);
     for (row, line) in (first..inside.height).zip(details) {
         put(buffer, inside, row, line);
     }
@@ -126,18 +128,33 @@ fn rows(
     (range.map(|place| line(shown[place], width, scene)).collect(), marked)
 }
 
+fn symbol(severity: Severity, scene: Scene<'_>) -> &'static str {
+    match severity {
+        Severity::Critical => scene.theme.pick("■", "[!!]"),
+        Severity::High => scene.theme.pick("▲", "[! ]"),
+        Severity::Medium => scene.theme.pick("●", "[m ]"),
+        Severity::Low => scene.theme.pick("·", "[l ]"),
+    }
+}
+
+/// What a row has for name and summary.
+fn left(symbol: &str, width: u16) -> usize {
+    usize::from(width).saturating_sub(words::width(symbol) + 9 + STATE_AND_AGE)
+}
+
+fn name_width(symbol: &str, width: u16) -> usize {
+    let (left, name) = (left(symbol, width), if width < 70 { 16 } else { 22 });
+    // Too little room for a summary is given to the name.
+    if left < name + 1 + SUMMARY_MIN { left } else { name }
+}
+
 fn line(incident: &IncidentView, width: u16, scene: Scene<'_>) -> Line<'static> {
     let theme = scene.theme;
     let open = incident.state == AlertState::Triggered;
     let quiet = !open || incident.is_snoozed(scene.now);
     let loud = Role::of_severity(incident.severity);
     let severity = theme.style(if quiet { Role::Dim } else { loud });
-    let symbol = match incident.severity {
-        Severity::Critical => theme.pick("■", "[!!]"),
-        Severity::High => theme.pick("▲", "[! ]"),
-        Severity::Medium => theme.pick("●", "[m ]"),
-        Severity::Low => theme.pick("·", "[l ]"),
-    };
+    let symbol = symbol(incident.severity, scene);
     let word = format!("{symbol} {}", incident.severity);
     let state = if scene.ui.acking.contains_key(&incident.key) && open {
         "acking…"
@@ -155,10 +172,7 @@ fn line(incident: &IncidentView, width: u16, scene: Scene<'_>) -> Line<'static> 
     let age = incident.started_at.map(|at| (scene.now.wall - at).to_std().unwrap_or_default());
     let age = age.map_or("–".to_owned(), words::standing);
     let first = words::width(symbol) + 9;
-    let left = usize::from(width).saturating_sub(first + STATE_AND_AGE);
-    let name = if width < 70 { 16 } else { 22 };
-    // Too little room for a summary is given to the name.
-    let name = if left < name + 1 + SUMMARY_MIN { left } else { name };
+    let (left, name) = (left(symbol, width), name_width(symbol, width));
     let mut spans = vec![
         cell(&word, first, severity),
         cell(state, 8, theme.style(if quiet { Role::Dim } else { Role::Strong })),
@@ -174,35 +188,49 @@ fn line(incident: &IncidentView, width: u16, scene: Scene<'_>) -> Line<'static> 
     Line::from(spans)
 }
 
-/// What outside text says, behind a gutter.
-fn details(incident: &IncidentView, picture: &Snapshot, scene: Scene<'_>) -> Vec<Line<'static>> {
+/// What outside text says, behind a gutter; the name, too, where its row has no room for it.
+fn details(
+    incident: &IncidentView,
+    picture: &Snapshot,
+    width: u16,
+    scene: Scene<'_>,
+) -> Vec<Line<'static>> {
     let theme = scene.theme;
-    let gutter = theme.pick("│ ", "| ");
-    let row = |name: &str, text: &str| {
-        Line::from(vec![
-            Span::styled(gutter, theme.style(Role::Border)),
-            Span::styled(format!("{name} "), theme.style(Role::Dim)),
-            Span::styled(text.to_owned(), theme.style(Role::Text)),
-        ])
-    };
-    let mut lines = vec![
-        Line::styled(
-            format!(
-                "{} from {}, first seen {} ago, last {} ago",
-                state_word(incident.state),
-                incident.source,
-                words::age(incident.first_seen.age(scene.now)),
-                words::age(incident.last_seen.age(scene.now))
-            ),
-            theme.style(Role::Dim),
+    let mut lines = vec![Line::styled(
+        format!(
+            "{} from {}, first seen {} ago, last {} ago",
+            state_word(incident.state),
+            incident.source,
+            words::age(incident.first_seen.age(scene.now)),
+            words::age(incident.last_seen.age(scene.now))
         ),
-        row("summary", incident.summary.display()),
-    ];
-    lines.extend(said(incident, scene).into_iter().map(|(name, text)| row(name, &text)));
-    lines.extend(runbook(incident, picture).map(|link| row("runbook", link)));
-    lines.extend(incident.links.iter().map(|link| row("link", link.display())));
-    let labels = incident.labels.iter().map(|(name, value)| format!("{name}={value}"));
-    lines.extend(labels.map(|label| row("label", &label)));
+        theme.style(Role::Dim),
+    )];
+    let mut rows = |name: &str, text: &str, max: usize| {
+        let room = usize::from(width).saturating_sub(words::width(name) + 3);
+        for (place, text) in words::wrap(text, room, max).into_iter().enumerate() {
+            let name = if place == 0 { name.to_owned() } else { " ".repeat(words::width(name)) };
+            lines.push(Line::from(vec![
+                Span::styled(theme.pick("│ ", "| "), theme.style(Role::Border)),
+                Span::styled(name + " ", theme.style(Role::Dim)),
+                Span::styled(text, theme.style(Role::Text)),
+            ]));
+        }
+    };
+    let name = incident.name.display();
+    if words::width(name) > name_width(symbol(incident.severity, scene), width) {
+        rows("name", name, TEXT_ROWS_MAX);
+    }
+    rows("summary", incident.summary.display(), TEXT_ROWS_MAX);
+    for (name, text) in said(incident, scene) {
+        rows(name, &text, TEXT_ROWS_MAX);
+    }
+    // An address is followed by its row.
+    runbook(incident, picture).into_iter().for_each(|link| rows("runbook", link, 1));
+    incident.links.iter().for_each(|link| rows("link", link.display(), 1));
+    for (name, value) in &incident.labels {
+        rows("label", &format!("{name}={value}"), TEXT_ROWS_MAX);
+    }
     lines
 }
 

@@ -5,12 +5,12 @@
 
 use engine::record::OperationResult;
 use engine::snapshot::{ArmView, Phase, RouteView, RouterView, ServiceView, SignalsView, Snapshot};
-use engine::types::{Freshness, Status};
+use engine::types::Status;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::{Scene, cell, frame, number, operation, put, rollout};
+use super::{Scene, cell, frame, number, operation, put, rollout, tenants};
 use crate::ui::guard::in_flight;
 use crate::ui::theme::Role;
 use crate::ui::words::Share;
@@ -201,6 +201,9 @@ fn lines(service: &ServiceView, inside: Rect, scene: Scene<'_>, table: Table) ->
             lines.extend(ranked(TABLE + 1, age));
         }
     }
+    if let Some(signals) = &service.signals {
+        lines.extend(tenants::lines(signals, width, scene));
+    }
     lines.extend(rollout::standing(service, width, scene));
     if let Some(route) = &service.route {
         let routers = route.routers.iter();
@@ -258,11 +261,7 @@ fn short_canary(service: &ServiceView, scene: Scene<'_>) -> Line<'static> {
 }
 
 fn is_old(signals: Option<&SignalsView>, scene: Scene<'_>) -> bool {
-    signals.is_none_or(|signals| {
-        signals
-            .observed
-            .is_none_or(|at| Freshness::of(at.age(scene.now), signals.interval) == Freshness::Stale)
-    })
+    signals.is_none_or(|signals| !signals.is_fresh(scene.now))
 }
 
 /// Stable and canary, one row each, with set, router and traffic share.

@@ -1,6 +1,7 @@
 //! The sources: every poller with its state, age and last error.
 //!
-//! Decides nothing. Contract: failing ones stand first, so that silence is seen.
+//! Decides nothing. Contract: failing ones stand first, so that silence is seen; zoomed, an error
+//! is there whole.
 
 use engine::snapshot::{Snapshot, SourceState};
 use ratatui::buffer::Buffer;
@@ -14,6 +15,10 @@ use crate::ui::{Panel, words};
 const KIND_WIDTH: usize = 12;
 /// Less of an error than this says nothing.
 const ERROR_MIN: usize = 16;
+/// State, age and name with their spaces.
+const HEAD: usize = 34;
+/// Rows that one error may take when it is zoomed.
+const ERROR_ROWS_MAX: usize = 4;
 
 pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot) {
     let mut all: Vec<_> =
@@ -24,8 +29,11 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot)
     let inside = frame(buffer, at, scene, Panel::Sources, &extra);
     let theme = scene.theme;
     let first = scene.ui.scroll.get(&Panel::Sources).copied().unwrap_or_default();
-    let rows = usize::from(inside.height);
-    for (row, (state, source)) in (0..).zip(all.into_iter().skip(first).take(rows)) {
+    let mut row = 0;
+    for (state, source) in all.into_iter().skip(first) {
+        if row >= inside.height {
+            break;
+        }
         let role = match state {
             SourceState::Ok => Role::Dim,
             SourceState::Waiting => Role::Unknown,
@@ -38,12 +46,25 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot)
             cell(&source.name, 18, theme.style(Role::Text)),
         ];
         // What is wrong is worth more than what kind it is.
-        let wide = usize::from(inside.width) > 34 + KIND_WIDTH + ERROR_MIN;
+        let width = usize::from(inside.width);
+        let wide = width > HEAD + KIND_WIDTH + ERROR_MIN;
         if wide || source.error.is_empty() {
             spans.push(cell(&source.kind, KIND_WIDTH, theme.style(Role::Dim)));
         }
-        spans.push(Span::styled(source.error.display().to_owned(), theme.style(role)));
+        let error = source.error.display();
+        let taken = HEAD + if wide { KIND_WIDTH + 1 } else { 0 };
+        let below = scene.ui.zoomed && words::width(error) > width.saturating_sub(taken);
+        if !below {
+            spans.push(Span::styled(error.to_owned(), theme.style(role)));
+        }
         put(buffer, inside, row, Line::from(spans));
+        row += 1;
+        if below {
+            for line in words::wrap(error, width.saturating_sub(2), ERROR_ROWS_MAX) {
+                put(buffer, inside, row, Line::styled(format!("  {line}"), theme.style(role)));
+                row += 1;
+            }
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use engine::analysis::Policy;
 use engine::rule::{CANARY_NAMES, Rule, TRIGGER_NAMES};
 use engine::settings::{
     Action, AfterCrash, Canary, Environment, Limits, OnFail, Pass, Plan, Probe, Router, Service,
-    Settings, Signals, Step, Task, Trigger,
+    Settings, Signals, Step, Task, Tenants, Trigger,
 };
 use engine::types::{Percent, PlanId, ProbeId, RouterId, ServiceId, TaskId};
 
@@ -106,6 +106,7 @@ impl Fleet {
                 window: interval * 4,
                 slow_above: rng.chance(300).then_some(Duration::from_millis(500)),
                 versions: ["one".into(), "two".into()],
+                tenants: Tenants::default(),
             }),
             canary: rng.chance(850).then(|| canary(rng)),
             triggers: triggers(rng),

@@ -150,7 +150,7 @@ impl Source {
 /// The counters of both groups, as a source tells them.
 pub fn said(at: DateTime<Utc>, groups: [Option<Count>; 2]) -> Measurement {
     let [a, b] = groups.map(|group| group.map(counters).unwrap_or_default());
-    Measurement { at, a, b }
+    Measurement::new(at, a, b)
 }
 
 fn counters(count: Count) -> GroupCounters {
