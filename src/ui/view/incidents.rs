@@ -237,7 +237,9 @@ fn details(
         rows(name, &text, TEXT_ROWS_MAX);
     }
     // An address is followed by its row.
-    runbook(incident, picture).into_iter().for_each(|link| rows("runbook", link, 1));
+    if let Some(link) = runbook(incident, picture) {
+        rows("runbook", link, 1);
+    }
     incident.links.iter().for_each(|link| rows("link", link.display(), 1));
     for (name, value) in &incident.labels {
         rows("label", &format!("{name}={value}"), TEXT_ROWS_MAX);
