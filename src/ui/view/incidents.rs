@@ -240,7 +240,9 @@ fn details(
     if let Some(link) = runbook(incident, picture) {
         rows("runbook", link, 1);
     }
-    incident.links.iter().for_each(|link| rows("link", link.display(), 1));
+    for link in &incident.links {
+        rows("link", link.display(), 1);
+    }
     for (name, value) in &incident.labels {
         rows("label", &format!("{name}={value}"), TEXT_ROWS_MAX);
     }
