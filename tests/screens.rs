@@ -24,8 +24,8 @@ use engine::command::{Command, Expected};
 use engine::reading::{AlertState, Temperature};
 use engine::record::{OperationResult, ReleaseState};
 use engine::snapshot::{
-    AdviceView, FreezeView, HolderView, INCIDENTS_SHOWN_MAX, IncidentView, Incidents, JournalState,
-    NoteView, Phase, ReleaseView, Snapshot, TriggerState,
+    AdviceView, AlertLine, AlertsView, FreezeView, HolderView, INCIDENTS_SHOWN_MAX, IncidentView,
+    Incidents, JournalState, NameCount, NoteView, Phase, ReleaseView, Snapshot, TriggerState,
 };
 use engine::triage::Say;
 use engine::types::{Fence, Now, Percent, Severity, Status, Untrusted};
@@ -897,6 +897,14 @@ fn what_a_zoomed_panel_says_more() {
     let mut incidents = (*picture.incidents).clone();
     let resolved = AlertState::Resolved;
     incidents.resolved = vec![sample::incident("a/9", Severity::High, resolved, "queue was long")];
+    incidents.names = vec![NameCount { name: Untrusted::new("Down"), count: 9_001 }];
+    let worst = AlertLine {
+        key: "a/2".to_owned(),
+        name: Untrusted::new("Down"),
+        severity: Severity::High,
+        state: AlertState::Triggered,
+    };
+    incidents.open[0].alerts = Some(AlertsView { total: 9_999, worst: vec![worst] });
     picture.incidents = Arc::new(incidents);
     let mut services = (*picture.services).clone();
     services[1].runbook = Some("https://wiki.example.com/pay".to_owned());
@@ -914,7 +922,15 @@ fn what_a_zoomed_panel_says_more() {
         ),
         (
             Panel::Incidents,
-            vec!["resolved", "queue was long", "first seen 2m10s ago", "runbook https://wiki"],
+            vec![
+                "resolved",
+                "queue was long",
+                "first seen 2m10s ago",
+                "runbook https://wiki",
+                "most of all Down 9001",
+                "9999 alerts 21 % errors",
+                "alerts 9999 alerts: high Down and 9998 more",
+            ],
         ),
         (Panel::Services, vec!["runbook https://wiki.example.com/pay"]),
     ] {

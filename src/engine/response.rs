@@ -278,6 +278,21 @@ mod tests {
     }
 
     #[test]
+    fn it_is_looked_at_for_those_that_it_is_about() {
+        let check = |only: &[&str], opens: bool| {
+            let only = only.iter().map(ToString::to_string).collect();
+            let definitions = [Definition { only, ..definition(0) }];
+            let values = cpu(Some(95.0));
+            let calls =
+                Response::default().look(&definitions, Scope::Hosts, "web-1", &values, at(0));
+            assert_eq!(!calls.is_empty(), opens, "{:?}", definitions[0].only);
+        };
+        check(&[], true);
+        check(&["web-2", "web-1"], true);
+        check(&["web-2", "web"], false);
+    }
+
+    #[test]
     fn it_escalates_once_unless_somebody_has_it() {
         let definitions = [definition(0)];
         let key = key_of("hot", "web-1");

@@ -352,9 +352,8 @@ fn a_storm_of_alerts_is_grouped_counted_and_leaves_the_rest_in_sight() {
         "[[feed]]\nname = \"alerts\"\nalertmanager = \"{}\"\ninterval = \"3s\"\n\
          timeout = \"30s\"\n[[incident]]\nname = \"storm\"\nseverity = \"medium\"\n\
          when = \"feed.open > 1000 && feed.critical > 0\"\nclear_after = \"1s\"\n\
-         alerts = {{ service = \"mail\" }}\n{}",
-        alerts.url(""),
-        CHANNEL.replace("URL", &alerts.url("/hook"))
+         alerts = {{ service = \"mail\" }}\n",
+        alerts.url("")
     );
     let deck = deck(&probe, &(incident("").replace("notify = [\"ops\"]\n", "") + &feed));
     let _engine = deck.start_engine();

@@ -36,14 +36,14 @@ impl Engine {
             let (said, shown) = ("not armed: nothing was done", "dry run");
             return self.write_action(key, &name, (said, shown, false), false, now, effects);
         }
-        let waiting = self.response.waiting();
         let said = match self.served(own, subject, plan) {
             Err(why) => why,
-            Ok(_) if waiting.len() >= WAITING_MAX => "not started: too many wait".to_owned(),
-            // What came before it goes before it.
-            Ok(service) if self.is_releasing(&service) || !waiting.is_empty() => {
-                let said = ("waits for its turn", "waits for its turn", true);
-                return self.write_action(key, &name, said, true, now, effects);
+            // What waits goes before it: it waits for a release of the same service.
+            Ok(service) if self.is_releasing(&service) => {
+                let too_many = self.response.waiting().len() >= WAITING_MAX;
+                let said =
+                    if too_many { "not started: too many wait" } else { "waits for its turn" };
+                return self.write_action(key, &name, (said, said, !too_many), true, now, effects);
             }
             Ok(service) => match self.begin_action(own, subject, key, &name, service, now, effects)
             {
@@ -173,12 +173,12 @@ mod tests {
     use crate::types::{EffectId, Fence, ProbeId, ServiceId, Severity, Status, TaskId, Time};
     use crate::{Appended, Input};
 
-    fn settings() -> Settings {
-        let service = settings::Service {
-            name: "web".into(),
-            alias: "web".into(),
+    fn service(name: &str, probes: Vec<ProbeId>) -> settings::Service {
+        settings::Service {
+            name: name.into(),
+            alias: name.into(),
             runbook: None,
-            probes: vec![ProbeId(0)],
+            probes,
             routers: Vec::new(),
             signals: None,
             canary: None,
@@ -189,7 +189,10 @@ mod tests {
             recovery: None,
             maintenance: None,
             phases: Vec::new(),
-        };
+        }
+    }
+
+    fn settings() -> Settings {
         let probe = settings::Probe {
             service: ServiceId(0),
             name: "web".into(),
@@ -222,7 +225,7 @@ mod tests {
             armed: true,
         };
         Settings {
-            services: vec![service],
+            services: vec![service("web", vec![ProbeId(0)]), service("machine", Vec::new())],
             probes: vec![probe],
             plans: vec![plan("one", 0), plan("two", 1)],
             incidents: vec![incident],
@@ -242,11 +245,15 @@ mod tests {
 
     impl Rig {
         fn new(entries: Vec<Entry>, now: Now) -> Rig {
+            Rig::with(settings(), entries, now)
+        }
+
+        fn with(settings: Settings, entries: Vec<Entry>, now: Now) -> Rig {
             let mut effects = Vec::new();
             // Each life names its entries by a seed of its own.
             let seed = entries.len() as u64;
             let engine =
-                Engine::recover(settings(), "test", seed, &entries, Fence(0), now, &mut effects);
+                Engine::recover(settings, "test", seed, &entries, Fence(0), now, &mut effects);
             Rig { engine, now, effects, entries, status: Status::Down, tasks: Vec::new() }
         }
 
@@ -316,9 +323,10 @@ mod tests {
         }
     }
 
+    const START: Now = Now { mono: Time(3_600_000_000), wall: DateTime::UNIX_EPOCH };
+
     fn begun() -> Rig {
-        let now = Now { mono: Time(3_600_000_000), wall: DateTime::UNIX_EPOCH };
-        let mut rig = Rig::new(Vec::new(), now);
+        let mut rig = Rig::new(Vec::new(), START);
         rig.play(6);
         assert_eq!(rig.told(), ["one: started", "two: waits for its turn"]);
         rig
@@ -334,6 +342,16 @@ mod tests {
         rig.play(60);
         assert_eq!(rig.end_tasks(), Vec::<u32>::new());
         assert_eq!(rig.told(), WAITED);
+    }
+
+    #[test]
+    fn actions_of_two_services_run_side_by_side() {
+        let mut settings = settings();
+        settings.plans[1].service = Some(ServiceId(1));
+        let mut rig = Rig::with(settings, Vec::new(), START);
+        rig.play(6);
+        assert_eq!(rig.told(), ["one: started", "two: started"]);
+        assert_eq!(rig.end_tasks(), [0, 1]);
     }
 
     #[test]

@@ -31,6 +31,7 @@ impl Engine {
             let place = definitions.iter().position(|own| own.name == open.definition);
             let Some(place) = place.filter(|place| self.watches(*place, &open.subject)) else {
                 let name = Untrusted::new(&open.definition);
+                self.forgo(&key, &open, now, effects);
                 self.note(Event::IncidentResolved { key, name }, now, effects);
                 continue;
             };

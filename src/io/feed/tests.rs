@@ -267,3 +267,23 @@ fn labels_without_end_are_left_out_and_counted() {
     assert!(reading.alerts.len() >= 30 && reading.alerts.len() < 40, "{}", reading.alerts.len());
     assert_eq!(reading.alerts.len() + reading.dropped as usize, 80);
 }
+
+#[test]
+fn of_a_hundred_thousand_alerts_the_worst_are_kept_and_the_rest_counted() {
+    let mut intake = Intake::new(&ALERTMANAGER, now());
+    let mut take = |text: String| intake.take(text.as_bytes()).expect("readable");
+    take("[".to_owned());
+    for n in 0..100_000 {
+        let severity = if n % 20 == 19 { "page" } else { "warning" };
+        let comma = if n == 0 { "" } else { "," };
+        take(format!(
+            "{comma}{{\"labels\":{{\"alertname\":\"n{n}\",\"severity\":\"{severity}\"}}}}"
+        ));
+    }
+    take("]".to_owned());
+    let (reading, raw) = intake.finish().expect("readable").reading();
+    assert_eq!((reading.alerts.len(), reading.dropped), (ALERTS_MAX, 90_000));
+    assert_eq!(raw.len(), ALERTS_MAX);
+    let critical = reading.alerts.iter().filter(|alert| alert.severity == CRITICAL).count();
+    assert_eq!(critical, 5_000, "all of them, wherever they stood");
+}
