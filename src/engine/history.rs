@@ -155,10 +155,9 @@ impl History {
             return;
         };
         let Some(open) = self.open.take_if(|open| open.id == release) else { return };
-        let good = open.kind == ReleaseKind::Deploy && result == ReleaseResult::Good;
-        self.finalised = good.then(|| open.clone());
-        if open.kind == ReleaseKind::Deploy && result == ReleaseResult::Good && !version.is_empty()
-        {
+        let flipped = open.onto == stable && result == ReleaseResult::Good;
+        self.finalised = flipped.then(|| open.clone());
+        if flipped && !version.is_empty() {
             self.running[place(stable)] = Some(version.clone());
         }
         let took = self.rollback.as_ref().filter(|it| it.release == release);

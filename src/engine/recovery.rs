@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use crate::record::{
-    Entry, Event, Intent, Look, OperationResult, Outcome, ReleaseKind, ReleaseResult,
-    ReleaseStarted, ReleaseState, RouterProof, StepResult,
+    Entry, Event, Intent, Look, OperationResult, Outcome, ReleaseResult, ReleaseStarted,
+    ReleaseState, RouterProof, StepResult,
 };
 use crate::release::graph;
 use crate::snapshot::StepState;
@@ -112,8 +112,8 @@ impl OpenRelease {
 impl ServiceFold {
     fn release_ended(&mut self, release: u64, result: ReleaseResult, stable: Group) {
         let open = self.release.take_if(|open| open.facts.release == release);
-        self.finalised = open
-            .filter(|open| open.facts.kind == ReleaseKind::Deploy && result == ReleaseResult::Good);
+        let flipped = |open: &OpenRelease| open.facts.stable != stable;
+        self.finalised = open.filter(|open| flipped(open) && result == ReleaseResult::Good);
         if self.finalised.is_some() {
             self.stable = Some(stable);
             self.set = Some(Percent::ZERO);

@@ -173,6 +173,8 @@ pub struct Release {
     /// Records that are not waited for.
     notes: Vec<Move>,
     downtime: Downtime,
+    /// Its good end makes the other group stable.
+    flips: bool,
 }
 
 impl Release {
@@ -215,12 +217,19 @@ impl Release {
             woken: None,
             notes: Vec::new(),
             downtime: Downtime::new(),
+            flips: false,
         }
     }
 
     #[must_use]
     pub fn in_flight(&self) -> bool {
         self.result.is_none()
+    }
+
+    /// It ended well, with all the traffic on what was not stable.
+    #[must_use]
+    pub fn flipped(&self) -> bool {
+        self.flips && self.result == Some(ReleaseResult::Good)
     }
 
     #[must_use]
@@ -468,7 +477,7 @@ impl Release {
         if !self.in_flight() || self.state == ReleaseState::WalkingBack {
             return;
         }
-        if self.doing == Doing::Closing && self.facts.kind != ReleaseKind::Deploy {
+        if self.doing == Doing::Closing && !self.flips {
             // All its steps are done, and the roles stay: its end stands as it is recorded.
             return;
         }
@@ -621,8 +630,13 @@ impl Release {
                 }
                 self.doing = Doing::Closing;
                 self.back.ending = ReleaseResult::Good;
+                let switched = self.steps.iter().any(|step| step.action == Action::Switch) && all;
+                self.flips = self.facts.kind == ReleaseKind::Deploy || switched;
                 let sentence = match self.facts.kind {
                     ReleaseKind::Deploy => "finalised: the arms change roles",
+                    ReleaseKind::Plan | ReleaseKind::Recovery if switched => {
+                        "all steps are done: the arms change roles"
+                    }
                     ReleaseKind::Plan | ReleaseKind::Recovery => "all steps are done",
                 };
                 sentence.clone_into(&mut self.sentence);
@@ -647,9 +661,8 @@ impl Release {
     }
 
     fn closing(&self, facts: &Facts) -> Move {
-        let finalised =
-            self.back.ending == ReleaseResult::Good && self.facts.kind == ReleaseKind::Deploy;
-        let stable = if finalised { facts.route.stable.other() } else { facts.route.stable };
+        let flips = self.back.ending == ReleaseResult::Good && self.flips;
+        let stable = if flips { facts.route.stable.other() } else { facts.route.stable };
         let event = Event::ReleaseEnded {
             release: self.facts.release,
             service: self.facts.service.clone(),

@@ -159,8 +159,12 @@ fn ladder(fleet: &Fleet) {
     offered("added tables?");
     assert_eq!((optimized(fleet), serves(), tables(fleet)), (json!(false), "a", ADDED.to_owned()));
     yes();
-    child.ended().ends(0, "");
+    child.ended().ends(0, "the arms change roles");
     assert_eq!(tables(fleet), "tables: prescription");
+    // What serves now is stable: a rollback would not lead back to what was left.
+    until("nothing is left at the canary", || {
+        (fleet.at("/services/0/split/routers/0/canary") == 0.0).then_some(())
+    });
 }
 
 /// What is too much for the default class is little for the premium one.

@@ -301,7 +301,7 @@ impl Engine {
         let opening = release.is_opening();
         release.recorded(failure, now);
         let (submission, result) = (release.facts.submission.clone(), release.result);
-        let deployed = release.facts.kind == ReleaseKind::Deploy;
+        let flipped = release.flipped();
         if opening {
             let reply = match failure {
                 None => Reply::Accepted { submission, fence: None },
@@ -313,7 +313,7 @@ impl Engine {
             self.keep(reply.clone());
             effects.push(Effect::Answer(reply));
         }
-        if deployed && result == Some(ReleaseResult::Good) {
+        if flipped {
             self.routes[service.index()].finalise();
             let canary = self.routes[service.index()].stable.other();
             self.count_anew(service, canary, now);

@@ -68,6 +68,9 @@ impl Fleet {
             if dice.chance(300) {
                 fleet.flag(ServiceId(place), &mut dice);
             }
+            if dice.chance(200) {
+                fleet.switching_chore(ServiceId(place));
+            }
         }
         fleet
     }
@@ -98,6 +101,14 @@ impl Fleet {
                 let timeout = Duration::from_secs(rng.pick(&[8, 20, 40]));
                 last(&mut plan.steps, Step::new("flag", Action::Flag { flag, to }, timeout));
             }
+        }
+    }
+
+    /// A plan by hand may switch, too: as a recovery does.
+    fn switching_chore(&mut self, owner: ServiceId) {
+        let name = format!("chore{}", owner.0);
+        for plan in self.settings.plans.iter_mut().filter(|plan| plan.name == name) {
+            last(&mut plan.steps, Step::new("over", Action::Switch, Duration::from_secs(40)));
         }
     }
 

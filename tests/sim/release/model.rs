@@ -266,7 +266,9 @@ impl Model {
                     }
                 }
             }
-            Event::ReleaseEnded { release, service, result, .. } if *service == self.name => {
+            Event::ReleaseEnded { release, service, result, stable, .. }
+                if *service == self.name =>
+            {
                 self.flip.take_if(|flip| *flip == entry.id).inspect(|_| {
                     self.stable = self.stable.other();
                 });
@@ -277,9 +279,9 @@ impl Model {
                     && kept
                 {
                     self.ended.insert(open.facts.release, *result);
-                    let deploy = open.facts.kind == ReleaseKind::Deploy;
-                    let good = deploy && *result == ReleaseResult::Good;
-                    self.finalised = Some(open).filter(|_| good);
+                    let flipped = |open: &Open| open.facts.stable != *stable;
+                    let good = *result == ReleaseResult::Good;
+                    self.finalised = Some(open).filter(|open| good && flipped(open));
                 }
             }
             _ => {}
@@ -520,15 +522,19 @@ impl Model {
                 format!("r{release} of {name} ends again")
             });
         };
-        let finalised = result == ReleaseResult::Good && open.facts.kind == ReleaseKind::Deploy;
+        let full = operation.is_some_and(|(_, to, result)| {
+            to == Percent::FULL && result == Some(OperationResult::Verified)
+        });
+        let switches = open.steps.iter().any(|step| step.action == Action::Switch);
+        // A plan's switch counts where the traffic is proven to be there at its end.
+        let switched = switches && full;
+        let deploy = open.facts.kind == ReleaseKind::Deploy;
+        let finalised = result == ReleaseResult::Good && (deploy || switched);
         if scene.live && result == ReleaseResult::Good {
             let done = open.marks.iter().all(|mark| *mark == StepState::Done);
             holds("good_is_done", done, || format!("r{release} is good after {:?}", open.marks))?;
         }
         if scene.live && finalised {
-            let full = operation.is_some_and(|(_, to, result)| {
-                to == Percent::FULL && result == Some(OperationResult::Verified)
-            });
             holds("finalised_has_it_all", full, || {
                 format!("r{release} of {name} is finalised, the route is {operation:?}")
             })?;
@@ -599,11 +605,11 @@ impl Model {
         }
         self.begun.insert(intent.submission.clone());
         // Whoever takes the traffic back while the end is being recorded takes the end back.
-        self.flip = None;
+        let flips = self.flip.take().is_some();
         if let Some(open) = &mut self.open
             && open.state != ReleaseState::WalkingBack
             && open.ending != Some(ReleaseResult::Failed)
-            && open.facts.kind == ReleaseKind::Deploy
+            && (open.facts.kind == ReleaseKind::Deploy || flips)
         {
             open.ending = None;
         }
