@@ -17,6 +17,9 @@ use quarterdeck::io::{feed, host, metrics};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A port at which nobody listens; one that was given back may be another's by now.
+const NOBODY: u16 = 1;
+
 fn http(url: &str) -> HttpTarget {
     HttpTarget {
         url: url.into(),
@@ -214,7 +217,7 @@ fn prometheus_is_measured_and_its_alerts_are_read() {
 
 #[test]
 fn a_page_is_measured_without_a_metrics_server() {
-    let (page, gone) = (servers::Page::serve(), servers::free_port());
+    let (page, gone) = (servers::Page::serve(), NOBODY);
     page.set("/metrics", 200, &counters(90, 10));
     let target = |pages: Vec<HttpTarget>| SignalsTarget::Exposition {
         pages,
@@ -244,7 +247,7 @@ fn a_page_is_measured_without_a_metrics_server() {
 
 #[test]
 fn haproxy_counts_its_own_servers() {
-    let (page, gone) = (servers::Page::serve(), servers::free_port());
+    let (page, gone) = (servers::Page::serve(), NOBODY);
     page.set("/ok", 200, "ok");
     page.set("/bad", 500, "bad");
     let server = servers::haproxy(page.port, gone);
