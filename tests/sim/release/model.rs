@@ -525,9 +525,8 @@ impl Model {
         let full = operation.is_some_and(|(_, to, result)| {
             to == Percent::FULL && result == Some(OperationResult::Verified)
         });
-        let switches = open.steps.iter().any(|step| step.action == Action::Switch);
         // A plan's switch counts where the traffic is proven to be there at its end.
-        let switched = switches && full;
+        let switched = full && open.steps.iter().any(|step| step.action == Action::Switch);
         let deploy = open.facts.kind == ReleaseKind::Deploy;
         let finalised = result == ReleaseResult::Good && (deploy || switched);
         if scene.live && result == ReleaseResult::Good {
