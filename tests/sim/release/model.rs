@@ -528,7 +528,9 @@ impl Model {
         // A plan's switch counts where the traffic is proven to be there at its end.
         let switched = full && open.steps.iter().any(|step| step.action == Action::Switch);
         let deploy = open.facts.kind == ReleaseKind::Deploy;
-        let finalised = result == ReleaseResult::Good && (deploy || switched);
+        // What is on record has been judged: not every proof is there beside it.
+        let flipped = if scene.live { deploy || switched } else { stable != open.facts.stable };
+        let finalised = result == ReleaseResult::Good && flipped;
         if scene.live && result == ReleaseResult::Good {
             let done = open.marks.iter().all(|mark| *mark == StepState::Done);
             holds("good_is_done", done, || format!("r{release} is good after {:?}", open.marks))?;
