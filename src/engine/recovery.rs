@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use crate::record::{
-    Entry, Event, Intent, Look, OperationResult, Outcome, ReleaseResult, ReleaseStarted,
-    ReleaseState, RouterProof, StepResult,
+    Entry, Event, Intent, Look, OperationResult, Outcome, ReleaseKind, ReleaseResult,
+    ReleaseStarted, ReleaseState, RouterProof, StepResult,
 };
 use crate::release::graph;
 use crate::snapshot::StepState;
@@ -234,6 +234,14 @@ impl OpenRelease {
         self.mark(step, state, detail);
         self.failed = result == StepResult::Failed;
         self.stuck |= result == StepResult::NotUndone;
+        if state == StepState::Undone && self.state != ReleaseState::WalkingBack {
+            // No disk took that it was on its way back, where alone a step is undone.
+            let deploy = self.facts.kind == ReleaseKind::Deploy;
+            let ending = if deploy { ReleaseResult::RolledBack } else { ReleaseResult::Aborted };
+            self.back = Some((ending, true));
+            self.state = ReleaseState::WalkingBack;
+            "its steps were being taken back".clone_into(&mut self.why);
+        }
         if matches!(result, StepResult::Done | StepResult::Failed) {
             self.order.retain(|own| *own != step as usize);
             self.order.push(step as usize);

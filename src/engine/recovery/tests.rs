@@ -1,7 +1,7 @@
 //! What the journal says is wanted, by the records that it holds.
 
 use super::*;
-use crate::record::{Outcome, ReleaseKind};
+use crate::record::Outcome;
 
 const SERVICE: &str = "web";
 

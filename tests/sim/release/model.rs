@@ -409,7 +409,14 @@ impl Model {
                 open.marks[step] = StepState::Failed;
                 open.begun.insert(step);
             }
-            StepResult::Undone | StepResult::NotUndone => open.marks[step] = StepState::Undone,
+            StepResult::Undone | StepResult::NotUndone => {
+                open.marks[step] = StepState::Undone;
+                if !scene.live {
+                    // Nothing is undone but on the way back, whether that is on record or not.
+                    open.state = ReleaseState::WalkingBack;
+                    open.undoes = true;
+                }
+            }
         }
         Ok(())
     }

@@ -9,7 +9,8 @@ use chrono::{DateTime, Utc};
 use engine::command::Command;
 use engine::record::ReleaseState;
 use engine::snapshot::{
-    FreezeView, Phase, ReleaseView, RouteState, ServiceView, Snapshot, StepState, TriggerState,
+    FreezeView, Phase, ReleaseView, RouteState, ServiceView, Snapshot, StepState, StepView,
+    TriggerState,
 };
 use engine::types::Untrusted;
 
@@ -266,8 +267,10 @@ fn same_release(running: &ReleaseView, folded: &ReleaseView) -> Checked {
             || (a, b) == (StepState::Undone, StepState::Failed)
             || (back && over(a).is_none() && b == StepState::Undone)
     };
+    let flag =
+        |step: &StepView| back && step.name.starts_with("flag") && step.state == StepState::Undone;
     let marks = running.steps.iter().zip(&folded.steps);
-    holds(rule, marks.into_iter().all(|(a, b)| same(a.state, b.state)), text)?;
+    holds(rule, marks.into_iter().all(|(a, b)| flag(b) || same(a.state, b.state)), text)?;
     let canaries = running.canary.as_ref().zip(folded.canary.as_ref());
     // The last percent has another control.
     if let Some((running, folded)) = canaries.filter(|(a, b)| a.place == b.place) {
