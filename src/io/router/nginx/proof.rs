@@ -44,7 +44,8 @@ pub async fn wait(url: &str, generation: &str, master: Pid, old: &[Pid], limit: 
         let alive = workers(master);
         let gone =
             !old.is_empty() && old.iter().all(|pid| !alive.contains(pid) || is_leaving(*pid));
-        match ask(url, limit.left().min(ASK_TIMEOUT)).await {
+        let given = limit.left().min(ASK_TIMEOUT);
+        match ask(url, given).await {
             Ok(running) if running == generation => {
                 let since = *matching.get_or_insert_with(Instant::now);
                 matches += 1;
@@ -67,14 +68,23 @@ pub async fn wait(url: &str, generation: &str, master: Pid, old: &[Pid], limit: 
                 if started.elapsed() > SILENCE && failure.kind == FailureKind::Malformed {
                     return Proof::Unseen(failure.text.display().to_owned());
                 }
-                if !matches!(last, Proof::Mixed(_)) {
-                    last = Proof::Unseen(failure.text.display().to_owned());
-                }
+                last = unanswered(last, failure, given);
             }
         }
         sleep(POLL.min(limit.left())).await;
     }
     last
+}
+
+/// What is known after a question that nobody answered in the time that it was given.
+fn unanswered(last: Proof, failure: Failure, given: Duration) -> Proof {
+    // Cut short by the limit, it says nothing new.
+    let cut = given < ASK_TIMEOUT && failure.kind == FailureKind::Timeout;
+    match last {
+        Proof::Mixed(_) => last,
+        Proof::Old(_) if cut => last,
+        _ => Proof::Unseen(failure.text.display().to_owned()),
+    }
 }
 
 /// The generation that one new connection shows.
@@ -164,6 +174,18 @@ mod tests {
         check("HTTP/1.1 200 OK\r\n\r\n<html>", None);
         check("HTTP/1.1 200 OK\r\n", None);
         check("HTTP/1.1 200 OK\r\n\r\n7:\u{1b}[2J", None);
+    }
+
+    #[test]
+    fn only_a_question_with_its_whole_time_takes_back_what_answered() {
+        let silent = || Failure::new(FailureKind::Timeout, "did not answer");
+        let old = || Proof::Old("6:abc".to_owned());
+        assert!(matches!(unanswered(old(), silent(), POLL), Proof::Old(_)));
+        assert!(matches!(unanswered(old(), silent(), ASK_TIMEOUT), Proof::Unseen(_)));
+        let refused = Failure::new(FailureKind::Unreachable, "refused");
+        assert!(matches!(unanswered(old(), refused, POLL), Proof::Unseen(_)));
+        let mixed = Proof::Mixed("both".to_owned());
+        assert!(matches!(unanswered(mixed, silent(), ASK_TIMEOUT), Proof::Mixed(_)));
     }
 
     #[test]
