@@ -221,6 +221,18 @@ impl Console {
         self.master.as_ref().expect("a terminal").resize(size).expect("a new size");
     }
 
+    /// A service of the sandbox that is up, by its name: until all are known, the rows still change
+    /// their places.
+    fn selects(&mut self, service: &str) {
+        self.until(service, |screen| {
+            screen.lines().any(|line| line.contains("UP ") && line.contains(service))
+        });
+        self.keys("/");
+        self.shows("filter /");
+        self.keys(&format!("{service}\r"));
+        self.shows(&format!("release · {service}"));
+    }
+
     /// Opens a guard and waits until it takes keys.
     fn arm(&mut self, key: &str, title: &str) {
         self.keys(key);
@@ -349,14 +361,7 @@ const RELEASED_WITHIN: Duration = Duration::from_mins(3);
 #[test]
 fn a_release_is_started_paused_and_resumed_by_keys_and_finalises_itself() {
     let mut console = Console::demo((120, 40), &[]);
-    console.until("catalog UP", |screen| {
-        screen.lines().any(|line| line.contains("UP ") && line.contains("catalog"))
-    });
-    // By its name: until all are known, the rows still change their places.
-    console.keys("/");
-    console.shows("filter /");
-    console.keys("catalog\r");
-    console.shows("release · catalog");
+    console.selects("catalog");
     console.arm("D", "DEPLOY catalog");
     console.expose("7.1.0\rtry it\rcat\r", "DEPLOY in", "");
     console.until("the first step", |screen| {
