@@ -23,6 +23,7 @@ pub mod task;
 pub mod terminal;
 pub mod wire;
 
+use std::convert::Infallible;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::mpsc::RecvTimeoutError;
@@ -41,6 +42,10 @@ const BACKSTOP: Duration = Duration::from_secs(1);
 /// The journal's head is written when no append came for this long: none waits for it then.
 const HEAD_PAUSE: Duration = Duration::from_millis(20);
 
+/// An engine that ends waits this long for what is on its way to the journal; a disk that does not
+/// answer must not keep it.
+const JOURNAL_END: Duration = Duration::from_secs(3);
+
 /// All adapters of one configuration.
 pub struct World {
     client: http::Client,
@@ -49,7 +54,7 @@ pub struct World {
     feeds: Vec<Rc<Mutex<feed::Reader>>>,
     /// The only writer of each router, or why there is none.
     routers: Vec<Writer>,
-    journal: std::sync::mpsc::Sender<Append>,
+    journal: Keeper,
     inputs: mpsc::UnboundedSender<Input>,
 }
 
@@ -128,7 +133,7 @@ impl World {
             hosts: hosts.collect(),
             feeds: feeds.collect(),
             routers: routers.collect(),
-            journal: keep_journal(journal, inputs.clone())?,
+            journal: Keeper::start(journal, inputs.clone())?,
             settings: Rc::new(settings),
             inputs,
         })
@@ -199,8 +204,7 @@ impl World {
                 Input::TaskEnded { id, answer }
             }),
             Effect::Append { id, entry, safety } => {
-                // The journal's thread lives as long as this world does.
-                let _ = self.journal.send(Append { id, entry, safety });
+                self.journal.append(Append { id, entry, safety });
             }
             Effect::Acknowledge { id, feed, fingerprint, key, actor, comment } => {
                 let reader = Rc::clone(&self.feeds[feed.index()]);
@@ -235,14 +239,20 @@ impl World {
 }
 
 /// The journal syncs to disk, so it has a thread of its own: appends in their order, each replied.
-fn keep_journal(
-    mut journal: Journal,
-    inputs: mpsc::UnboundedSender<Input>,
-) -> Result<std::sync::mpsc::Sender<Append>, Failure> {
-    let (sender, receiver) = std::sync::mpsc::channel::<Append>();
-    std::thread::Builder::new()
-        .name("journal".to_owned())
-        .spawn(move || {
+struct Keeper {
+    appends: Option<std::sync::mpsc::Sender<Append>>,
+    /// Answers with an error when the thread has let go of the journal.
+    ended: std::sync::mpsc::Receiver<Infallible>,
+}
+
+impl Keeper {
+    fn start(
+        mut journal: Journal,
+        inputs: mpsc::UnboundedSender<Input>,
+    ) -> Result<Keeper, Failure> {
+        let (appends, receiver) = std::sync::mpsc::channel::<Append>();
+        let (running, ended) = std::sync::mpsc::channel::<Infallible>();
+        let work = move || {
             loop {
                 let next = if journal.lags() {
                     receiver.recv_timeout(HEAD_PAUSE)
@@ -252,17 +262,62 @@ fn keep_journal(
                 match next {
                     Ok(Append { id, entry, safety }) => {
                         let result = journal.append(&entry, safety);
-                        if inputs.send(Input::Appended { id, result }).is_err() {
-                            return;
-                        }
+                        // What is on its way goes on record, also where nobody asks any more.
+                        let _ = inputs.send(Input::Appended { id, result });
                     }
                     Err(RecvTimeoutError::Timeout) => journal.settle(),
-                    Err(RecvTimeoutError::Disconnected) => return,
+                    Err(RecvTimeoutError::Disconnected) => break,
                 }
             }
-        })
-        .map_err(|error| {
-            Failure::new(FailureKind::Refused, format!("starting the journal's thread: {error}"))
+            drop(journal);
+            drop(running);
+        };
+        std::thread::Builder::new().name("journal".to_owned()).spawn(work).map_err(|error| {
+            let text = format!("starting the journal's thread: {error}");
+            Failure::new(FailureKind::Refused, text)
         })?;
-    Ok(sender)
+        Ok(Keeper { appends: Some(appends), ended })
+    }
+
+    fn append(&self, append: Append) {
+        if let Some(appends) = &self.appends {
+            // The thread lives as long as this does.
+            let _ = appends.send(append);
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.appends = None;
+        let _ = self.ended.recv_timeout(JOURNAL_END);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::record::{Entry, Event};
+    use engine::types::{Actor, EffectId};
+
+    use super::*;
+
+    #[test]
+    fn what_is_on_its_way_is_on_record_when_the_engine_has_ended() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let (journal, _) = Journal::open(dir.path()).expect("opens");
+        let (inputs, asked_no_more) = mpsc::unbounded_channel();
+        drop(asked_no_more);
+        let keeper = Keeper::start(journal, inputs).expect("starts");
+        for number in 0..3 {
+            let event = Event::Started { version: "0".to_owned(), config_hash: "0".to_owned() };
+            let (id, at) = (format!("test-{number}"), clock::now().wall);
+            let entry = Entry { id, at, actor: Actor::engine(), event };
+            keeper.append(Append { id: EffectId(number), entry: Box::new(entry), safety: false });
+        }
+        drop(keeper);
+        let report = journal::verify(dir.path()).expect("is whole");
+        assert_eq!((report.records, report.headless), (3, false));
+        let head = std::fs::read_to_string(dir.path().join("journal.head")).expect("reads");
+        assert!(head.contains(&report.head), "{head}");
+    }
 }
