@@ -285,6 +285,9 @@ impl Writer {
     }
 }
 
+/// A healthy disk syncs within milliseconds; a busy one may take this long.
+const DISK_PATIENCE: Duration = Duration::from_millis(500);
+
 /// One end for a whole operation; no step has a clock of its own.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline(Instant);
@@ -297,6 +300,12 @@ impl Deadline {
     #[must_use]
     pub fn left(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
+    }
+    /// How long to wait for a disk of our own. The rest of a budget belongs to the router; in a
+    /// hurry nearly all of it does.
+    #[must_use]
+    pub fn for_disk(self, hurry: bool) -> Duration {
+        if hurry { self.left().min(DISK_PATIENCE) } else { self.left() / 2 }
     }
     /// The same end, this much earlier: room for what must still be done afterwards.
     #[must_use]

@@ -32,9 +32,6 @@ const LEFT_MAX: Duration = Duration::from_secs(30);
 /// Clocks of two hosts that keep time do not differ by this much.
 const SKEW_MAX: chrono::TimeDelta = chrono::TimeDelta::minutes(5);
 
-/// A healthy disk answers within milliseconds; the rest of a budget belongs to the router.
-const DISK_PATIENCE: Duration = Duration::from_millis(500);
-
 /// An emergency waits this long for a write of another engine that is under way.
 const WRITER_PATIENCE: Duration = Duration::from_secs(1);
 const WRITER_LOOK: Duration = Duration::from_millis(20);
@@ -141,7 +138,7 @@ impl Lease {
         let (claim, span) = (claim.clone(), deadline.left());
         let emergency = claim.emergency;
         let work = move |inner: &mut Inner| inner.take(fence, &claim, span, clock::now());
-        let busy = match self.run(deadline, work).await {
+        let busy = match self.run(deadline.for_disk(emergency), work).await {
             Ok(Ok(busy)) => busy,
             Ok(Err(refusal)) => return Err(refusal),
             Err(why) if emergency => {
@@ -158,7 +155,7 @@ impl Lease {
         if busy.writing {
             let end = Deadline::after(WRITER_PATIENCE.min(deadline.left() / 2));
             let still = loop {
-                let Ok(true) = self.run(deadline, Inner::others_write).await else {
+                let Ok(true) = self.run(deadline.for_disk(true), Inner::others_write).await else {
                     break false;
                 };
                 if end.left().is_zero() {
@@ -177,7 +174,7 @@ impl Lease {
     /// The write is over, whatever became of it.
     pub async fn wrote(&self, deadline: Deadline) {
         // A mark that stays ends by itself.
-        let _ = self.run(deadline, |inner| inner.wrote(clock::now())).await;
+        let _ = self.run(deadline.for_disk(true), |inner| inner.wrote(clock::now())).await;
     }
 
     /// What the lease says; with `renew` it is kept for this engine if nobody else has it, without
@@ -185,7 +182,7 @@ impl Lease {
     pub async fn look(&self, renew: Option<&Claim>, deadline: Deadline) -> reading::Lease {
         let (renew, span) = (renew.cloned(), deadline.left());
         let work = move |inner: &mut Inner| inner.look(renew.as_ref(), span, clock::now());
-        match self.run(deadline, work).await {
+        match self.run(deadline.for_disk(true), work).await {
             Ok(Ok(lease)) => lease,
             Ok(Err(why)) | Err(why) => {
                 reading::Lease { trouble: Untrusted::new(&why), ..reading::Lease::default() }
@@ -196,7 +193,7 @@ impl Lease {
     /// On a thread of its own: a disk may hang. One such thread is enough.
     async fn run<T: Send + 'static>(
         &self,
-        deadline: Deadline,
+        patience: Duration,
         work: impl FnOnce(&mut Inner) -> T + Send + 'static,
     ) -> Result<T, String> {
         let inner = Arc::clone(&self.inner);
@@ -206,7 +203,7 @@ impl Lease {
                 .map_err(|_| "the disk still holds up an earlier look at the lease".to_owned())?;
             Ok(work(&mut inner))
         });
-        match tokio::time::timeout(deadline.left().min(DISK_PATIENCE), task).await {
+        match tokio::time::timeout(patience, task).await {
             Ok(Ok(result)) => result,
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("the disk of the lease did not answer in time".to_owned()),
