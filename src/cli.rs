@@ -236,7 +236,7 @@ pub fn run() -> ExitCode {
     match dispatch(cli) {
         Ok(code) => ExitCode::from(code),
         Err(exit) => {
-            eprintln!("quarterdeck: {}", exit.why);
+            complain(&format!("quarterdeck: {}", exit.why));
             ExitCode::from(exit.code)
         }
     }
@@ -306,6 +306,11 @@ pub fn print(text: &str) -> Result<u8, Exit> {
     }
 }
 
+/// A line on standard error, which may be a terminal that is gone.
+pub fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 impl Global {
     /// The configuration's path: asked for, from the environment, or the XDG place.
     fn config_path(&self) -> Result<PathBuf, Exit> {
@@ -373,7 +378,7 @@ impl Global {
             // The picture says what the engine is busy with.
             wait_for(&mut link, NOTICE_PATIENCE, |_| Some(()));
             if let Some(notice) = link.notice() {
-                eprintln!("quarterdeck: {notice}");
+                complain(&format!("quarterdeck: {notice}"));
             }
         }
         Ok(link)
@@ -424,17 +429,12 @@ fn show(
 fn check(global: &Global) -> Result<u8, Exit> {
     let (path, loaded) = global.load()?;
     for problem in &loaded.warnings {
-        eprintln!(
-            "{}:{}:{}: warning: {}",
-            path.display(),
-            problem.line,
-            problem.column,
-            problem.text
-        );
+        let (path, line, column) = (path.display(), problem.line, problem.column);
+        complain(&format!("{path}:{line}:{column}: warning: {}", problem.text));
     }
     if let Ok(own) = taste::path() {
         for told in taste::read(&own).2 {
-            eprintln!("{told}");
+            complain(&told);
         }
     }
     let engine = &loaded.engine;

@@ -7,6 +7,9 @@
 //! between them, [`link`] is a client's end of the socket, [`ui`] shows and asks, [`cli`] starts it
 //! all, [`config`] reads the file, [`demo`] is the sandbox. `ARCHITECTURE.md` has the map.
 
+// They panic where the terminal is gone.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod cli;
 pub mod config;
 pub mod demo;

@@ -26,6 +26,7 @@ use engine::snapshot::{Phase, ServiceView, Snapshot};
 use engine::types::{Actor, FailureKind, Now, Status, Untrusted};
 use ratatui::crossterm::event::{self, KeyCode, KeyModifiers, MouseEventKind};
 use ratatui::layout::{Position, Rect};
+use rustix::io::Errno;
 use signal_hook::consts::SIGHUP;
 
 use crate::cli::console::ask::{ASK_MAX, Ids, ask};
@@ -191,7 +192,13 @@ pub fn run(source: Source, options: Options) -> Result<ExitKind, String> {
         links: !options.slow && links::are_known(),
         probes: !options.no_probe,
     };
-    console.run(&messages).map_err(text)
+    match console.run(&messages) {
+        // The terminal is gone; that it hung up is still on its way to the loop.
+        Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => {
+            Ok(ExitKind::Signal(SIGHUP))
+        }
+        ended => ended.map_err(text),
+    }
 }
 
 /// The console as it was left, as it was asked for, and as its person's file has it; what is asked

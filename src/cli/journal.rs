@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use engine::record::Entry;
 
-use crate::cli::{Exit, Global, print};
+use crate::cli::{Exit, Global, complain, print};
 use crate::io::journal::sqlite::{self, Waiting};
 
 #[derive(Subcommand)]
@@ -52,7 +52,7 @@ pub fn run(command: &Command, global: &Global) -> Result<u8, Exit> {
                 }
             }
             if let Some(text) = told(&waiting) {
-                eprintln!("{text}");
+                complain(&text);
             }
             Ok(0)
         }
@@ -60,7 +60,7 @@ pub fn run(command: &Command, global: &Global) -> Result<u8, Exit> {
         Command::Export { .. } => {
             sqlite::export(&dir, &mut std::io::stdout().lock()).map_err(failed)?;
             if let Some(text) = told(&sqlite::waiting(&dir).map_err(failed)?) {
-                eprintln!("{text}");
+                complain(&text);
             }
             Ok(0)
         }

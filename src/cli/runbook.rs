@@ -12,7 +12,7 @@ use engine::record::RunResult;
 use engine::runbook::{Page, PageCommand, What, result_word};
 use engine::types::{Actor, Untrusted};
 
-use crate::cli::{Exit, Global, UNAVAILABLE, USAGE, print, submission_id, wait_for};
+use crate::cli::{Exit, Global, UNAVAILABLE, USAGE, complain, print, submission_id, wait_for};
 
 /// Beside the command's own time.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -139,7 +139,7 @@ fn follow(request: Command, command: &PageCommand, global: &Global) -> Result<u8
     };
     let output = output.display().replace('\u{240a}', "\n");
     print(&format!("{output}\n"))?;
-    eprintln!("quarterdeck: {}", result_word(result));
+    complain(&format!("quarterdeck: {}", result_word(result)));
     Ok(match result {
         RunResult::Passed => 0,
         RunResult::Failed => 1,

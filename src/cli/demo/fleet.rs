@@ -17,7 +17,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::{Args, Place};
 use crate::cli::console::Source;
-use crate::cli::{BAD_CONFIG, Exit, Global, UNAVAILABLE, USAGE, print, show};
+use crate::cli::{BAD_CONFIG, Exit, Global, UNAVAILABLE, USAGE, complain, print, show};
 use crate::demo::fleets::{FLEETS, Running};
 use crate::io::terminal;
 use crate::link::{Link, Options};
@@ -52,7 +52,7 @@ pub fn run(name: &str, args: &Args, global: &Global) -> Result<u8, Exit> {
     let came = || i32::try_from(signal.load(Ordering::Relaxed)).unwrap_or_default();
     let place = Place::make()?;
     if !args.headless {
-        eprintln!("starting the fleet {name}…");
+        complain(&format!("starting the fleet {name}…"));
     }
     let fleet = match Running::start(name, &place.dir, args.speed, || came() != 0) {
         Ok(fleet) => fleet,
