@@ -265,7 +265,10 @@ impl Keeper {
                         // What is on its way goes on record, also where nobody asks any more.
                         let _ = inputs.send(Input::Appended { id, result });
                     }
-                    Err(RecvTimeoutError::Timeout) => journal.settle(),
+                    Err(RecvTimeoutError::Timeout) => {
+                        journal.settle();
+                        journal.keep_checkpoint();
+                    }
                     Err(RecvTimeoutError::Disconnected) => break,
                 }
             }

@@ -11,7 +11,7 @@ use engine::Appended;
 use engine::record::{Entry, Event};
 use engine::types::{Actor, FailureKind};
 use quarterdeck::io::journal::sqlite::Journal;
-use quarterdeck::io::journal::{Waiting, export, list, verify, waiting};
+use quarterdeck::io::journal::{Waiting, checkpoint, export, list, verify, waiting};
 use rusqlite::Connection;
 
 fn entry(n: u32) -> Entry {
@@ -60,6 +60,36 @@ fn the_table_itself_refuses_a_change() {
     for sql in ["UPDATE records SET body = 'x'", "DELETE FROM records"] {
         let error = conn.execute_batch(sql).expect_err("refused");
         assert!(error.to_string().contains("never"), "{error}");
+    }
+}
+
+#[test]
+fn a_start_reads_on_from_a_checkpoint_that_fits() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let mut journal = journal_of(8_000, dir.path());
+    assert_eq!(checkpoint::seq(dir.path()), 0);
+    checkpoint::renew(dir.path()).expect("is written");
+    assert_eq!(checkpoint::seq(dir.path()), 8_000);
+    assert_eq!(journal.append(&entry(8_001), false), Appended::Durable);
+    drop(journal);
+    let start = |dir: &Path| Journal::open(dir).map(|(_, entries)| entries);
+    let entries = start(dir.path()).expect("opens");
+    assert_eq!(entries, (6_001..=8_001).map(entry).collect::<Vec<_>>(), "the newest are kept");
+    checkpoint::renew(dir.path()).expect("is written anew");
+    assert_eq!(checkpoint::seq(dir.path()), 8_001);
+
+    // What stands before it is for `verify`; without it a start reads all again.
+    tamper(dir.path(), "UPDATE records SET body = replace(body, 'e', 'f') WHERE seq = 3");
+    assert_eq!(start(dir.path()).expect("opens").len(), 2_000);
+    assert_eq!(verify(dir.path()).expect_err("was changed").seq, 3);
+    let path = dir.path().join("journal.checkpoint");
+    let whole = fs::read_to_string(&path).expect("reads");
+    let other = whole.replacen("8001", "8000", 1);
+    let cut = &whole[..whole.len() - 1];
+    for damaged in ["", "x", "{}\n", cut, &other, &whole.replacen("e7001", "e7002", 1)] {
+        fs::write(&path, damaged).expect("writes");
+        let failure = start(dir.path()).expect_err("reads all");
+        assert!(failure.text.display().contains("record 3"), "{}", failure.text);
     }
 }
 

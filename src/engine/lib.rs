@@ -43,7 +43,7 @@ pub mod words;
 
 pub use crate::engine::Engine;
 pub use crate::ledger::line;
-pub use crate::recovery::in_order;
+pub use crate::recovery::{in_order, needed};
 pub use crate::schedule::Timer;
 
 use std::time::Duration;

@@ -4,6 +4,8 @@
 //! durable gives the split that is set, the last fence and the operation that is still open, for
 //! each service by name.
 
+pub mod needed;
+
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
@@ -177,18 +179,23 @@ const SUBMISSIONS_MAX: usize = 256;
 /// engine's life, and would undo them.
 #[must_use]
 pub fn in_order(entries: &[Entry]) -> Vec<&Entry> {
+    order(entries).into_iter().map(|place| &entries[place]).collect()
+}
+
+/// Their places.
+fn order(entries: &[Entry]) -> Vec<usize> {
     let (mut life, mut last, mut number) = (0_usize, "", 0_u64);
     let mut keyed = Vec::with_capacity(entries.len());
-    for entry in entries {
+    for (place, entry) in entries.iter().enumerate() {
         let (prefix, count) = entry.id.rsplit_once('-').unwrap_or((entry.id.as_str(), ""));
         if prefix != last {
             (life, last, number) = (life + 1, prefix, 0);
         }
         number = count.parse().unwrap_or(number);
-        keyed.push(((life, number), entry));
+        keyed.push((life, number, place));
     }
-    keyed.sort_by_key(|(key, _)| *key);
-    keyed.into_iter().map(|(_, entry)| entry).collect()
+    keyed.sort_unstable();
+    keyed.into_iter().map(|(.., place)| place).collect()
 }
 
 #[must_use]

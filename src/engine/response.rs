@@ -71,6 +71,11 @@ fn parts(key: &str) -> Option<(&str, &str)> {
     own.strip_prefix("incident/").map_or(Some(("", "")), |own| own.split_once('/'))
 }
 
+/// Not a feed's, whose own word counts after a restart.
+pub(crate) fn is_own(key: &str) -> bool {
+    parts(key).is_some()
+}
+
 impl Response {
     /// Takes what is on record.
     pub fn apply(&mut self, entry: &Entry, now: Now) {

@@ -22,7 +22,7 @@ pub const TIMEOUT: Duration = Duration::from_secs(30);
 pub const RUNS_AT_ONCE_MAX: usize = 4;
 
 /// The newest runs that stand on the screen; the journal has all of them.
-const RUNS_SHOWN_MAX: usize = 20;
+pub(crate) const RUNS_SHOWN_MAX: usize = 20;
 
 const VALUE_CHARS_MAX: usize = 200;
 

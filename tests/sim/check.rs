@@ -5,12 +5,15 @@
 //! offence; [`Offence::rule`] is the name of that function.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use engine::command::Reply;
-use engine::record::{Chain, Intent, OperationResult, Outcome, Record};
+use engine::needed::needed;
+use engine::record::{Chain, Entry, Intent, OperationResult, Outcome, Record};
+use engine::settings::Settings;
 use engine::snapshot::{Phase, RouteState, ServiceView, Snapshot};
-use engine::types::{EffectId, Fence, Percent, ServiceId, Time, Weights};
+use engine::types::{EffectId, Fence, Now, Percent, ServiceId, Time, Weights};
 use engine::{Effect, Engine};
 
 use crate::disk::Fate;
@@ -304,6 +307,38 @@ pub fn journal_is_state(running: &Snapshot, folded: &Snapshot) -> Checked {
         })?;
     }
     Ok(())
+}
+
+/// An engine that starts from what it needs of the journal, which is the one that starts from all.
+pub fn needed_is_enough(
+    settings: &Settings,
+    seed: u64,
+    entries: &[Entry],
+    floor: Fence,
+    now: Now,
+    effects: &mut Vec<Effect>,
+) -> Result<Engine, Offence> {
+    let start = |entries: &[Entry]| {
+        let mut own = Vec::new();
+        let engine = Engine::recover(settings.clone(), "sim", seed, entries, floor, now, &mut own);
+        (engine, own)
+    };
+    let (mut engine, own) = start(&needed(entries.to_vec(), 0));
+    let (mut whole, others) = start(entries);
+    // The end of the journal is shown as it is.
+    let said = |engine: &mut Engine, effects: &[Effect]| {
+        let shown = Snapshot { journal: Arc::default(), ..engine.snapshot() };
+        format!("{effects:?} {shown:?}")
+    };
+    let (found, expected) = (said(&mut engine, &own), said(&mut whole, &others));
+    holds("needed_is_enough", found == expected, || {
+        let same = found.bytes().zip(expected.bytes()).take_while(|(own, other)| own == other);
+        let first = found.floor_char_boundary(same.count().saturating_sub(60));
+        let part = |text: &str| text[first..].chars().take(200).collect::<String>();
+        format!("…{}…\ninstead of …{}…", part(&found), part(&expected))
+    })?;
+    *effects = own;
+    Ok(engine)
 }
 
 /// (2) After healing the routers are as set, or the screen says why not.

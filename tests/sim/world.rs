@@ -411,15 +411,14 @@ impl World {
         self.mark(|| "an engine starts".to_owned(), &[5]);
         let mut effects = Vec::new();
         let seed = self.plan.seed.wrapping_mul(31).wrapping_add(self.lives);
-        let engine = Engine::recover(
-            self.settings.clone(),
-            "sim",
+        let engine = check::needed_is_enough(
+            &self.settings,
             seed,
             &self.disk.entries,
             Fence(self.routers.iter().map(|router| router.fence_max).max().unwrap_or_default()),
             self.clock(),
             &mut effects,
-        );
+        )?;
         self.engine = Some(engine);
         self.forget_lost_intents();
         self.resume(&mut effects);

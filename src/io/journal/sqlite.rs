@@ -17,7 +17,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 pub use super::read::{Broken, Report, Waiting, export, list, verify, waiting};
 use super::read::{check_head, hash_at, holds, walk};
 use super::spool::{self, Spool};
-use super::{head, read};
+use super::{checkpoint, head, read};
 
 pub(super) const NAME: &str = "journal.sqlite3";
 
@@ -27,6 +27,9 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Records that the head may be behind: more than one operation writes, however busy it is.
 const HEAD_LAG_MAX: u64 = 64;
+
+/// Records between two checkpoints: what a start reads of them takes it some 50 ms.
+const CHECKPOINT_EVERY: u64 = 5_000;
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS records (
@@ -42,6 +45,8 @@ pub struct Journal {
     chain: Chain,
     /// Records that the head was told of.
     settled: u64,
+    /// Records that the checkpoint was told of.
+    checkpointed: u64,
     dir: PathBuf,
     /// Device and inode of the file that is open: a file moved away is written to no more.
     file: Option<(u64, u64)>,
@@ -52,20 +57,23 @@ pub struct Journal {
 struct Loaded {
     conn: Connection,
     chain: Chain,
-    records: Vec<Record>,
+    /// What a start needs of them.
+    entries: Result<Vec<Entry>, String>,
     headless: bool,
 }
 
 impl Journal {
-    /// Opens or makes the journal, checks its chain, merges the spool, and returns all entries.
+    /// Opens or makes the journal, checks its chain from the last checkpoint on, merges the spool,
+    /// and returns the entries that a start needs.
     pub fn open(dir: &Path) -> Result<(Journal, Vec<Entry>), Failure> {
-        let Loaded { conn, chain, records, headless } = load(dir)?;
-        let mut entries = entries_of(&records)?;
+        let Loaded { conn, chain, entries, headless } = load(dir)?;
+        let mut entries = entries.map_err(|why| newer(&why))?;
         let file = identity(dir);
         let known = chain.clone();
         let mut journal = Journal {
             conn: Ok(conn),
             settled: chain.seq,
+            checkpointed: checkpoint::seq(dir),
             chain,
             dir: dir.to_owned(),
             file,
@@ -82,15 +90,13 @@ impl Journal {
             journal.settle();
         }
         let mut merged = known;
-        let mut rest = Vec::new();
         if let Ok(conn) = &journal.conn {
             walk(conn, &mut merged, |record| {
-                rest.push(record);
+                entries.push(record.entry()?);
                 Ok(())
             })
             .map_err(|broken| Failure::new(FailureKind::Malformed, broken.why))?;
         }
-        entries.extend(entries_of(&rest)?);
         Ok((journal, entries))
     }
 
@@ -111,7 +117,8 @@ impl Journal {
             }
         }
         let (conn, settled, dir) = (Err(failure), chain.seq, dir.to_owned());
-        let journal = Journal { conn, chain, settled, dir, file: None, spool };
+        let checkpointed = settled;
+        let journal = Journal { conn, chain, settled, checkpointed, dir, file: None, spool };
         (journal, entries)
     }
 
@@ -204,6 +211,18 @@ impl Journal {
         self.settled = self.chain.seq;
     }
 
+    /// Has a new checkpoint written when the last one is far behind; for when nobody waits. Without
+    /// it the next start takes longer, and that is all.
+    pub fn keep_checkpoint(&mut self) {
+        if self.chain.seq.saturating_sub(self.checkpointed) < CHECKPOINT_EVERY {
+            return;
+        }
+        self.checkpointed = self.chain.seq;
+        let dir = self.dir.clone();
+        let renew = move || drop(checkpoint::renew(&dir));
+        let _ = std::thread::Builder::new().name("checkpoint".to_owned()).spawn(renew);
+    }
+
     /// Opens the journal anew where it could not be opened or its file was moved. It must end where
     /// this one ends: records that the engine has not read may say something else than it does.
     /// Returns what to note of it.
@@ -260,7 +279,7 @@ impl Drop for Journal {
 
 fn load(dir: &Path) -> Result<Loaded, Failure> {
     let conn = connect(dir)?;
-    let (chain, records, headless) = read_all(&conn, dir).map_err(|broken| {
+    let (chain, entries, headless) = read_all(&conn, dir).map_err(|broken| {
         let text = format!(
             "the journal in {} is broken at record {}: {}; keep it as evidence: move {NAME}* and \
              {} away, the next record starts a new one",
@@ -271,34 +290,29 @@ fn load(dir: &Path) -> Result<Loaded, Failure> {
         );
         Failure::new(FailureKind::Malformed, text)
     })?;
-    Ok(Loaded { conn, chain, records, headless })
+    Ok(Loaded { conn, chain, entries, headless })
 }
 
-fn read_all(conn: &Connection, dir: &Path) -> Result<(Chain, Vec<Record>, bool), Broken> {
-    let mut chain = Chain::default();
-    let mut records = Vec::new();
-    walk(conn, &mut chain, |record| {
-        records.push(record);
-        Ok(())
-    })?;
+type Whole = (Chain, Result<Vec<Entry>, String>, bool);
+
+fn read_all(conn: &Connection, dir: &Path) -> Result<Whole, Broken> {
+    let (chain, entries) = checkpoint::read_on(conn, dir)?;
     let head = head::load(dir).map_err(|why| Broken { seq: chain.seq, why })?;
     check_head(head.as_ref(), conn, &chain)?;
     let headless = head.is_none() && chain.seq > 0;
-    Ok((chain, records, headless))
+    Ok((chain, entries, headless))
 }
 
 /// What a journal says that can be read whole, though not written.
 fn read_whole(dir: &Path) -> Option<(Chain, Vec<Entry>)> {
     let conn = read::connect(dir).ok()?;
-    let (chain, records, _) = read_all(&conn, dir).ok()?;
-    Some((chain, entries_of(&records).ok()?))
+    let (chain, entries, _) = read_all(&conn, dir).ok()?;
+    Some((chain, entries.ok()?))
 }
 
-fn entries_of(records: &[Record]) -> Result<Vec<Entry>, Failure> {
-    records.iter().map(Record::entry).collect::<Result<Vec<_>, _>>().map_err(|why| {
-        let text = format!("{why}; was it written by a newer version?");
-        Failure::new(FailureKind::Malformed, text)
-    })
+fn newer(why: &str) -> Failure {
+    let text = format!("{why}; was it written by a newer version?");
+    Failure::new(FailureKind::Malformed, text)
 }
 
 fn open_spool(dir: &Path) -> Result<Spool, String> {

@@ -436,15 +436,14 @@ impl World {
         let mut effects = Vec::new();
         let seed = self.plan.seed.wrapping_mul(31).wrapping_add(self.lives);
         let floor = self.routers.iter().map(|router| router.fence_max).max().unwrap_or_default();
-        let engine = Engine::recover(
-            self.told_settings(),
-            "sim",
+        let engine = check::needed_is_enough(
+            &self.told_settings(),
             seed,
             &self.remembered(),
             Fence(floor),
             self.clock(),
             &mut effects,
-        );
+        )?;
         self.engine = Some(engine);
         self.resume(&effects);
         self.perform(effects)?;
