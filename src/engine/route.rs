@@ -226,7 +226,7 @@ impl Operation {
     fn accepted(&mut self) -> impl Iterator<Item = Effect> + use<> {
         let fence = Some(self.fence);
         let waiting = std::mem::take(&mut self.waiting).into_iter();
-        waiting.map(move |submission| Effect::Answer(Reply::Accepted { submission, fence }))
+        waiting.map(move |submission| Effect::Answer(Reply::accepted(submission, fence)))
     }
 
     fn refused(&mut self, why: &str) -> impl Iterator<Item = Effect> + use<> {
