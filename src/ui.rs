@@ -768,8 +768,14 @@ impl Ui {
         now: Now,
     ) -> Vec<Action> {
         let verb = command.verb();
+        let mut but = String::new();
         let outcome = match answer {
-            Ok(Reply::Accepted { fence, .. }) => Ok(fence),
+            Ok(Reply::Accepted { fence, note, .. }) => {
+                if !note.is_empty() {
+                    but = format!(", but {note}");
+                }
+                Ok(fence)
+            }
             Ok(Reply::Refused { why, .. }) => Err(format!("REFUSED: {}", why.display())),
             Err(Unanswered::NotSent(why)) => Err(format!("NOT SENT: {why}")),
             Err(Unanswered::Unknown(why)) => {
@@ -777,7 +783,8 @@ impl Ui {
             }
         };
         match &outcome {
-            Ok(_) => self.say(&format!("{verb}: ACCEPTED"), now),
+            Ok(_) if but.is_empty() => self.say(&format!("{verb}: ACCEPTED"), now),
+            Ok(_) => self.alarm(&format!("{verb}: ACCEPTED{but}"), now),
             Err(why) => self.alarm(&format!("{verb} {why}"), now),
         }
         if let Command::Acknowledge { key, .. } = command

@@ -138,7 +138,9 @@ impl Reloadable {
             let words = [format!("{dir}/pid"), format!("{dir}/haproxy.cfg")];
             ["-W", "-db", "-p", &words[0], "-f", &words[1]].map(str::to_owned).to_vec()
         };
-        let ready = |_, path: &Path| path.join("admin.sock").exists() && path.join("pid").exists();
+        let ready = |_, path: &Path| {
+            servers::listens(&path.join("admin.sock")) && path.join("pid").exists()
+        };
         let server = servers::start("/usr/sbin/haproxy", arguments, ready);
         let pid = until("its process id", || {
             let text = std::fs::read_to_string(server.directory.path().join("pid")).ok()?;

@@ -146,7 +146,7 @@ fn the_inspector_sees_what_is_wrong() {
     inspector.dead("a weight that nobody asked for", &heard);
     assert_eq!(found(&inspector), [0, 0, 1], "{:#?}", inspector.tally);
     site::tell(&inspector.site.haproxy, "set weight app/canary 50");
-    heard.replies.push(Reply::Accepted { submission: "never".to_owned(), fence: None });
+    heard.replies.push(Reply::accepted("never".to_owned(), None));
     inspector.dead("a promise that is not on record", &heard);
     assert_eq!(found(&inspector), [1, 0, 1], "{:#?}", inspector.tally);
     let journal = inspector.site.deck.state().join("journal.sqlite3");

@@ -111,7 +111,7 @@ enum Message {
     InputEnded,
     /// The engine has something new to show, or is gone.
     Engine,
-    Replied(String, Command, Result<Reply, Unanswered>),
+    Replied(String, Command, Box<Result<Reply, Unanswered>>),
     Told(Told),
     ThemesChanged,
 }
@@ -404,7 +404,7 @@ impl Console {
             Message::Replied(id, command, answer) => {
                 self.ids.answered(&id, &answer, clock::now());
                 self.fetch();
-                self.handle(Event::Replied(command, answer))
+                self.handle(Event::Replied(command, *answer))
             }
             Message::Told(Told::Continued) => {
                 self.screen.again()?;
@@ -582,11 +582,11 @@ impl Console {
                 })
             });
             // The console may have left meanwhile; the operation goes on without it.
-            let _ = sender.send(Message::Replied(own, asked, answer));
+            let _ = sender.send(Message::Replied(own, asked, Box::new(answer)));
         });
         if let Err(error) = started {
             let answer = Err(Unanswered::NotSent(error.to_string()));
-            let _ = self.sender.send(Message::Replied(id, command, answer));
+            let _ = self.sender.send(Message::Replied(id, command, Box::new(answer)));
         }
     }
 }

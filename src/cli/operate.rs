@@ -262,8 +262,9 @@ pub fn submit(link: &mut Link, submission: &Submission) -> Result<Reply, Exit> {
     match &reply {
         Reply::Refused { why, .. } => print(&format!("REFUSED    {why}\n"))?,
         Reply::Accepted { fence: Some(fence), .. } => print(&format!("ACCEPTED   #{fence}\n"))?,
-        Reply::Accepted { fence: None, .. } => {
-            print(&format!("ACCEPTED   {}\n", submission.command.verb()))?
+        Reply::Accepted { fence: None, note, .. } => {
+            let note = if note.is_empty() { String::new() } else { format!(", but {note}") };
+            print(&format!("ACCEPTED   {}{note}\n", submission.command.verb()))?
         }
     };
     Ok(reply)

@@ -251,9 +251,19 @@ pub enum Reply {
     Accepted {
         submission: String,
         fence: Option<Fence>,
+        /// What to know beside it; mostly nothing.
+        #[serde(default)]
+        note: Untrusted,
     },
     Refused {
         submission: String,
         why: Untrusted,
     },
+}
+
+impl Reply {
+    #[must_use]
+    pub fn accepted(submission: String, fence: Option<Fence>) -> Reply {
+        Reply::Accepted { submission, fence, note: Untrusted::default() }
+    }
 }

@@ -180,7 +180,7 @@ impl Engine {
                 .submissions
                 .iter()
                 .map(|(id, fence)| {
-                    let reply = Reply::Accepted { submission: id.clone(), fence: *fence };
+                    let reply = Reply::accepted(id.clone(), *fence);
                     (id.clone(), reply)
                 })
                 .collect(),
@@ -263,7 +263,7 @@ impl Engine {
         if rollback {
             self.fence.0 += 1;
             let (submission, fence) = (intent.submission.clone(), Some(self.fence));
-            self.keep(Reply::Accepted { submission, fence });
+            self.keep(Reply::accepted(submission, fence));
             let operation = Operation::new(self.fence, intent, actor, true, now).resumed();
             self.with_route(service, now, effects, |route, ctx| route.begin(operation, ctx));
         } else {
@@ -560,7 +560,7 @@ impl Engine {
         let Some(purpose) = self.ledger.appended(id, result) else { return };
         self.dirty.head = true;
         self.dirty.journal = true;
-        self.promise_kept(id, result, effects);
+        self.promise_kept(id, result, now, effects);
         let failure = match result {
             Appended::Durable | Appended::Spooled { .. } => None,
             Appended::Failed { why } => Some(why.display()),
@@ -618,7 +618,7 @@ impl Engine {
         }
         let reply = match self.accept(&submission, now, effects) {
             Ok(Taken::Waits) => return,
-            Ok(Taken::Accepted(fence)) => Reply::Accepted { submission: submission.id, fence },
+            Ok(Taken::Accepted(fence)) => Reply::accepted(submission.id, fence),
             Err(why) => {
                 let why = Untrusted::new(&why);
                 self.journal_refusal(&submission, &why, now, effects);

@@ -213,6 +213,13 @@ impl Ledger {
         effects
     }
 
+    /// What was said after this and is not on record yet.
+    #[must_use]
+    pub fn waiting_after(&self, id: EffectId) -> Vec<Entry> {
+        let newer = self.waiting.values().filter(|own| own.first > id);
+        newer.map(|own| Entry::clone(&own.entry)).collect()
+    }
+
     #[must_use]
     pub fn knocks(&self) -> bool {
         self.waiting.values().any(|own| own.purpose == Purpose::Knock)

@@ -149,6 +149,8 @@ impl ServiceFold {
         };
         self.fence = outcome.fence;
         self.open = None;
+        // Nothing is set again by itself under a fence that has no intent.
+        self.rolled_back = None;
     }
 }
 

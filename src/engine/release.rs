@@ -6,6 +6,7 @@
 //! record is durable; a failed deploy takes traffic to stable first and then its steps back.
 
 mod back;
+mod closing;
 mod downtime;
 mod flag;
 pub mod graph;
@@ -16,12 +17,15 @@ mod restart;
 mod side;
 mod validate;
 mod view;
+mod word;
 
 use std::time::Duration;
 
 use self::downtime::Downtime;
 use self::mark::Mark;
 use self::side::{Meaning, Side, SideDoing};
+use self::word::Word;
+pub use self::word::is_word;
 use crate::reading::{TaskAnswer, TaskContext};
 use crate::record::{
     Event, OperationResult, ReleaseKind, ReleaseResult, ReleaseStarted, ReleaseState, StepResult,
@@ -167,6 +171,7 @@ pub struct Release {
     /// The plan in the configuration is not the one that was started.
     changed: bool,
     answered: Option<bool>,
+    word: Word,
     back: Back,
     sentence: String,
     woken: Option<Time>,
@@ -207,6 +212,7 @@ impl Release {
             restarted: false,
             changed: false,
             answered: None,
+            word: Word::Recorded,
             back: Back {
                 ending: ReleaseResult::RolledBack,
                 undoes: true,
@@ -417,6 +423,7 @@ impl Release {
     }
 
     pub fn resume(&mut self, why: &str, now: Now) -> Result<(), String> {
+        self.check_word()?;
         if !matches!(self.state, ReleaseState::Paused | ReleaseState::Held) {
             return Err(format!("the release is {}", self.state.word()));
         }
@@ -434,10 +441,12 @@ impl Release {
             *mark = mark.again();
         }
         self.change(ReleaseState::Running, why);
+        self.word = Word::Said(None);
         Ok(())
     }
 
     pub fn reply(&mut self, yes: bool, reason: &Untrusted) -> Result<(), String> {
+        self.check_word()?;
         if self.state != ReleaseState::Asking {
             return Err("the release asks nothing".to_owned());
         }
@@ -449,11 +458,13 @@ impl Release {
             yes,
             reason: reason.clone(),
         });
+        self.word = if yes { Word::Said(None) } else { Word::Recorded };
         Ok(())
     }
 
     /// Finish the canary now: its last step is next.
     pub fn promote(&mut self, why: &str, now: Now) -> Result<(), String> {
+        self.check_word()?;
         if !self.in_canary() || !matches!(self.doing, Doing::Acting) {
             return Err("the release is not at its canary".to_owned());
         }
@@ -464,9 +475,11 @@ impl Release {
         if rollout.is_last() {
             return Err("the canary has all the traffic already".to_owned());
         }
+        let place = rollout.place();
         rollout.resume(now);
         rollout.enter(usize::MAX);
         self.change(ReleaseState::Running, why);
+        self.word = Word::Said(Some(place));
         Ok(())
     }
 
@@ -619,29 +632,9 @@ impl Release {
             Doing::Splitting(Some(fence)) if facts.flag.is_some() => self.flagging(fence, facts),
             Doing::Splitting(Some(fence)) => self.splitting(fence, facts),
             Doing::Asked(purpose) => self.task(purpose, facts),
-            Doing::Idle if self.state != ReleaseState::Running => None,
+            Doing::Idle if !self.goes() => None,
             Doing::Idle if self.has_beside(self.place) => None,
-            Doing::Idle if self.place == self.steps.len() => {
-                let all = !facts.route.has_routers() || facts.route.set == Some(Percent::FULL);
-                if self.facts.kind == ReleaseKind::Deploy && !all {
-                    let set = percent(facts.route.set);
-                    self.hold(&format!("its steps are done, but the split is {set}: abort it"));
-                    return self.next(facts);
-                }
-                self.doing = Doing::Closing;
-                self.back.ending = ReleaseResult::Good;
-                let switched = self.steps.iter().any(|step| step.action == Action::Switch) && all;
-                self.flips = self.facts.kind == ReleaseKind::Deploy || switched;
-                let sentence = match self.facts.kind {
-                    ReleaseKind::Deploy => "finalised: the arms change roles",
-                    ReleaseKind::Plan | ReleaseKind::Recovery if switched => {
-                        "all steps are done: the arms change roles"
-                    }
-                    ReleaseKind::Plan | ReleaseKind::Recovery => "all steps are done",
-                };
-                sentence.clone_into(&mut self.sentence);
-                Some(self.closing(facts))
-            }
+            Doing::Idle if self.place == self.steps.len() => self.finish(facts),
             Doing::Idle => {
                 self.doing = Doing::Recording;
                 self.marks[self.place].state = StepState::Running;
@@ -658,21 +651,6 @@ impl Release {
             }
             Doing::Acting => self.act(facts),
         }
-    }
-
-    fn closing(&self, facts: &Facts) -> Move {
-        let flips = self.back.ending == ReleaseResult::Good && self.flips;
-        let stable = if flips { facts.route.stable.other() } else { facts.route.stable };
-        let event = Event::ReleaseEnded {
-            release: self.facts.release,
-            service: self.facts.service.clone(),
-            version: self.facts.version.clone(),
-            result: self.back.ending,
-            stable,
-            sentence: Untrusted::new(&self.sentence),
-            down_ms: self.downtime.millis(),
-        };
-        Move::Record { event, first: true }
     }
 
     fn splitting(&mut self, fence: Fence, facts: &Facts) -> Option<Move> {
@@ -761,7 +739,7 @@ impl Release {
         let step = self.step()?;
         let started = self.marks[self.place].started.unwrap_or(facts.now);
         let deadline = started.mono + step.timeout;
-        let running = self.state == ReleaseState::Running;
+        let running = self.goes();
         match step.action.clone() {
             Action::Canary => self.canary(facts),
             Action::Ask { question, default } => self.ask(&question, default, deadline, facts),
@@ -833,7 +811,7 @@ impl Release {
     }
 
     fn canary(&mut self, facts: &Facts) -> Option<Move> {
-        let running = self.state == ReleaseState::Running;
+        let running = self.goes();
         let rollout = self.rollout.as_mut()?;
         if !rollout.is_set() {
             if !running {
@@ -881,7 +859,7 @@ impl Release {
                 return self.next(facts);
             }
         }
-        if self.state != ReleaseState::Running {
+        if !self.goes() {
             return None;
         }
         let held = self.rollout.as_ref().filter(|_| watch).and_then(Rollout::held);

@@ -29,7 +29,7 @@ use crate::reading::{SplitReading, WriteAnswer};
 use crate::record::{Event, Intent, OperationResult, Outcome, RouterProof};
 use crate::schedule::{Schedule, Timer};
 use crate::settings::Settings;
-use crate::snapshot::{Phase, RouteState, RouterProgress};
+use crate::snapshot::{JournalState, Phase, RouteState, RouterProgress};
 use crate::types::{
     Actor, EffectId, Failure, Fence, Group, Now, Percent, RouterId, ServiceId, Time, Untrusted,
     Weights,
@@ -226,7 +226,7 @@ impl Operation {
     fn accepted(&mut self) -> impl Iterator<Item = Effect> + use<> {
         let fence = Some(self.fence);
         let waiting = std::mem::take(&mut self.waiting).into_iter();
-        waiting.map(move |submission| Effect::Answer(Reply::Accepted { submission, fence }))
+        waiting.map(move |submission| Effect::Answer(Reply::accepted(submission, fence)))
     }
 
     fn refused(&mut self, why: &str) -> impl Iterator<Item = Effect> + use<> {
@@ -748,6 +748,9 @@ impl Route {
         }
         let refused_back = (result == OperationResult::Refused).then_some(operation.from);
         let operation = operation.clone();
+        // A result that is on screen is not taken away to wait for a journal that is down.
+        let lost = matches!(ctx.ledger.state, JournalState::Lost { .. });
+        let shown = operation.verdict.is_some() && lost;
         let purpose = Purpose::Outcome(self.service, operation.fence);
         self.record_outcome(&operation, result, &sentence, purpose, ctx);
         if let Some(from) = refused_back {
@@ -760,6 +763,9 @@ impl Route {
         ctx.schedule.clear(Timer::Decide(self.service));
         ctx.schedule.clear(Timer::Fallback(self.service));
         ctx.schedule.set(Timer::Journal(self.service), ctx.now.mono + JOURNAL_PATIENCE);
+        if shown {
+            self.outcome_appended(operation.fence, ctx);
+        }
     }
 
     fn verdict(&self, operation: &Operation) -> OperationResult {

@@ -27,7 +27,7 @@ fn haproxy(ports: [u16; 3]) -> Server {
         std::fs::write(path.join("haproxy.cfg"), text).expect("a config file");
         vec!["-db".into(), "-f".into(), path.join("haproxy.cfg").display().to_string()]
     };
-    let ready = |_, path: &Path| path.join("admin.sock").exists();
+    let ready = |_, path: &Path| servers::listens(&path.join("admin.sock"));
     servers::start("/usr/sbin/haproxy", arguments, ready)
 }
 

@@ -124,6 +124,20 @@ fn sweep<W: World>(few: u64) {
     println!("{count} seeds, {crashes} crashes in {:.1} s", start.elapsed().as_secs_f64());
 }
 
+/// Which rules speak first, over many seeds: a survey for whoever changes the engine.
+fn survey_of<W: World>() {
+    let Some(count) = number("QUARTERDECK_SURVEY") else { return };
+    let mut found: BTreeMap<&str, (u64, u64, String)> = BTreeMap::new();
+    let all = each(count, |seed| run::<W>(Plan::new(seed)).err().map(|own| (seed, own)));
+    for (seed, offence) in all.into_iter().flatten() {
+        let first = found.entry(offence.rule).or_insert((0, seed, offence.text));
+        first.0 += 1;
+    }
+    for (rule, (times, seed, text)) in found {
+        println!("{times:>6} {rule}, first {seed}: {text}");
+    }
+}
+
 fn the_same<W: World>(count: u64) {
     for seed in 0..count {
         let plan = Plan::new(seed);
@@ -210,6 +224,11 @@ fn every_mutant_is_caught() {
 }
 
 #[test]
+fn survey() {
+    survey_of::<Operations>();
+}
+
+#[test]
 fn a_day_keeps_no_more_than_a_shift() {
     for (kept, recorded) in each(2, |seed| soak(seed, 24)) {
         println!("bytes kept after each hour: {kept:?}; {recorded} entries recorded");
@@ -291,18 +310,8 @@ mod release {
         );
     }
 
-    /// Which rules speak first, over many seeds: a survey for whoever changes the engine.
     #[test]
     fn survey() {
-        let Some(count) = number("QUARTERDECK_SURVEY") else { return };
-        let mut found: BTreeMap<&str, (u64, u64, String)> = BTreeMap::new();
-        let all = each(count, |seed| run::<Releases>(Plan::new(seed)).err().map(|own| (seed, own)));
-        for (seed, offence) in all.into_iter().flatten() {
-            let first = found.entry(offence.rule).or_insert((0, seed, offence.text));
-            first.0 += 1;
-        }
-        for (rule, (times, seed, text)) in found {
-            println!("{times:>6} {rule}, first {seed}: {text}");
-        }
+        survey_of::<Releases>();
     }
 }

@@ -431,7 +431,7 @@ impl World {
             self.after(RETRY, Happening::Retry(submission));
         }
         if self.healed && !self.settled {
-            self.after(SETTLE, Happening::SettleDue { suspended: self.suspended });
+            self.settle();
         }
         if self.settled {
             for service in 0..self.last_done.len() {
@@ -898,12 +898,22 @@ impl World {
         self.disk.fail = 0;
         self.disk.slow = 0;
         self.disk.stall = 0;
-        let suspended = self.suspended;
         self.after(Duration::ZERO, Happening::Recover);
-        self.after(SETTLE, Happening::SettleDue { suspended });
+        self.settle();
+    }
+
+    /// What a disk was asked for before it healed still comes to its fate, and only then is it
+    /// asked for again.
+    fn settle(&mut self) {
+        let span = self.disk_free.since(self.now) + SETTLE;
+        self.after(span, Happening::SettleDue { suspended: self.suspended });
     }
 
     fn settle_due(&mut self, suspended: Duration) -> Checked {
+        if self.settled {
+            // A start after the healing looked first.
+            return Ok(());
+        }
         let missed = self.suspended.saturating_sub(suspended);
         if missed > Duration::ZERO {
             let suspended = self.suspended;

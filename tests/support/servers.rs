@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -85,6 +86,11 @@ pub fn start(
     panic!("{program} did not become ready:\n{log}");
 }
 
+/// Somebody listens on this socket; its file is there a moment before that.
+pub fn listens(socket: &Path) -> bool {
+    UnixStream::connect(socket).is_ok()
+}
+
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("a bound port").port()
@@ -162,7 +168,7 @@ pub fn haproxy(stable: u16, canary: u16) -> Server {
         std::fs::write(&config, text).expect("a config file");
         vec!["-db".into(), "-f".into(), config.display().to_string()]
     };
-    let ready = |_, path: &Path| path.join("admin.sock").exists();
+    let ready = |_, path: &Path| listens(&path.join("admin.sock"));
     start("/usr/sbin/haproxy", arguments, ready)
 }
 

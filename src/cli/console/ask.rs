@@ -149,7 +149,7 @@ mod tests {
         let (mut ids, id) = given_up();
         assert_ne!(ids.of(&rollback(), Some(seen(1)), at(66)), id, "much later");
         let (mut ids, id) = given_up();
-        let answer = Ok(Reply::Accepted { submission: id.clone(), fence: None });
+        let answer = Ok(Reply::accepted(id.clone(), None));
         ids.answered(&id, &answer, at(6));
         assert_ne!(ids.of(&rollback(), Some(seen(1)), at(20)), id, "it was answered");
     }
@@ -168,7 +168,7 @@ mod tests {
         let answer = ask(&submission, Instant::now() + Duration::from_mins(1), |again| {
             assert_eq!(again.id, "one");
             count += 1;
-            let accepted = Reply::Accepted { submission: again.id.clone(), fence: None };
+            let accepted = Reply::accepted(again.id.clone(), None);
             answers[count - 1].clone().map(|()| accepted)
         });
         assert_eq!(count, asked);

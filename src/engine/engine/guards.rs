@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::promises::{Word, permits};
 use super::{Engine, Taken};
 use crate::Effect;
 use crate::command::{Command, Submission};
@@ -264,7 +265,7 @@ impl Engine {
         }
     }
 
-    /// Freezes, triggers and marks: said by a person, on record, in force at once.
+    /// Freezes, triggers and marks: said by a person and on record.
     pub(super) fn say(
         &mut self,
         submission: &Submission,
@@ -309,10 +310,19 @@ impl Engine {
             other => return Err(format!("{} is not said", other.verb())),
         };
         let actor = submission.actor.clone();
+        if permits(&event) {
+            let id = self.id();
+            let effect = self.ledger.append(id, now, actor, event, Purpose::Note, false);
+            if let Effect::Append { entry, .. } = &effect {
+                self.promise(submission, id, Word::Permits(entry.clone()), now);
+            }
+            effects.push(effect);
+            return Ok(Taken::Waits);
+        }
         let id = self.append(actor, event, Purpose::Note, true, now, effects);
         self.dirty.services = true;
         self.dirty.head = true;
-        Ok(self.promise(submission, id, now))
+        Ok(self.promise(submission, id, Word::Restricts, now))
     }
 
     fn pause_all(&mut self, actor: &Actor, reason: &Untrusted) {

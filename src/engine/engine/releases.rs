@@ -10,7 +10,7 @@ use crate::ledger::Purpose;
 use crate::record::{
     ArmCount, Event, Intent, Look, ReleaseKind, ReleaseResult, ReleaseStarted, ReleaseState,
 };
-use crate::release::{Facts, Move, Release, graph};
+use crate::release::{Facts, Move, Release, graph, is_word};
 use crate::rollout::{Delta, Rollout};
 use crate::route::Operation;
 use crate::rule::{self, Values};
@@ -71,13 +71,18 @@ impl Engine {
     fn make(&mut self, service: ServiceId, next: Move, now: Now, effects: &mut Vec<Effect>) {
         match next {
             Move::Record { event, first } => {
-                let purpose = if first { Purpose::Release(service) } else { Purpose::Note };
+                let word = is_word(&event);
+                let awaited = first || word;
+                let purpose = if awaited { Purpose::Release(service) } else { Purpose::Note };
                 let exposes = matches!(event, Event::ReleaseStarted(_) | Event::StepStarted { .. });
                 let actor = match &self.releases[service.index()] {
                     Some(release) if release.is_opening() => release.actor.clone(),
                     Some(_) | None => Actor::engine(),
                 };
                 let id = self.append(actor, event, purpose, !exposes, now, effects);
+                if word {
+                    self.told(service, |release| release.word_went_out(id));
+                }
                 if first {
                     self.told(service, |release| release.awaits(id));
                     self.count_anew(service, self.routes[service.index()].stable.other(), now);
@@ -291,7 +296,7 @@ impl Engine {
         effects: &mut Vec<Effect>,
     ) {
         let Some(release) = &mut self.releases[service.index()] else { return };
-        if release.side_recorded(id, failure) {
+        if release.side_recorded(id, failure) || release.word_recorded(id, failure) {
             self.touched.insert(service);
             return;
         }
@@ -304,7 +309,7 @@ impl Engine {
         let flipped = release.flipped();
         if opening {
             let reply = match failure {
-                None => Reply::Accepted { submission, fence: None },
+                None => Reply::accepted(submission, None),
                 Some(why) => {
                     let why = format!("the journal cannot be written, nothing was done: {why}");
                     Reply::Refused { submission, why: Untrusted::new(&why) }

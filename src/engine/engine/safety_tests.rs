@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::reading::{Lease, Observation, SplitReading, WriteAnswer};
-use crate::settings;
-use crate::types::Status;
+use crate::settings::{self, Step};
+use crate::types::{Failure, FailureKind, Status};
 
 const WEB: ServiceId = ServiceId(0);
 const EDGE: RouterId = RouterId(0);
@@ -48,8 +48,11 @@ fn settings() -> Settings {
         rise: 1,
         fall: 1,
     };
+    let switch = Step::new("switch", settings::Action::Switch, Duration::from_mins(30));
+    let plan = settings::Plan { name: "go".into(), service: Some(WEB), steps: vec![switch] };
     Settings {
         services: vec![service],
+        plans: vec![plan],
         routers: vec![router],
         probes: vec![probe],
         ..Settings::default()
@@ -62,6 +65,7 @@ struct Rig {
     now: Now,
     effects: Vec<Effect>,
     canary: u8,
+    readable: bool,
     journal: Appended,
     /// What is durable, in its order.
     entries: Vec<Entry>,
@@ -76,6 +80,11 @@ impl Rig {
     }
 
     fn recovered(entries: Vec<Entry>) -> Rig {
+        Rig::restarted(entries, Some(0))
+    }
+
+    /// With what the router shows, where it can be read.
+    fn restarted(entries: Vec<Entry>, shown: Option<u8>) -> Rig {
         let now = Now { mono: Time(3_600_000_000), wall: chrono::DateTime::UNIX_EPOCH };
         let mut effects = Vec::new();
         let settings = settings();
@@ -84,7 +93,8 @@ impl Rig {
             engine,
             now,
             effects,
-            canary: 0,
+            canary: shown.unwrap_or_default(),
+            readable: shown.is_some(),
             journal: Appended::Durable,
             entries,
             answers: Vec::new(),
@@ -113,6 +123,15 @@ impl Rig {
                         Input::SplitSet { id, router, answer: WriteAnswer::Applied }
                     }
                     Effect::ReadSplit { id, router, .. } => {
+                        if !self.readable {
+                            let result = Err(Failure::new(FailureKind::Timeout, "no answer"));
+                            self.engine.handle(
+                                self.now,
+                                Input::SplitRead { id, router, result },
+                                &mut self.effects,
+                            );
+                            continue;
+                        }
                         let b = f64::from(self.canary);
                         let note = Untrusted::default();
                         let reading = SplitReading {
@@ -167,16 +186,20 @@ impl Rig {
         self.now.mono = self.now.mono.max(at);
     }
 
-    fn submit(&mut self, command: Command, expected: Option<Expected>) {
+    fn submission(&mut self, command: Command, expected: Option<Expected>) -> Submission {
         self.submissions += 1;
-        let submission = Submission {
+        Submission {
             id: format!("s{}", self.submissions),
             command,
             expected,
             seen: Untrusted::new("a screen"),
             actor: Actor { user: Untrusted::new("ada"), ..Actor::engine() },
             read_only: false,
-        };
+        }
+    }
+
+    fn submit(&mut self, command: Command, expected: Option<Expected>) {
+        let submission = self.submission(command, expected);
         self.engine.handle(self.now, Input::Submitted(submission), &mut self.effects);
     }
 
@@ -465,6 +488,42 @@ fn a_disk_that_does_not_answer_collects_a_bounded_queue() {
     assert_eq!((rig.set(), rig.engine.ledger.unrecorded()), (Some(0), 0), "safety went on");
 }
 
+#[test]
+fn a_switch_whose_proof_is_lost_is_proven_by_what_the_routers_show() {
+    let mut rig = Rig::new();
+    let (plan, service) = ("go".to_owned(), "web".to_owned());
+    let expected = rig.seen();
+    rig.submit(Command::Run { plan, service, version: String::new(), reason: why() }, expected);
+    rig.play(5);
+    let ended = |entries: &[Entry]| {
+        let mut ends = entries.iter().filter_map(|entry| match &entry.event {
+            Event::ReleaseEnded { stable, sentence, .. } => Some((*stable, sentence.to_string())),
+            _ => None,
+        });
+        ends.next_back()
+    };
+    let whole = "all steps are done: the arms change roles";
+    assert_eq!(ended(&rig.entries), Some((Group::B, whole.to_owned())));
+    // The engine was killed when the last step was on record, and the proof before it was not.
+    let mut kept = rig.entries;
+    kept.retain(|entry| !matches!(entry.event, Event::Outcome(_) | Event::ReleaseEnded { .. }));
+    let part = "all steps are done; the proof of the switch is lost and the canary has up to 40 %: \
+                the arms keep their roles";
+    for (shown, expected) in [(100, (Group::B, whole)), (40, (Group::A, part))] {
+        let mut rig = Rig::restarted(kept.clone(), Some(shown));
+        rig.play(5);
+        assert_eq!(ended(&rig.entries), Some((expected.0, expected.1.to_owned())));
+    }
+    let mut rig = Rig::restarted(kept, None);
+    rig.play(60);
+    assert_eq!(ended(&rig.entries), None);
+    let view = rig.engine.snapshot().services[0].release.clone().expect("it is open");
+    assert!(view.sentence.display().contains("every router must be read first"), "{view:?}");
+    (rig.readable, rig.canary) = (true, 100);
+    rig.play(120);
+    assert_eq!(ended(&rig.entries), Some((Group::B, whole.to_owned())));
+}
+
 fn freeze(seconds: u64) -> Command {
     Command::Freeze { service: Some("web".into()), seconds, reason: why() }
 }
@@ -530,20 +589,16 @@ fn what_was_said_is_accepted_once_it_is_on_record() {
         read_only: false,
     };
     let fails = Rig::fails();
-    for (result, accepted) in [(Some(Appended::Durable), true), (Some(fails), false), (None, false)]
-    {
+    for (result, told_so) in [
+        (Some(Appended::Durable), ""),
+        (Some(fails), "a restart may forget it: no record has it (the disk is full)"),
+        (None, "a restart may forget it: the journal does not answer"),
+    ] {
         let mut rig = Rig::new();
         let submission = freeze(&rig);
         let (mut effects, mut later) = (Vec::new(), Vec::new());
         rig.engine.handle(rig.now, Input::Submitted(submission.clone()), &mut effects);
         rig.engine.handle(rig.now, Input::Submitted(submission), &mut effects);
-        let told = |effects: &[Effect]| -> Vec<bool> {
-            let replies = effects.iter().filter_map(|effect| match effect {
-                Effect::Answer(reply) => Some(matches!(reply, Reply::Accepted { .. })),
-                _ => None,
-            });
-            replies.collect()
-        };
         assert!(told(&effects).is_empty(), "nothing is on record yet: {effects:?}");
         assert!(!rig.engine.snapshot().head.freezes.is_empty(), "it is in force at once");
         let Some(Effect::Append { id, .. }) = effects.first() else {
@@ -555,6 +610,70 @@ fn what_was_said_is_accepted_once_it_is_on_record() {
             let mono = rig.now.mono + Duration::from_secs(21);
             rig.engine.handle_deadline(Now { mono, ..rig.now }, &mut later);
         }
-        assert_eq!(told(&later), [accepted], "{later:?}");
+        assert_eq!(told(&later), [(true, told_so.to_owned())]);
     }
+}
+
+/// The answers: accepted, and what is said beside it, or why not.
+fn told(effects: &[Effect]) -> Vec<(bool, String)> {
+    let replies = effects.iter().filter_map(|effect| match effect {
+        Effect::Answer(Reply::Accepted { note, .. }) => Some((true, note.to_string())),
+        Effect::Answer(Reply::Refused { why, .. }) => Some((false, why.to_string())),
+        _ => None,
+    });
+    replies.collect()
+}
+
+#[test]
+fn what_lets_more_happen_is_in_force_once_it_is_on_record() {
+    let fails = Rig::fails();
+    for (result, accepted, frozen) in
+        [(Some(Appended::Durable), true, 0), (Some(fails), false, 1), (None, false, 1)]
+    {
+        let mut rig = Rig::new();
+        rig.submit(freeze(600), None);
+        rig.play(1);
+        let thaw = Command::Thaw { service: Some("web".into()), reason: why() };
+        let submission = rig.submission(thaw, None);
+        let (mut effects, mut later) = (Vec::new(), Vec::new());
+        rig.engine.handle(rig.now, Input::Submitted(submission), &mut effects);
+        assert_eq!(rig.engine.snapshot().head.freezes.len(), 1, "no record has it yet");
+        let Some(Effect::Append { id, safety: false, .. }) = effects.first() else {
+            panic!("it is said on record: {effects:?}");
+        };
+        if let Some(result) = result.clone() {
+            rig.engine.handle(rig.now, Input::Appended { id: *id, result }, &mut later);
+        } else {
+            let mono = rig.now.mono + Duration::from_secs(21);
+            rig.engine.handle_deadline(Now { mono, ..rig.now }, &mut later);
+        }
+        assert_eq!(told(&later).first().map(|(own, _)| *own), Some(accepted), "{later:?}");
+        assert_eq!(rig.engine.snapshot().head.freezes.len(), frozen, "{result:?}");
+        if result.is_none() {
+            // The journal has it after all, and tells a restart so.
+            let durable = Input::Appended { id: *id, result: Appended::Durable };
+            let mut last = Vec::new();
+            rig.engine.handle(rig.now, durable, &mut last);
+            assert!(told(&last).is_empty(), "it was answered: {last:?}");
+            assert_eq!(rig.engine.snapshot().head.freezes.len(), 0);
+        }
+    }
+}
+
+#[test]
+fn what_restricts_stands_above_what_was_said_before_it() {
+    let mut rig = Rig::new();
+    rig.submit(freeze(600), None);
+    rig.play(1);
+    let mut effects = Vec::new();
+    for command in [Command::Thaw { service: Some("web".into()), reason: why() }, freeze(900)] {
+        let submission = rig.submission(command, None);
+        rig.engine.handle(rig.now, Input::Submitted(submission), &mut effects);
+    }
+    rig.effects = effects;
+    rig.play(1);
+    let head = rig.engine.snapshot().head;
+    assert_eq!(head.freezes.len(), 1, "frozen again before the thaw was on record");
+    let again = Rig::recovered(rig.entries);
+    assert_eq!({ again }.engine.snapshot().head.freezes, head.freezes);
 }

@@ -3,7 +3,7 @@
 //! Decides what an answer, a silence and the step's default mean. Never answers by itself before
 //! the time is up. Contract: a plan that is declined ends where it is; a deploy is taken back.
 
-use super::{Back, Facts, Move, Release, Traffic};
+use super::{Back, Facts, Move, Release, Traffic, Word};
 use crate::record::{ReleaseKind, ReleaseResult, ReleaseState};
 use crate::types::{Time, Untrusted};
 
@@ -18,6 +18,8 @@ impl Release {
         let late = facts.now.mono >= deadline;
         let answer = self.answered.or(if late { default } else { None });
         match answer {
+            // A yes counts once it is on record.
+            Some(true) if self.word != Word::Recorded => None,
             Some(true) => {
                 self.done(Untrusted::new("yes"), facts.now);
                 self.next(facts)
@@ -42,7 +44,7 @@ impl Release {
                 self.fail("nobody answered in time", facts.now);
                 self.next(facts)
             }
-            None if self.state == ReleaseState::Running => {
+            None if self.goes() => {
                 self.change(ReleaseState::Asking, question);
                 self.next(facts)
             }

@@ -68,7 +68,7 @@ impl Meaning {
 impl Release {
     /// What the steps beside the current one need next.
     pub(super) fn beside(&mut self, facts: &Facts) -> Option<Move> {
-        let goes = matches!(self.state, ReleaseState::Running | ReleaseState::Asking);
+        let goes = self.goes() || self.state == ReleaseState::Asking;
         for at in 0..self.sides.len() {
             let Side { place, doing } = self.sides[at];
             let purpose = match doing {

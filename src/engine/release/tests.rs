@@ -127,6 +127,31 @@ fn evidence_survives_a_restart_until_a_person_resumes() {
 }
 
 #[test]
+fn a_word_that_lets_it_go_on_counts_once_it_is_on_record() {
+    let (id, other) = (EffectId(8), EffectId(9));
+    let mut release = recovered(open(1, ReleaseState::Paused, "NEED MORE DATA"));
+    release.resume("a person", now(101)).expect("it can be resumed");
+    assert!(!release.goes());
+    release.word_went_out(id);
+    assert!(!release.word_recorded(other, None) && !release.goes());
+    assert!(release.word_recorded(id, None) && release.goes());
+    // Without its record nothing is as it was said.
+    release.doing = Doing::Acting;
+    release.promote("a person", now(102)).expect("it is at its canary");
+    release.word_went_out(other);
+    assert!(release.word_recorded(other, Some("the disk is full")));
+    assert_eq!(release.state, ReleaseState::Held);
+    assert_eq!(release.rollout.as_ref().map(Rollout::place), Some(0), "it is not promoted");
+    // What is toward safety is not held up, nor held instead.
+    release.resume("a person", now(103)).expect("it can be resumed");
+    assert!(release.reply(true, &Untrusted::default()).is_err(), "one word at a time");
+    release.word_went_out(EffectId(10));
+    release.preempt(true, Some(Fence(3)), "an abort");
+    assert!(release.word_recorded(EffectId(10), Some("the disk is full")));
+    assert_eq!(release.state, ReleaseState::WalkingBack);
+}
+
+#[test]
 fn a_fail_on_record_takes_it_back_after_a_restart() {
     for (state, expected) in [
         (ReleaseState::Running, ReleaseState::WalkingBack),

@@ -7,9 +7,15 @@ use super::{Route, by_hand, by_role};
 use crate::record::OperationResult;
 use crate::settings::Settings;
 use crate::snapshot::{OperationView, Phase, RouteView, RouterView};
-use crate::types::Weights;
+use crate::types::{Percent, Weights};
 
 impl Route {
+    /// Every router was read last with this split.
+    #[must_use]
+    pub fn shows(&self, split: Percent) -> bool {
+        self.routers.iter().all(|router| router.shows(self.stable, split, None))
+    }
+
     #[must_use]
     pub fn view(&self, settings: &Settings, traffic: Option<f64>) -> RouteView {
         let routers = self

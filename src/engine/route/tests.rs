@@ -559,7 +559,7 @@ fn the_same_wish_again_joins_the_operation_in_flight() {
     rig.durable(1);
     let answered = |effects: &[Effect]| -> Vec<String> {
         let told = effects.iter().filter_map(|effect| match effect {
-            Effect::Answer(Reply::Accepted { submission, fence: Some(Fence(1)) }) => {
+            Effect::Answer(Reply::Accepted { submission, fence: Some(Fence(1)), .. }) => {
                 Some(submission.clone())
             }
             Effect::Answer(reply) => panic!("{reply:?}"),

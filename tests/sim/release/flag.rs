@@ -24,7 +24,7 @@ impl World {
                 let Some(open) = open.filter(|open| !open.changed) else { return Ok(()) };
                 let left = (0..open.steps.len()).find(|&place| {
                     open.touched(place)
-                        && turns_on(open, place).is_some_and(|flag| self.is_on(flag))
+                        && turns_on(open, place).is_some_and(|flag| self.is_on(flag, open))
                 });
                 let back = open.state == ReleaseState::WalkingBack && open.undoes;
                 holds("flags_go_on_the_way_back", !back || left.is_none(), || {
@@ -35,10 +35,11 @@ impl World {
         }
     }
 
-    /// By the engine's last word for it.
-    fn is_on(&self, flag: ServiceId) -> bool {
+    /// By the engine's last word for it, which is of this release: an earlier one may have left it.
+    fn is_on(&self, flag: ServiceId, open: &Open) -> bool {
         let model = &self.models[flag.index()];
-        model.own && model.operation.is_some_and(|(_, to, _)| to > Percent::ZERO)
+        let on = |(fence, to, _)| fence > open.from && to > Percent::ZERO;
+        model.own && model.operation.is_some_and(on)
     }
 
     /// More of a flag by the engine is the current step of a release that goes on.

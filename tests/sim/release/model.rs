@@ -55,6 +55,8 @@ pub struct Open {
     /// The configuration's plan is another one by now.
     pub changed: bool,
     pub durable: bool,
+    /// The newest fence when it started.
+    pub from: Fence,
     pub state: ReleaseState,
     /// Nobody said go on since the restart.
     pub restarted: bool,
@@ -83,6 +85,8 @@ pub struct Open {
     /// Steps that were begun before and are to be begun again.
     begun: BTreeSet<usize>,
     undone: BTreeSet<usize>,
+    /// What a person answered to which step: a yes once it is on record.
+    answer: Option<(usize, bool)>,
     ending: Option<ReleaseResult>,
     /// On its way back its steps are taken back, too.
     pub undoes: bool,
@@ -92,6 +96,8 @@ pub struct Model {
     service: usize,
     name: String,
     pub stable: Group,
+    /// The newest fence of any service.
+    fence: Fence,
     pub open: Option<Open>,
     /// The last operation: its fence, its split, how it ended.
     pub operation: Option<(Fence, Percent, Option<OperationResult>)>,
@@ -126,6 +132,7 @@ impl Model {
             service,
             name: name.to_owned(),
             stable: Group::A,
+            fence: Fence(0),
             open: None,
             operation: None,
             own: false,
@@ -183,6 +190,9 @@ impl Model {
 
     /// Takes an entry as it leaves the engine.
     pub fn take(&mut self, entry: &Entry, scene: &Scene) -> Checked {
+        if let Event::Intent(intent) = &entry.event {
+            self.fence = self.fence.max(intent.fence);
+        }
         match &entry.event {
             Event::Intent(intent) if intent.service == self.name => self.intent(intent, scene),
             Event::Outcome(outcome) if outcome.service == self.name => {
@@ -214,6 +224,9 @@ impl Model {
                 self.canary_step(*release, *place as usize, *percent, scene)
             }
             Event::Look(look) if look.service == self.name => self.look(look, scene),
+            Event::Answered { release, service, step, yes, .. } if *service == self.name => {
+                self.answers(*release, *step as usize, *yes, scene)
+            }
             Event::ReleaseChanged { release, service, state, why, back }
                 if *service == self.name =>
             {
@@ -234,10 +247,6 @@ impl Model {
                 self.frozen.push((service.clone(), user, *until));
                 Ok(())
             }
-            Event::Thawed { service, .. } => {
-                self.frozen.retain(|(scope, ..)| scope != service);
-                Ok(())
-            }
             _ => Ok(()),
         }
     }
@@ -246,6 +255,17 @@ impl Model {
     pub fn settled(&mut self, entry: &Entry, fate: Fate) {
         let kept = fate != Fate::Failed;
         match &entry.event {
+            // What lets more happen is in force once it is on record.
+            Event::Thawed { service, .. } if kept => {
+                self.frozen.retain(|(scope, ..)| scope != service);
+            }
+            Event::Answered { release, service, step, yes: true, .. }
+                if kept && *service == self.name =>
+            {
+                if let Some(open) = self.own(*release) {
+                    open.answer = Some((*step as usize, true));
+                }
+            }
             Event::ReleaseStarted(facts) if facts.service == self.name => {
                 if kept {
                     if let Some(open) = self.own(facts.release) {
@@ -309,6 +329,7 @@ impl Model {
             changed: false,
             steps,
             durable: false,
+            from: self.fence,
             state: ReleaseState::Running,
             restarted: false,
             place: 0,
@@ -329,6 +350,7 @@ impl Model {
             truth: scene.truth,
             begun: BTreeSet::new(),
             undone: BTreeSet::new(),
+            answer: None,
             ending: None,
             undoes: false,
             facts: facts.clone(),
@@ -485,6 +507,18 @@ impl Model {
         holds("no_data_decides_nothing", !scene.live || known, || format!("{look:?}"))
     }
 
+    fn answers(&mut self, release: u64, step: usize, yes: bool, scene: &Scene) -> Checked {
+        let said = scene.person.is_some_and(|said| {
+            matches!(&said.command, Command::Reply { service, yes: own, .. }
+                if *service == self.name && *own == yes)
+        });
+        holds("a_person_answers", said || !scene.live, || format!("nobody said {yes}"))?;
+        if let Some(open) = self.own(release).filter(|_| !yes) {
+            open.answer = Some((step, false));
+        }
+        Ok(())
+    }
+
     fn changes(&mut self, release: u64, state: ReleaseState, why: &str, scene: &Scene) -> Checked {
         let name = self.name.clone();
         let ended = self.ended.contains_key(&release);
@@ -529,8 +563,12 @@ impl Model {
                 format!("r{release} of {name} ends again")
             });
         };
+        // Where a restart lost the proof, what every router shows stands in for it.
+        let shown = scene.shown == Some((Percent::FULL, Percent::FULL));
         let full = operation.is_some_and(|(_, to, result)| {
-            to == Percent::FULL && result == Some(OperationResult::Verified)
+            let verified = result == Some(OperationResult::Verified);
+            let lost = result == Some(OperationResult::Unknown);
+            to == Percent::FULL && (verified || (lost && shown))
         });
         // A plan's switch counts where the traffic is proven to be there at its end.
         let switched = full && open.steps.iter().any(|step| step.action == Action::Switch);
@@ -856,10 +894,7 @@ impl Open {
             }
             (Action::Ask { default, .. }, StepResult::Done | StepResult::Failed) => {
                 let wanted = result == StepResult::Done;
-                let said = scene.person.is_some_and(|said| {
-                    matches!(&said.command, Command::Reply { service, yes, .. }
-                        if service == name && *yes == wanted)
-                });
+                let said = self.answer == Some((step, wanted));
                 let silence = late && (*default == Some(wanted) || (default.is_none() && !wanted));
                 holds("a_person_answers", said || silence, || {
                     format!("{name}: nobody said so: {result:?} {detail}")

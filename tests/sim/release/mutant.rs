@@ -152,7 +152,7 @@ impl World {
         let id = submission.id.clone();
         match &submission.command {
             Command::Pause { .. } if self.is(Mutant::PausesAreDropped) => {
-                Some(Reply::Accepted { submission: id, fence: None })
+                Some(Reply::accepted(id, None))
             }
             Command::Rollback { service, .. } if self.is(Mutant::FreezesForbidRollbacks) => {
                 let frozen = self.models[self.place(service)].is_frozen(self.clock().wall);
@@ -190,7 +190,7 @@ impl World {
             && let Some(said) = self.person.as_ref().filter(|said| self.said.contains_key(&said.id))
         {
             let submission = said.id.clone();
-            effects.push(Effect::Answer(Reply::Accepted { submission, fence: None }));
+            effects.push(Effect::Answer(Reply::accepted(submission, None)));
         }
         for (id, service) in more {
             let place = self.place(&service);

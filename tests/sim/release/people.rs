@@ -3,6 +3,8 @@
 //! Decides what is asked and when it is asked again. Never touches a router or the disk. Contract:
 //! what they ask follows from what they see, now and then from what they saw before.
 
+use std::time::Duration;
+
 use engine::command::Command;
 use engine::record::ReleaseState;
 use engine::snapshot::ServiceView;
@@ -10,6 +12,30 @@ use engine::types::{Percent, Untrusted};
 
 use super::world::{Happening, World};
 use crate::check::Checked;
+
+/// A journal that has not answered for that long does not answer.
+pub const PATIENCE_MIN: Duration = Duration::from_secs(10);
+
+/// In force at once, whatever the journal does.
+pub fn restricts(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Freeze { .. }
+            | Command::StopTheLine { .. }
+            | Command::Pause { .. }
+            | Command::Mark { bad: true, .. }
+            | Command::Trigger { off_seconds: 0, .. }
+            | Command::Reply { yes: false, .. }
+    )
+}
+
+/// A release goes on by it, once it is on record.
+pub fn lets_go_on(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Resume { .. } | Command::Promote { .. } | Command::Reply { yes: true, .. }
+    )
+}
 
 impl World {
     pub(super) fn operate(&mut self) -> Checked {

@@ -18,6 +18,7 @@ use engine::{Effect, Engine, Input};
 use super::fleet::Fleet;
 use super::model::Model;
 use super::mutant::Mutant;
+use super::people;
 use super::settle;
 use super::source::{self, Source};
 use crate::check::{self, Checked, Checks, Offence, holds};
@@ -635,6 +636,7 @@ impl World {
         self.engine = None;
         self.checks.restart();
         self.unheard.clear();
+        self.said.clear();
         self.ends.clear();
         self.missing.clear();
         let keep = self.rng.below(self.disk.queue.len() as u64 + 1);
@@ -701,14 +703,20 @@ impl World {
 
     pub(super) fn answered(&mut self, reply: &engine::command::Reply) -> Checked {
         use engine::command::Reply;
+        // A retry hears the same again.
+        let (Reply::Accepted { submission, .. } | Reply::Refused { submission, .. }) = reply;
+        let again = self.checks.given.get(submission) == Some(reply);
         self.checks.one_answer(reply)?;
         match reply {
-            Reply::Accepted { submission, fence: Some(fence) } => {
+            Reply::Accepted { submission, fence: Some(fence), .. } => {
                 let asked = self.asked.get(submission).and_then(|own| own.command.service());
                 let service = asked.map(str::to_owned).unwrap_or_default();
                 self.checks.accepted_is_on_record(&service, *fence, self.now)
             }
-            Reply::Accepted { submission, fence: None } => self.accepted(submission),
+            Reply::Accepted { note, .. } if again && !note.is_empty() => Ok(()),
+            Reply::Accepted { submission, fence: None, note } => {
+                self.accepted(submission, !note.is_empty())
+            }
             Reply::Refused { submission, why } => self.refused(submission, why.display()),
         }
     }
@@ -748,8 +756,9 @@ impl World {
         }
     }
 
-    /// What was accepted cannot be lost any more.
-    fn accepted(&self, submission: &str) -> Checked {
+    /// What was accepted cannot be lost any more, unless it only restricts and the answer says that
+    /// no record has it.
+    fn accepted(&self, submission: &str, unrecorded: bool) -> Checked {
         let rule = "accepted_is_on_record";
         let asked = self.asked.get(submission).map(|asked| &asked.command);
         let mut kept = self.disk.entries.iter().chain(&self.disk.spool);
@@ -764,17 +773,40 @@ impl World {
             return Ok(());
         }
         let said = self.said.get(submission);
+        if unrecorded {
+            let restricts = asked.is_some_and(people::restricts);
+            let due = said.and_then(|said| self.times.get(said));
+            let lost = said.is_some_and(|said| self.missing.contains(said))
+                || due.is_some_and(|at| self.now.since(*at) >= people::PATIENCE_MIN);
+            return holds(rule, restricts && lost, || format!("{asked:?} is accepted unrecorded"));
+        }
         let kept = said.is_some_and(|said| kept.any(|entry| entry.id == *said));
         holds(rule, kept, || format!("{asked:?} is accepted, its record {said:?} is not kept"))
     }
 
     /// Nothing that was said stands between a person and a rollback.
-    fn refused(&self, submission: &str, why: &str) -> Checked {
-        let Some(asked) = self.asked.get(submission) else { return Ok(()) };
+    fn refused(&mut self, submission: &str, why: &str) -> Checked {
+        let Some(asked) = self.asked.get(submission).cloned() else { return Ok(()) };
+        if self.said.remove(submission).is_some() {
+            self.refused_is_not_in_force(&asked)?;
+        }
         let back = matches!(asked.command, Command::Rollback { .. });
         holds("a_rollback_is_never_refused", !back || asked.read_only, || {
             format!("{submission}: {why}")
         })
+    }
+
+    /// A release waits where a person's word that would let it go on is refused.
+    fn refused_is_not_in_force(&mut self, asked: &Submission) -> Checked {
+        let service = asked.command.service().filter(|_| people::lets_go_on(&asked.command));
+        let Some(service) = service.map(str::to_owned) else { return Ok(()) };
+        let place = self.place(&service);
+        let Some(shown) = self.shown() else { return Ok(()) };
+        let release = shown.services[place].release.as_ref();
+        let seen = asked.expected.and_then(|seen| seen.release).map(|(id, _)| id);
+        let runs =
+            release.is_some_and(|own| own.state == ReleaseState::Running && seen == Some(own.id));
+        holds("refused_is_not_in_force", !runs, || format!("{asked:?} is refused: {release:?}"))
     }
 
     fn heal(&mut self) {

@@ -83,7 +83,7 @@ impl World {
 
     pub(super) fn answered(&mut self, reply: &Reply) -> Checked {
         self.checks.one_answer(reply)?;
-        let Reply::Accepted { submission, fence: Some(fence) } = reply else { return Ok(()) };
+        let Reply::Accepted { submission, fence: Some(fence), .. } = reply else { return Ok(()) };
         let asked = self.asked.get(submission);
         let Some(service) = asked.and_then(|asked| changes(&asked.command)).map(str::to_owned)
         else {

@@ -143,6 +143,9 @@ fn a_plan_holds_when_a_step_beside_fails_and_repeats_it() {
     assert_eq!(rig.release.state, ReleaseState::Held);
     assert_eq!(rig.ends(0, true), Vec::<u32>::new(), "nothing begins while it holds");
     rig.release.resume("go on", NOW).expect("it is held");
+    assert_eq!(rig.go(), Vec::<u32>::new(), "nothing begins before that is on record");
+    rig.release.word_went_out(EffectId(0));
+    assert!(rig.release.word_recorded(EffectId(0), None));
     assert_eq!(rig.go(), [1]);
     assert_eq!(rig.ends(1, true), [2]);
 }
