@@ -68,7 +68,7 @@ pub async fn wait(url: &str, generation: &str, master: Pid, old: &[Pid], limit: 
                 if started.elapsed() > SILENCE && failure.kind == FailureKind::Malformed {
                     return Proof::Unseen(failure.text.display().to_owned());
                 }
-                last = unanswered(last, failure, given);
+                last = unanswered(last, &failure, given);
             }
         }
         sleep(POLL.min(limit.left())).await;
@@ -77,7 +77,7 @@ pub async fn wait(url: &str, generation: &str, master: Pid, old: &[Pid], limit: 
 }
 
 /// What is known after a question that nobody answered in the time that it was given.
-fn unanswered(last: Proof, failure: Failure, given: Duration) -> Proof {
+fn unanswered(last: Proof, failure: &Failure, given: Duration) -> Proof {
     // Cut short by the limit, it says nothing new.
     let cut = given < ASK_TIMEOUT && failure.kind == FailureKind::Timeout;
     match last {
@@ -180,12 +180,12 @@ mod tests {
     fn only_a_question_with_its_whole_time_takes_back_what_answered() {
         let silent = || Failure::new(FailureKind::Timeout, "did not answer");
         let old = || Proof::Old("6:abc".to_owned());
-        assert!(matches!(unanswered(old(), silent(), POLL), Proof::Old(_)));
-        assert!(matches!(unanswered(old(), silent(), ASK_TIMEOUT), Proof::Unseen(_)));
+        assert!(matches!(unanswered(old(), &silent(), POLL), Proof::Old(_)));
+        assert!(matches!(unanswered(old(), &silent(), ASK_TIMEOUT), Proof::Unseen(_)));
         let refused = Failure::new(FailureKind::Unreachable, "refused");
-        assert!(matches!(unanswered(old(), refused, POLL), Proof::Unseen(_)));
+        assert!(matches!(unanswered(old(), &refused, POLL), Proof::Unseen(_)));
         let mixed = Proof::Mixed("both".to_owned());
-        assert!(matches!(unanswered(mixed, silent(), ASK_TIMEOUT), Proof::Mixed(_)));
+        assert!(matches!(unanswered(mixed, &silent(), ASK_TIMEOUT), Proof::Mixed(_)));
     }
 
     #[test]
