@@ -133,7 +133,10 @@ fn follow(
         let Some(release) = release.filter(|release| own(release)) else {
             // A newer one took its place: the history says how it ended.
             let (id, _) = last?;
-            return service.history.iter().find(|past| past.id == id).map(|past| past.result);
+            let past = service.history.iter().find(|past| past.id == id)?;
+            let end = format!("{}: another began right behind it", past.result.word());
+            told.news("state", past.result.word(), &end);
+            return Some(past.result);
         };
         last = Some((release.id, release.state));
         told.tell(service, release, clock::now());
