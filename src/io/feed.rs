@@ -533,8 +533,12 @@ fn shown_labels(raw: &BTreeMap<String, String>) -> BTreeMap<Untrusted, Untrusted
     labels.map(|(name, value)| (Untrusted::new(name), Untrusted::new(value))).collect()
 }
 
+/// Addresses, and paths of pages that stand beside the configuration.
 fn links<'a>(candidates: impl IntoIterator<Item = &'a str>) -> Vec<Untrusted> {
-    let link = |text: &&str| text.starts_with("http://") || text.starts_with("https://");
+    let link = |text: &&str| {
+        let is_page = text.strip_suffix(".md").is_some() && !text.contains(':');
+        is_page || text.starts_with("http://") || text.starts_with("https://")
+    };
     candidates.into_iter().filter(link).take(LINKS_MAX).map(Untrusted::new).collect()
 }
 

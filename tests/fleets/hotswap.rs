@@ -20,6 +20,13 @@ fn waiting(fleet: &Fleet) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
+/// A command of a page, about the orchestrator.
+fn runbook(fleet: &Fleet, page: &str, number: &str, migration: &str, alias: &str) -> Said {
+    let value = format!("migration={migration}");
+    let words = ["runbook", page, "--run", number, "--service", "orchestrator", "--set", &value];
+    fleet.run(&[&words[..], &["--confirm", alias]].concat())
+}
+
 fn incident(fleet: &Fleet, name: &str) -> Option<Value> {
     let all = fleet.at("/incidents");
     all.as_array()?.iter().find(|one| one["name"] == name).cloned()
@@ -107,6 +114,9 @@ fn rolled_back(fleet: &Fleet) {
     let sentence = fleet.at("/services/0/release/sentence").to_string();
     assert!(sentence.contains("canary, shadow, or low traffic"), "{sentence}");
     until("an incident", || incident(fleet, "MigrationRolledBack"));
+    let why = runbook(fleet, "rolled-back", "1", "m2-slow", "").ends(0, "performance degradation");
+    assert!(why.out.contains("RolledBack"), "{why:#?}");
+    runbook(fleet, "rolled-back", "2", "m2-slow", "").ends(0, "latencyMs");
     fleet.run(&["abort", "orchestrator", "--confirm", "orc"]).ends(0, "");
     assert_eq!(child.ended().code, 1);
 }
@@ -115,6 +125,9 @@ fn rolled_back(fleet: &Fleet) {
 fn slow(fleet: &Fleet) {
     fleet.turn(&json!({ "latency_ms": 80 }));
     until("an incident", || incident(fleet, "MigrationSlowedQueries"));
+    // Its page changes something: not without the alias.
+    runbook(fleet, "slow", "2", "m1", "").ends(64, "changes something: --confirm orc");
+    runbook(fleet, "slow", "2", "m1", "orc").ends(0, "RolledBack");
     run(fleet, "roll-back", "m1").ended().ends(0, "");
     fleet.turn(&json!({ "latency_ms": 40 }));
     until("its end", || incident(fleet, "MigrationSlowedQueries").is_none().then_some(()));
