@@ -347,6 +347,7 @@ fn read_service(
         name,
         ..Service::default()
     };
+    seen.runbooks.read_more(&mut table, &mut seen.tasks);
     let mut names = BTreeSet::new();
     for probe in table.tables("probe", "probe") {
         if let Some((probe, target)) = watch::probe(probe, id, &mut names) {

@@ -16,6 +16,7 @@ pub mod notify;
 pub mod probe;
 pub mod recording;
 pub mod router;
+pub mod secret;
 pub mod settings;
 pub mod socket;
 pub mod state;

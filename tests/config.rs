@@ -6,6 +6,8 @@ mod releases;
 mod response;
 #[path = "config/tenants.rs"]
 mod tenants;
+#[path = "config/watched.rs"]
+mod watched;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -106,7 +108,7 @@ fn the_full_file_loads_in_the_engines_words() {
 fn the_full_file_loads_in_the_adapters_words() {
     let Loaded { engine, io, warnings } = full();
     assert_eq!(io.probes.len(), engine.probes.len());
-    let ProbeTarget::Http { http, expect } = &io.probes[0] else { panic!("{:?}", io.probes) };
+    let ProbeTarget::Http { http, expect, .. } = &io.probes[0] else { panic!("{:?}", io.probes) };
     assert_eq!(http.url, "http://127.0.0.1:3000/health");
     assert_eq!(http.body_bytes_max, 64 * 1024);
     assert!(!http.follow_redirects && !http.compressed && expect.is_some());
@@ -306,41 +308,6 @@ fn a_secret_in_plain_is_refused_and_not_repeated() {
     assert!(found[0].starts_with("6:9: `token` is a secret and never stands in this file"));
     assert!(found[1].starts_with("7:29: `Authorization` is a secret"), "{found:#?}");
     assert!(!found.join("\n").contains("s3cret"), "{found:#?}");
-}
-
-#[test]
-fn a_missing_secret_is_a_warning() {
-    let dir = tempfile::tempdir().expect("a directory");
-    fs::write(dir.path().join("token"), "from-file\n").expect("written");
-    fs::set_permissions(dir.path().join("token"), fs::Permissions::from_mode(0o600)).expect("set");
-    let secrets = [
-        "{ env = \"NOBODY\" }",
-        "{ file = \"nowhere\" }",
-        "{ command = [\"false\"] }",
-        "{ file = \"token\" }",
-        "{ command = [\"printf\", \"from-command\"] }",
-    ];
-    let mut text = HEAD.to_owned();
-    for (n, secret) in secrets.iter().enumerate() {
-        let begin = format!("[[feed]]\nname = \"f{n}\"\nalertmanager = \"http://x/\"\n");
-        text.extend([begin.as_str(), "token = ", *secret, "\n"]);
-    }
-    let found = load(&text, dir.path(), &environment).expect("missing secrets stop nothing");
-    let lines: Vec<usize> = found.warnings.iter().map(|warning| warning.line).collect();
-    assert_eq!(lines, [6, 10, 14]);
-    let tokens: Vec<_> = found
-        .io
-        .feeds
-        .iter()
-        .map(|feed| match feed {
-            FeedTarget::Alertmanager(http) => match &http.token {
-                Some(Secret::Known(token)) => token.as_str(),
-                Some(Secret::Missing(_)) | None => "",
-            },
-            other => panic!("{other:?}"),
-        })
-        .collect();
-    assert_eq!(tokens, ["", "", "", "from-file", "from-command"]);
 }
 
 #[test]

@@ -463,7 +463,7 @@ fn the_sandbox_configures_itself_without_a_warning() {
     assert!(loaded.engine.services.iter().all(|service| service.triggers.len() == 1));
     for router in &loaded.io.routers {
         let RouterTarget::Http(target) = router else { panic!("not an HTTP router") };
-        let Some(Secret::Known(token)) = &target.token else { panic!("the token is missing") };
-        assert_eq!(token, fleet.token());
+        let Some(Secret::File(path)) = &target.token else { panic!("the token is missing") };
+        assert_eq!(std::fs::read_to_string(path).expect("it is there"), fleet.token());
     }
 }

@@ -32,6 +32,8 @@ enum Play {
     Drip(Vec<u8>, Duration),
     Silent,
     Hang,
+    /// UP for who has this token; 401 for everybody else.
+    Bearer(&'static str),
 }
 
 struct Server {
@@ -93,6 +95,12 @@ async fn perform(
             }
         }
         Play::Silent => {}
+        Play::Bearer(token) => {
+            let known = String::from_utf8_lossy(&head).contains(&format!("Bearer {token}\r"));
+            let (status, body) = if known { ("200 OK", "UP") } else { ("401 No", "DOWN") };
+            let said = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            stream.write_all(said.as_bytes()).await?;
+        }
         Play::Hang => std::future::pending().await,
     }
     Ok(())
@@ -125,7 +133,7 @@ fn client() -> Client {
 }
 
 async fn look(http: HttpTarget) -> Observation {
-    probe::run(&client(), &ProbeTarget::Http { http, expect: None }).await
+    probe::run(&client(), &ProbeTarget::Http { http, expect: None, figures: Vec::new() }).await
 }
 
 async fn look_at(play: Play) -> Observation {
@@ -294,12 +302,14 @@ async fn dripping_servers_do_not_delay_a_good_one() {
         let http = HttpTarget { timeout: Duration::from_secs(1), ..target(server.url()) };
         let client = client.clone();
         looks.push(tokio::spawn(async move {
-            probe::run(&client, &ProbeTarget::Http { http, expect: None }).await
+            probe::run(&client, &ProbeTarget::Http { http, expect: None, figures: Vec::new() })
+                .await
         }));
     }
     let started = Instant::now();
     let http = target(good.url());
-    let found = probe::run(&client, &ProbeTarget::Http { http, expect: None }).await;
+    let found =
+        probe::run(&client, &ProbeTarget::Http { http, expect: None, figures: Vec::new() }).await;
     check(&found, Status::Up, "");
     assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
     for look in looks {
@@ -503,7 +513,7 @@ async fn expect_judges_in_place_of_the_format() {
         ("body.score >= 90", Status::Unknown, "expect: no such key score"),
     ] {
         let expect = Some(Expect::compile(source).expect("it compiles"));
-        let look = ProbeTarget::Http { http: target(server.url()), expect };
+        let look = ProbeTarget::Http { http: target(server.url()), expect, figures: Vec::new() };
         check(&probe::run(&client(), &look).await, status, words);
     }
 }
@@ -585,4 +595,47 @@ async fn expect_gone(file: &Path) {
         assert!(Instant::now() < deadline, "process {} still runs", id.trim());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+#[tokio::test]
+async fn a_token_that_was_renewed_in_its_file_is_used_at_the_next_look() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("token");
+    let server = Server::start(Play::Bearer("s3cr3t-2")).await;
+    let http = HttpTarget { token: Some(Secret::File(path.clone())), ..target(server.url()) };
+    let expect = Expect::compile("status == 200").expect("it compiles");
+    let targets = [None, Some(expect)].map(|expect| ProbeTarget::Http {
+        http: http.clone(),
+        expect,
+        figures: Vec::new(),
+    });
+    let denied = "denied: HTTP 401: look at the token";
+    let looks = [
+        (Some("s3cr3t-1\n"), Status::Unknown, denied),
+        (Some("s3cr3t-2\n"), Status::Up, ""),
+        (Some("s3cr3t-3\n"), Status::Unknown, denied),
+        (None, Status::Unknown, "No such file"),
+        (Some("s3cr3t-2"), Status::Up, ""),
+    ];
+    for (token, status, words) in looks {
+        match token {
+            Some(token) => std::fs::write(&path, token).expect("it can be written"),
+            None => std::fs::remove_file(&path).expect("it is there"),
+        }
+        for target in &targets {
+            let seen = probe::run(&client(), target).await;
+            check(&seen, status, words);
+            assert!(!format!("{seen:?}").contains("s3cr3t"), "{seen:?}");
+        }
+    }
+    // Without a token of ours an answer is an answer; who wants a 401 gets it.
+    let open = look(target(server.url())).await;
+    check(&open, Status::Down, "401");
+    let expect = Expect::compile("status == 401").ok();
+    std::fs::write(&path, "s3cr3t-1").expect("it can be written");
+    check(
+        &probe::run(&client(), &ProbeTarget::Http { http, expect, figures: Vec::new() }).await,
+        Status::Up,
+        "",
+    );
 }

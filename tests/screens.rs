@@ -654,9 +654,9 @@ fn a_plan_is_run_by_its_name() {
         version: version.to_owned(),
         reason: Untrusted::new("still broken"),
     };
-    let asked = fired(&picture, "E", "ladder\nstill broken\npay\n");
+    let asked = fired(&picture, "E", "ladder\n\nstill broken\npay\n");
     assert_eq!(asked.first().map(|asked| &asked.0), Some(&run("")));
-    let asked = fired(&picture, "E", "ladder\tv1.9.1\nstill broken\npay\n");
+    let asked = fired(&picture, "E", "ladder\nv1.9.1\nstill broken\npay\n");
     assert_eq!(asked.first().map(|asked| &asked.0), Some(&run("v1.9.1")));
     assert_eq!(fired(&picture, "E", "leader\nstill broken\npay\n"), [], "no such plan");
     let mut own = ui(&picture);

@@ -203,6 +203,32 @@ fn secrets_come_by_variable_or_input_and_do_not_come_back() {
 }
 
 #[test]
+fn a_secret_is_what_its_file_holds_when_it_is_used() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("secret");
+    let secret = || Secret::File(path.clone());
+    let mut own = script("read line; echo \"$TOKEN $line\" | tr 3 e");
+    own.env.insert("TOKEN".to_owned(), Given::Secret(secret()));
+    own.stdin = Some(Given::Secret(secret()));
+    let server = server(vec![answer(200, "hello s3cret-1 s3cret-2"), answer(401, "no s3cret-2")]);
+    let mut http = http(&server.url);
+    http.token = Some(secret());
+    let (method, body, status) = (Method::Post, None, Vec::new());
+    let call = TaskTarget::Call { http, method, body, status };
+    let missing = format!("a secret is missing: file {}: No such file", path.display());
+    check_part(&TaskTarget::Run(own.clone()), "failed", &missing);
+    check_part(&call, "failed", &missing);
+    std::fs::write(&path, "s3cret-1\n").expect("it can be written");
+    check(&TaskTarget::Run(own.clone()), "passed", "secret-1 secret-1");
+    check(&call, "passed", "answered 200: hello *** s3cret-2");
+    std::fs::write(&path, "s3cret-2\n").expect("it can be written");
+    check(&TaskTarget::Run(own), "passed", "secret-2 secret-2");
+    check(&call, "failed", "answered 401: no ***");
+    let asked = server.asked.join().expect("the server ends");
+    assert!(asked[1].contains("authorization: bearer s3cret-2"), "{asked:?}");
+}
+
+#[test]
 fn a_command_is_checked_by_its_code_and_output() {
     let target = |text: &str, exit, output: Option<&str>| TaskTarget::Command {
         program: script(text),

@@ -134,7 +134,8 @@ fn follow(
             // A newer one took its place: the history says how it ended.
             let (id, _) = last?;
             let past = service.history.iter().find(|past| past.id == id)?;
-            told.news("state", "ended", past.result.word());
+            let end = format!("{}: another began right behind it", past.result.word());
+            told.news("state", past.result.word(), &end);
             return Some(past.result);
         };
         last = Some((release.id, release.state));

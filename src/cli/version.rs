@@ -34,7 +34,8 @@ enum Part {
 
 pub fn run(Version::Next(args): &Version, global: &Global) -> Result<u8, Exit> {
     let service = history::service(&args.service, global)?;
-    let next = next(&service.name, &service.history, args.part).map_err(|why| Exit::new(1, why))?;
+    let past = history::whole(&service, global)?;
+    let next = next(&service.name, &past, args.part).map_err(|why| Exit::new(1, why))?;
     print(&format!("{next}\n"))
 }
 

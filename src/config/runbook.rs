@@ -41,20 +41,38 @@ impl Runbooks {
         if text.contains("://") {
             return table.url("runbook");
         }
-        let path = table.path("runbook")?;
+        table.path("runbook")?;
+        self.add(table, "runbook", &text, tasks)
+    }
+
+    /// `runbooks = ["runbooks/x.md"]`: what alerts may name.
+    pub fn read_more(&mut self, table: &mut Table<'_>, tasks: &mut Tasks) {
+        for text in table.strings("runbooks").unwrap_or_default() {
+            self.add(table, "runbooks", &text, tasks);
+        }
+    }
+
+    fn add(
+        &mut self,
+        table: &Table<'_>,
+        key: &'static str,
+        text: &str,
+        tasks: &mut Tasks,
+    ) -> Option<String> {
+        let path = table.reader.path(text);
         let shown = path.to_string_lossy().into_owned();
         if self.all.iter().any(|own| own.page.path == shown) {
             return Some(shown);
         }
         if !path.is_file() {
-            table.warn("runbook", format!("`runbook`: there is no file {}", path.display()));
+            table.warn(key, format!("`{key}`: there is no file {}", path.display()));
             return Some(shown);
         }
         let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
         let name = name.unwrap_or_default();
         if let Some(other) = self.all.iter().find(|own| own.page.name == name) {
             let other = other.page.path.clone();
-            table.problem("runbook", format!("`runbook`: {other} is called `{name}`, too"));
+            table.problem(key, format!("`{key}`: {other} is called `{name}`, too"));
             return None;
         }
         match page(&path, &name, &shown) {
@@ -62,7 +80,7 @@ impl Runbooks {
                 let made = page.commands.iter().map(|command| {
                     for why in unknown(command) {
                         let line = command.line;
-                        table.problem("runbook", format!("`runbook`: {text}:{line}: {why}"));
+                        table.problem(key, format!("`{key}`: {text}:{line}: {why}"));
                     }
                     made(command, &page.path).map(|made| tasks.add(made))
                 });
@@ -72,7 +90,7 @@ impl Runbooks {
             }
             Err(troubles) => {
                 for (line, why) in troubles {
-                    table.problem("runbook", format!("`runbook`: {text}:{line}: {why}"));
+                    table.problem(key, format!("`{key}`: {text}:{line}: {why}"));
                 }
                 None
             }

@@ -1,13 +1,12 @@
 //! Secrets by reference: from the environment, a file, or a command.
 //!
 //! Decides whether a secret is there. Never shows a value: texts name the variable, the file or
-//! the program only. Contract: a missing secret is a warning and [`Secret::Missing`]; only a wrong
+//! the program only; of a file it keeps none. Contract: a missing secret is a warning; only a wrong
 //! shape is a problem, and a command is over within its limit.
 
 use std::io::Read;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -16,6 +15,7 @@ use toml::de::DeValue;
 
 use super::reader::{Node, Reader, Table};
 use super::value;
+use crate::io::secret::{BYTES_MAX, checked, of_file};
 use crate::io::settings::Secret;
 
 /// A password manager that takes longer is waiting for a person who is not there.
@@ -23,9 +23,6 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(5);
 
 /// All commands together: a start that takes longer looks like a hang.
 const COMMANDS_LIMIT: Duration = Duration::from_secs(15);
-
-/// A key or token; anything longer is the wrong file.
-const SECRET_BYTES_MAX: u64 = 64 * 1024;
 
 /// How often an ending command is looked at.
 const POLL: Duration = Duration::from_millis(5);
@@ -60,7 +57,7 @@ pub fn from_node<'a>(reader: &'a Reader<'a>, key: &str, node: &'a Node<'a>) -> O
     }
     let found = match kind? {
         "env" => from_env(reader, &variable?),
-        "file" => from_file(reader, node.span().start, &file?),
+        "file" => from_file(reader, node.span().start, key, file?),
         _ => from_command(reader, &argv?),
     };
     if let Secret::Missing(why) = &found {
@@ -96,31 +93,22 @@ pub fn in_shell(table: &mut Table<'_>, key: &'static str) -> Option<String> {
 
 fn from_env(reader: &Reader<'_>, variable: &str) -> Secret {
     match (reader.env)(variable) {
-        Some(value) => checked(&value, &format!("environment variable {variable}")),
+        Some(value) => found(&value, &format!("environment variable {variable}")),
         None => Secret::Missing(format!("environment variable {variable} is not set")),
     }
 }
 
-fn from_file(reader: &Reader<'_>, at: usize, path: &Path) -> Secret {
-    let shown = path.display();
-    let read = || -> std::io::Result<(String, u32)> {
-        // A pipe without a writer must not hold the start.
-        let file =
-            std::fs::OpenOptions::new().read(true).custom_flags(super::OPEN_AT_ONCE).open(path)?;
-        let mode = file.metadata()?.mode();
-        let mut text = String::new();
-        file.take(SECRET_BYTES_MAX + 1).read_to_string(&mut text)?;
-        Ok((text, mode))
-    };
-    match read() {
-        Err(error) => Secret::Missing(format!("file {shown}: {error}")),
-        Ok((text, mode)) => {
-            if mode & 0o007 != 0 {
-                reader.warn(at, format!("file {shown} is open to every user; chmod 600 closes it"));
-            }
-            checked(&text, &format!("file {shown}"))
-        }
+/// What is wrong with it now may be right when it is used.
+fn from_file(reader: &Reader<'_>, at: usize, key: &str, path: PathBuf) -> Secret {
+    let (value, is_open) = of_file(&path);
+    if let Err(why) = value {
+        reader.warn(at, format!("`{key}`: {why}"));
     }
+    if is_open {
+        let shown = path.display();
+        reader.warn(at, format!("file {shown} is open to every user; chmod 600 closes it"));
+    }
+    Secret::File(path)
 }
 
 fn from_command(reader: &Reader<'_>, argv: &[String]) -> Secret {
@@ -133,26 +121,15 @@ fn from_command(reader: &Reader<'_>, argv: &[String]) -> Secret {
     let result = run(argv, COMMAND_LIMIT.min(left));
     reader.spent.set(reader.spent.get() + begin.elapsed());
     let found = match result {
-        Ok(text) => checked(&text, &format!("command {program}")),
+        Ok(text) => found(&text, &format!("command {program}")),
         Err(why) => Secret::Missing(format!("command {program} {why}")),
     };
     reader.fetched.borrow_mut().insert(argv.to_vec(), found.clone());
     found
 }
 
-/// A secret is one line; the newline that files and programs end with is not part of it.
-fn checked(text: &str, origin: &str) -> Secret {
-    let value = text.strip_suffix('\n').unwrap_or(text);
-    let value = value.strip_suffix('\r').unwrap_or(value);
-    if value.is_empty() {
-        Secret::Missing(format!("{origin} is empty"))
-    } else if value.len() as u64 > SECRET_BYTES_MAX {
-        Secret::Missing(format!("{origin} is too large for a secret"))
-    } else if value.chars().any(char::is_control) {
-        Secret::Missing(format!("{origin} is not a single line of text"))
-    } else {
-        Secret::Known(value.to_owned())
-    }
+fn found(text: &str, origin: &str) -> Secret {
+    checked(text, origin).map_or_else(Secret::Missing, Secret::Known)
 }
 
 /// What the program prints, if it ends well within the limit. Its own process group ends with it.
@@ -181,7 +158,7 @@ fn collect(child: &mut Child, deadline: Instant) -> Result<String, String> {
     // The thread ends with the pipe, which ends with the process group.
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
-        let read = output.take(SECRET_BYTES_MAX + 1).read_to_end(&mut bytes);
+        let read = output.take(BYTES_MAX + 1).read_to_end(&mut bytes);
         // Nobody listens any more after the deadline.
         let _ = sender.send(read.map(|_| bytes));
     });
@@ -237,13 +214,5 @@ mod tests {
         let limit = Duration::from_millis(100);
         assert!(run(&argv(&["sh", "-c", "sleep 60 & sleep 60"]), limit).is_err());
         assert!(begin.elapsed() < Duration::from_secs(5));
-    }
-
-    #[test]
-    fn a_secret_is_one_line() {
-        assert!(matches!(checked("abc\r\n", "x"), Secret::Known(value) if value == "abc"));
-        for bad in ["", "\n", "a\nb", "a\u{1b}b"] {
-            assert!(matches!(checked(bad, "x"), Secret::Missing(_)), "{bad:?}");
-        }
     }
 }

@@ -380,7 +380,7 @@ fn asked(table: &mut Table<'_>, key: &'static str) -> Option<(HttpTarget, String
 fn http(table: &mut Table<'_>) -> Option<Made> {
     let expect = watch::expect(table);
     let (http, label) = asked(table, "http")?;
-    let target = TaskTarget::Look(ProbeTarget::Http { http, expect });
+    let target = TaskTarget::Look(ProbeTarget::Http { http, expect, figures: Vec::new() });
     Some(Made { kind: "check http", label, target })
 }
 

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use engine::health::Expect;
+use engine::health::{Expect, FIGURES_MAX, Figure};
 use engine::settings::{COUNTERS, Feed, Host, Probe};
 use engine::types::ServiceId;
 use toml::de::DeValue;
@@ -30,6 +30,9 @@ pub const SPANS: RangeInclusive<Duration> =
 
 /// Rise and fall beyond this hide an outage.
 const STREAK_MAX: u32 = 100;
+
+/// A name or a path: several stand in one line.
+const FIGURE_CHARS_MAX: usize = 64;
 
 /// A health body; settable up to four times that.
 const PROBE_BODY_BYTES: u32 = 64 * 1024;
@@ -159,7 +162,7 @@ pub fn probe(
     if kind != Some("http") {
         let why = "belongs to http probes";
         table.refuse(&["method", "redirects", "compressed", "body_max"], why);
-        table.refuse(&["headers", "token", "ca"], why);
+        table.refuse(&["headers", "token", "ca", "figures"], why);
     }
     if kind == Some("tcp") {
         table.refuse(&["expect"], "has nothing to judge: a tcp probe only connects");
@@ -183,7 +186,8 @@ fn probe_target(
             let bytes = table.integer("body_max", 1..=PROBE_BODY_BYTES_MAX);
             options.body_bytes_max = bytes.unwrap_or(PROBE_BODY_BYTES) as usize;
             let expect = expect(table);
-            Some(ProbeTarget::Http { http: http_target(table, "http", options)?, expect })
+            let figures = figures(table);
+            Some(ProbeTarget::Http { http: http_target(table, "http", options)?, expect, figures })
         }
         "tcp" => {
             let address = table.string("tcp")?;
@@ -198,6 +202,34 @@ fn probe_target(
             Some(ProbeTarget::Command { argv: table.argv("command")?, timeout, expect })
         }
     }
+}
+
+/// `figures = [{ name, path, unit, below }]`.
+fn figures(table: &mut Table<'_>) -> Vec<Figure> {
+    let tables = table.tables("figures", "figure");
+    if tables.len() > FIGURES_MAX {
+        table.problem("figures", format!("a probe has at most {FIGURES_MAX} figures"));
+    }
+    let read = |mut table: Table<'_>| {
+        let path = table.need("path").string("path");
+        let name = table.string("name");
+        let unit = table.string("unit").unwrap_or_default();
+        let below = table.number("below", 0.0..=1e12);
+        let texts = [("path", path.as_ref()), ("name", name.as_ref()), ("unit", Some(&unit))];
+        for (key, text) in texts {
+            let fits = |text: &&String| {
+                text.chars().count() <= FIGURE_CHARS_MAX && !text.chars().any(char::is_control)
+            };
+            if text.is_some_and(|text| !fits(&text)) {
+                table.problem(key, format!("`{key}` is at most {FIGURE_CHARS_MAX} plain letters"));
+            }
+        }
+        table.finish();
+        let path: Vec<String> = path?.split('.').map(str::to_owned).collect();
+        let name = name.or_else(|| path.last().cloned())?;
+        Some(Figure { name, path, unit, below })
+    };
+    tables.into_iter().filter_map(read).collect()
 }
 
 fn levels(table: &Table<'_>, probe: &Probe) {

@@ -67,6 +67,7 @@ const FILES: &[(&str, &str)] = files![
     "conversormpp/site-nginx/version.conf",
     "conversormpp/staging.toml",
     "conversormpp/stand-ins.toml",
+    "hotswap/execution",
     "hotswap/locks",
     "hotswap/prometheus.yml",
     "hotswap/quarterdeck.toml",

@@ -20,6 +20,7 @@ mod control;
 mod orchestrator;
 mod site;
 mod slot;
+mod tokens;
 mod world;
 
 /// The file of a fleet that says what stands in.
@@ -46,6 +47,8 @@ struct OrchestratorSpec {
     port: u16,
     /// The file that holds its bearer token.
     token: PathBuf,
+    /// How long a token is accepted.
+    life: String,
 }
 
 /// A place where a version of an application runs.
@@ -112,9 +115,8 @@ pub fn run(source: &Path, place: &Path, speed: u32) -> Result<(), Failure> {
             tokio::spawn(slot::node(Arc::clone(&world), listen(port).await?));
         }
         if let Some(own) = &spec.orchestrator {
-            let token = std::fs::read_to_string(&own.token)
-                .map_err(|why| failed(&format!("{}: {why}", own.token.display())))?;
-            let all = orchestrator::Orchestrator::new(Arc::clone(&world), token.trim().to_owned());
+            let tokens = tokens::Tokens::new(own)?;
+            let all = orchestrator::Orchestrator::new(Arc::clone(&world), tokens);
             tokio::spawn(orchestrator::serve(Arc::new(all), listen(own.port).await?));
         }
         let caller = serve::caller_without_pool();

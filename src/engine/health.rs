@@ -6,6 +6,7 @@
 
 mod content;
 mod expect;
+mod figures;
 pub mod json;
 mod judge;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 use crate::types::{Status, Untrusted};
 
 pub use self::expect::Expect;
+pub use self::figures::{FIGURES_MAX, Figure, with_figures};
 pub use self::judge::Judge;
 
 /// Room for a sentence or two on the screen; the rest of an error page helps nobody there.

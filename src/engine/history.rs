@@ -32,6 +32,8 @@ pub struct History {
     service: String,
     /// Newest first; `bad` is filled in when it is shown.
     past: VecDeque<PastRelease>,
+    /// How many of them are remembered.
+    most: usize,
     open: Option<Open>,
     /// On group a, on group b; `None` when it is not on record.
     running: [Option<String>; 2],
@@ -76,9 +78,20 @@ fn place(group: Group) -> usize {
 impl History {
     #[must_use]
     pub fn new(service: &str) -> History {
+        History::of(service, RELEASES_MAX)
+    }
+
+    /// With every release that is on record, for who reads it once.
+    #[must_use]
+    pub fn whole(service: &str) -> History {
+        History::of(service, usize::MAX)
+    }
+
+    fn of(service: &str, most: usize) -> History {
         History {
             service: service.to_owned(),
             past: VecDeque::new(),
+            most,
             open: None,
             running: [None, None],
             bad: BTreeMap::new(),
@@ -161,7 +174,7 @@ impl History {
             self.running[place(stable)] = Some(version.clone());
         }
         let took = self.rollback.as_ref().filter(|it| it.release == release);
-        self.past.truncate(RELEASES_MAX - 1);
+        self.past.truncate(self.most - 1);
         self.past.push_front(PastRelease {
             id: release,
             version: version.clone(),
@@ -460,7 +473,10 @@ mod tests {
     }
 
     fn fold(events: Vec<(u64, Event)>) -> History {
-        let mut history = History::new("shop");
+        folded(History::new("shop"), events)
+    }
+
+    fn folded(mut history: History, events: Vec<(u64, Event)>) -> History {
         for (seconds, event) in events {
             let actor = Actor { user: Untrusted::new("ada"), uid: Some(1), ssh: None };
             history.apply(&Entry { id: "e".to_owned(), at: at(seconds), actor, event });
@@ -620,6 +636,8 @@ mod tests {
         for n in 0..1100 {
             events.push((n, marked(&format!("v{n}"), true)));
         }
+        let whole = folded(History::whole("shop"), events.clone());
+        assert_eq!(whole.views(usize::MAX).len(), 500);
         let history = fold(events);
         assert_eq!(history.views(usize::MAX).len(), RELEASES_MAX);
         assert_eq!(history.views(1)[0].id, 499);

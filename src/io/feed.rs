@@ -214,7 +214,7 @@ impl Reader {
         http: &HttpTarget,
         now: DateTime<Utc>,
     ) -> Result<Worst, Failure> {
-        let http = pagerduty::authorized(http).map_err(|failure| self.named(&failure))?;
+        let http = pagerduty::authorized(http).await.map_err(|failure| self.named(&failure))?;
         let mut all = Vec::new();
         for page in 0..pagerduty::PAGES_MAX {
             let url = below(&http, &pagerduty::list_path(page * pagerduty::PAGE_LEN));
@@ -241,7 +241,7 @@ impl Reader {
         raw: &BTreeMap<String, String>,
     ) -> Result<Option<u32>, Failure> {
         let Some(path) = pagerduty::on_call_path(raw) else { return Ok(None) };
-        let http = pagerduty::authorized(http).map_err(|failure| self.named(&failure))?;
+        let http = pagerduty::authorized(http).await.map_err(|failure| self.named(&failure))?;
         match self.get(client, &http, &below(&http, &path), &[pagerduty::ACCEPT]).await {
             Ok(body) => pagerduty::level(&body, raw)
                 .map_err(|why| self.failure(FailureKind::Malformed, &why)),
@@ -263,7 +263,7 @@ impl Reader {
         from: &str,
         body: String,
     ) -> Result<(), Failure> {
-        let http = pagerduty::authorized(http).map_err(|failure| self.named(&failure))?;
+        let http = pagerduty::authorized(http).await.map_err(|failure| self.named(&failure))?;
         let headers = [pagerduty::ACCEPT, ("From", from)];
         let url = below(&http, "/incidents");
         self.send(client, &http, Method::Put, &url, &headers, Some(body)).await?;
@@ -533,8 +533,12 @@ fn shown_labels(raw: &BTreeMap<String, String>) -> BTreeMap<Untrusted, Untrusted
     labels.map(|(name, value)| (Untrusted::new(name), Untrusted::new(value))).collect()
 }
 
+/// Addresses, and paths of pages that stand beside the configuration.
 fn links<'a>(candidates: impl IntoIterator<Item = &'a str>) -> Vec<Untrusted> {
-    let link = |text: &&str| text.starts_with("http://") || text.starts_with("https://");
+    let link = |text: &&str| {
+        let is_page = text.strip_suffix(".md").is_some() && !text.contains(':');
+        is_page || text.starts_with("http://") || text.starts_with("https://")
+    };
     candidates.into_iter().filter(link).take(LINKS_MAX).map(Untrusted::new).collect()
 }
 

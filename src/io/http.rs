@@ -7,6 +7,7 @@
 //! a query into an error text. Contract: `send` returns within the target's timeout and keeps at
 //! most `body_bytes_max` bytes; `stream` hands on at most as many and keeps none.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::io::{self, Write};
@@ -166,7 +167,7 @@ impl Client {
                 format!("not at the configured origin {}", redacted(&target.url)),
             ));
         }
-        let headers = assemble(target, headers, body.is_some())?;
+        let headers = assemble(target, headers, body.is_some()).await?;
         let client = self.client_for(&url, target.ca_file.as_deref()).await?;
         for _ in 0..=REDIRECTS_MAX {
             let response = ask(&client, method, &url, &headers, body.as_deref()).await?;
@@ -352,7 +353,7 @@ fn redacted(url: &str) -> String {
 }
 
 /// All headers of a request; `own` wins over the target's.
-fn assemble(
+async fn assemble(
     target: &HttpTarget,
     own: &[(&str, &str)],
     has_body: bool,
@@ -364,10 +365,10 @@ fn assemble(
         map.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     for (name, secret) in &target.headers {
-        put(&mut map, name, known(secret)?)?;
+        put(&mut map, name, &known(secret).await?)?;
     }
     if let Some(secret) = &target.token {
-        put(&mut map, "authorization", &format!("Bearer {}", known(secret)?))?;
+        put(&mut map, "authorization", &format!("Bearer {}", known(secret).await?))?;
     }
     for (name, value) in own {
         put(&mut map, name, value)?;
@@ -375,11 +376,8 @@ fn assemble(
     Ok(map)
 }
 
-fn known(secret: &Secret) -> Result<&str, Trouble> {
-    match secret {
-        Secret::Known(value) => Ok(value),
-        Secret::Missing(why) => Err(Trouble::new(FailureKind::Denied, why.clone())),
-    }
+async fn known(secret: &Secret) -> Result<Cow<'_, str>, Trouble> {
+    secret.value().await.map_err(|why| Trouble::new(FailureKind::Denied, why))
 }
 
 fn put(map: &mut HeaderMap, name: &str, value: &str) -> Result<(), Trouble> {

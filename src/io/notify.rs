@@ -36,11 +36,14 @@ pub async fn send(client: &Client, target: &ChannelTarget, notice: &Notice) -> N
                 .await
         }
         ChannelTarget::PagerDuty { url, routing_key } => {
-            let Secret::Known(key) = routing_key else { return missing(routing_key) };
+            let key = match routing_key.value().await {
+                Ok(key) => key,
+                Err(why) => return missing(&why),
+            };
             let url = Secret::Known(url.clone());
             let answer =
-                post(client, &HttpTarget::default(), &url, event(notice, key), notice).await;
-            redacted(answer, &[key])
+                post(client, &HttpTarget::default(), &url, event(notice, &key), notice).await;
+            redacted(answer, &[&key])
         }
         ChannelTarget::Webhook { http, url, template } => match template {
             None => post(client, http, url, document(notice), notice).await,
@@ -50,11 +53,7 @@ pub async fn send(client: &Client, target: &ChannelTarget, notice: &Notice) -> N
     }
 }
 
-fn missing(secret: &Secret) -> NotifyAnswer {
-    let why = match secret {
-        Secret::Known(_) => "",
-        Secret::Missing(why) => why.as_str(),
-    };
+fn missing(why: &str) -> NotifyAnswer {
     NotifyAnswer::Refused { why: Untrusted::new(&format!("a secret is missing: {why}")) }
 }
 
@@ -75,24 +74,18 @@ async fn deliver(
     body: String,
     notice: &Notice,
 ) -> NotifyAnswer {
-    let Secret::Known(url) = url else { return missing(url) };
-    let http = HttpTarget {
-        url: url.clone(),
-        timeout: TIMEOUT,
-        body_bytes_max: 64 * 1024,
-        ..http.clone()
+    let (url, http) = match (url.value().await, http.resolved().await) {
+        (Ok(url), Ok(http)) => (url, http),
+        (Err(why), _) | (_, Err(why)) => return missing(&why),
     };
+    let http =
+        HttpTarget { url: url.to_string(), timeout: TIMEOUT, body_bytes_max: 64 * 1024, ..http };
     // The same again is the same notice: a receiver that knows the header takes it once.
     let number = format!("{}-{}", notice.environment, notice.number);
     let headers = [("idempotency-key", number.as_str())];
-    let mut secrets: Vec<&str> = vec![url];
-    secrets.extend(http.token.iter().chain(http.headers.values()).filter_map(
-        |secret| match secret {
-            Secret::Known(value) => Some(value.as_str()),
-            Secret::Missing(_) => None,
-        },
-    ));
-    let answer = match client.attempt(&http, Method::Post, url, &headers, Some(body)).await {
+    let mut secrets: Vec<&str> = vec![&url];
+    secrets.extend(http.secrets());
+    let answer = match client.attempt(&http, Method::Post, &url, &headers, Some(body)).await {
         Ok(answer) => judge(&answer),
         Err(trouble) => {
             let why = Untrusted::new(&trouble.text);

@@ -1,13 +1,14 @@
 //! One look at one target.
 //!
 //! Decides what a failure to get an answer means: silence and refusal are DOWN, an answer that
-//! cannot be read is UNKNOWN, as is a look that could not be taken at all. Never keeps state
-//! between looks. Contract: returns within the target's timeout, with every outside text cleaned.
+//! cannot be read is UNKNOWN, as is a look that could not be taken at all or whose token was
+//! refused. Never keeps state between looks. Contract: returns within the target's timeout, with
+//! every outside text cleaned.
 
 use std::io;
 use std::time::Duration;
 
-use engine::health::{self, Expect};
+use engine::health::{self, Expect, Figure};
 use engine::reading::Observation;
 use engine::types::{FailureKind, Status, Untrusted};
 use tokio::net::TcpStream;
@@ -25,7 +26,9 @@ const LINE_CHARS_MAX: usize = 240;
 /// Takes one look and says what was seen.
 pub async fn run(client: &Client, target: &ProbeTarget) -> Observation {
     match target {
-        ProbeTarget::Http { http, expect } => ask(client, http, expect.as_ref()).await,
+        ProbeTarget::Http { http, expect, figures } => {
+            ask(client, http, expect.as_ref(), figures).await
+        }
         ProbeTarget::Tcp { address, timeout } => connect(address, *timeout).await,
         ProbeTarget::Command { argv, timeout, expect } => {
             execute(argv, *timeout, expect.as_ref()).await
@@ -37,20 +40,29 @@ fn seen(status: Status, latency: Option<Duration>, message: &str) -> Observation
     Observation { status, latency, message: Untrusted::new(message), certificate_expires: None }
 }
 
-async fn ask(client: &Client, http: &HttpTarget, expect: Option<&Expect>) -> Observation {
+async fn ask(
+    client: &Client,
+    http: &HttpTarget,
+    expect: Option<&Expect>,
+    figures: &[Figure],
+) -> Observation {
     let chosen = http.headers.keys().any(|name| name.eq_ignore_ascii_case("accept"));
     let headers: &[(&str, &str)] = if chosen { &[] } else { &[("accept", ACCEPT)] };
     match client.attempt(http, Method::Get, &http.url, headers, None).await {
         Ok(answer) => {
-            let (status, message) = health::classify(
-                &health::Answer {
-                    status: answer.status,
-                    headers: &answer.headers,
-                    body: &answer.body,
-                    latency: answer.latency,
-                },
-                expect,
-            );
+            let health = health::Answer {
+                status: answer.status,
+                headers: &answer.headers,
+                body: &answer.body,
+                latency: answer.latency,
+            };
+            let seen = health::classify(&health, expect);
+            let (mut status, mut message) = health::with_figures(&health, figures, seen);
+            // Who is not let in has not seen how it is. An `expect` may want just that answer.
+            if http.token.is_some() && matches!(answer.status, 401 | 403) && status != Status::Up {
+                let why = format!("denied: HTTP {}: look at the token", answer.status);
+                (status, message) = (Status::Unknown, Untrusted::new(&why));
+            }
             let certificate_expires = answer.certificate_expires;
             Observation { status, latency: Some(answer.latency), message, certificate_expires }
         }

@@ -27,9 +27,12 @@ pub struct Settings {
 }
 
 /// A secret, or why it is missing: that is an error of the part that needs it, not of the rest.
+/// [`Secret::value`] says what it is right now.
 #[derive(Clone)]
 pub enum Secret {
     Known(String),
+    /// Read when it is used.
+    File(PathBuf),
     Missing(String),
 }
 
@@ -37,6 +40,7 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Secret::Known(_) => f.write_str("Secret(***)"),
+            Secret::File(path) => write!(f, "Secret(file {})", path.display()),
             Secret::Missing(why) => write!(f, "Secret(missing: {why})"),
         }
     }
@@ -65,6 +69,7 @@ pub enum ProbeTarget {
     Http {
         http: HttpTarget,
         expect: Option<engine::health::Expect>,
+        figures: Vec<engine::health::Figure>,
     },
     /// `host:port`
     Tcp {

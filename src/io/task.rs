@@ -20,7 +20,7 @@ use crate::io::command::{self, Last, Output};
 use crate::io::http::{Answer, Client, Method};
 use crate::io::router::Deadline;
 use crate::io::router::haproxy::drain::administer;
-use crate::io::settings::{Given, HttpTarget, ProbeTarget, Program, Secret, TaskTarget};
+use crate::io::settings::{Given, HttpTarget, ProbeTarget, Program, TaskTarget};
 use crate::io::{metrics, probe};
 
 /// As much as a person reads of a program that failed.
@@ -188,24 +188,30 @@ struct Ready<'a> {
     argv: Vec<String>,
     env: Vec<(&'a str, String)>,
     stdin: Option<String>,
-    secrets: Vec<&'a str>,
+    secrets: Vec<String>,
 }
 
 impl<'a> Ready<'a> {
-    fn new(program: &'a Program, context: &TaskContext) -> Result<Ready<'a>, String> {
+    async fn new(program: &'a Program, context: &TaskContext) -> Result<Ready<'a>, String> {
         let mut secrets = Vec::new();
-        let mut given = |given: &'a Given| match given {
+        let mut given = async |given: &'a Given| match given {
             Given::Text(text) => fill(text, context, Spot::Plain),
             Given::Raw(text) => Ok(text.clone()),
-            Given::Secret(Secret::Known(value)) => {
-                secrets.push(value.as_str());
-                Ok(value.clone())
+            Given::Secret(secret) => {
+                let value = secret.value().await;
+                let value = value.map_err(|why| format!("a secret is missing: {why}"))?;
+                secrets.push(value.to_string());
+                Ok(value.into_owned())
             }
-            Given::Secret(Secret::Missing(why)) => Err(format!("a secret is missing: {why}")),
         };
-        let env = program.env.iter().map(|(name, value)| Ok((name.as_str(), given(value)?)));
-        let env = env.collect::<Result<_, String>>()?;
-        let stdin = program.stdin.as_ref().map(given).transpose()?;
+        let mut env = Vec::new();
+        for (name, value) in &program.env {
+            env.push((name.as_str(), given(value).await?));
+        }
+        let stdin = match &program.stdin {
+            Some(text) => Some(given(text).await?),
+            None => None,
+        };
         let (first, rest) = program.argv.split_first().ok_or("no program is named")?;
         // The program itself is the user's own word.
         let mut argv = vec![first.clone()];
@@ -219,14 +225,15 @@ impl<'a> Ready<'a> {
         let last = Last::default();
         let stdin = self.stdin.as_deref();
         let result = command::run_with(&self.argv, &self.env, stdin, budget, &last).await;
-        (result, end_of(&without(&last.words(), &self.secrets)))
+        let secrets = self.secrets.iter().map(String::as_str);
+        (result, end_of(&without(&last.words(), secrets)))
     }
 }
 
 /// `text` without what must not be shown.
-fn without(text: &str, secrets: &[&str]) -> String {
+fn without<'a>(text: &str, secrets: impl Iterator<Item = &'a str>) -> String {
     let mut text = text.to_owned();
-    for secret in secrets.iter().filter(|secret| secret.chars().count() >= SECRET_CHARS_MIN) {
+    for secret in secrets.filter(|secret| secret.chars().count() >= SECRET_CHARS_MIN) {
         text = text.replace(secret, "***");
     }
     text
@@ -273,7 +280,7 @@ fn told(verdict: &str, said: &str) -> Untrusted {
 }
 
 async fn run(program: &Program, context: &TaskContext, budget: Duration) -> TaskAnswer {
-    let ready = match Ready::new(program, context) {
+    let ready = match Ready::new(program, context).await {
         Ok(ready) => ready,
         Err(why) => return failed(&why),
     };
@@ -305,7 +312,7 @@ async fn check_command(
     context: &TaskContext,
     budget: Duration,
 ) -> TaskAnswer {
-    let ready = match Ready::new(program, context) {
+    let ready = match Ready::new(program, context).await {
         Ok(ready) => ready,
         Err(why) => return failed(&why),
     };
@@ -348,12 +355,15 @@ struct Call<'a> {
 
 impl Call<'_> {
     async fn send(self, client: &Client, budget: Duration) -> TaskAnswer {
-        let http = HttpTarget { timeout: budget, ..self.http.clone() };
+        let http = match self.http.resolved().await {
+            Ok(http) => HttpTarget { timeout: budget, ..http },
+            Err(why) => return failed(&format!("a secret is missing: {why}")),
+        };
         let sent = client.send(&http, self.method, &self.url, &[], self.body).await;
         match sent {
-            Ok(answer) => judge_answer(&answer, self.status, &said(&answer, self.http)),
+            Ok(answer) => judge_answer(&answer, self.status, &said(&answer, &http)),
             Err(failure) => match (failure.kind, self.method) {
-                // A missing secret is found before anything is sent, and a look changes nothing.
+                // What is denied was never sent, and a look changes nothing.
                 (FailureKind::Denied, _) | (_, Method::Get) => {
                     TaskAnswer::Failed { output: failure.text }
                 }
@@ -381,16 +391,7 @@ fn judge_answer(answer: &Answer, wanted: &[u16], said: &str) -> TaskAnswer {
 }
 
 fn said(answer: &Answer, http: &HttpTarget) -> String {
-    let secrets: Vec<&str> = http
-        .token
-        .iter()
-        .chain(http.headers.values())
-        .filter_map(|secret| match secret {
-            Secret::Known(value) => Some(value.as_str()),
-            Secret::Missing(_) => None,
-        })
-        .collect();
-    let body = without(&String::from_utf8_lossy(&answer.body), &secrets);
+    let body = without(&String::from_utf8_lossy(&answer.body), http.secrets());
     let body: String = body.trim().chars().take(BODY_CHARS_MAX).collect();
     let gap = if body.is_empty() { "" } else { ": " };
     format!("answered {}{gap}{body}", answer.status)
@@ -465,7 +466,10 @@ mod tests {
 
     #[test]
     fn secrets_that_come_back_are_blackened() {
-        assert_eq!(without("a=s3cret b=s3cret c=on", &["s3cret", "on"]), "a=*** b=*** c=on");
+        assert_eq!(
+            without("a=s3cret b=s3cret c=on", ["s3cret", "on"].into_iter()),
+            "a=*** b=*** c=on"
+        );
     }
 
     fn check(values: &[f64], gaps: usize, above: Option<f64>, below: Option<f64>, word: &str) {

@@ -651,7 +651,11 @@ impl Guard {
             self.problem = format!("{frozen}; T thaws");
             return Step::Open;
         }
-        let open = self.fields.iter().position(|(field, _)| self.problem_of(*field).is_some());
+        // The version of a plan may stay empty, but not unseen: the plan may be about it.
+        let unseen = *field == Field::Plan && self.typed(Field::Version).is_empty();
+        let open = self.fields.iter().position(|(field, _)| {
+            (unseen && *field == Field::Version) || self.problem_of(*field).is_some()
+        });
         if let Some(open) = open {
             self.at = open;
             return Step::Open;

@@ -74,22 +74,22 @@ impl Runbooks {
     }
 
     /// Where an incident says what to do: its definition, a link of its alert.
-    fn of_incident<'a>(&'a self, incident: &'a IncidentView) -> Option<&'a str> {
+    pub(super) fn of_incident<'a>(&'a self, incident: &'a IncidentView) -> Option<&'a str> {
         let own = incident.key.strip_prefix("quarterdeck/incident/");
         let own = own.and_then(|rest| self.incidents.get(rest.split('/').next()?));
-        let link =
-            || incident.links.iter().map(Untrusted::display).find(|it| it.contains("runbook"));
+        let is_page = |link: &&str| link.contains("runbook") || link.strip_suffix(".md").is_some();
+        let link = || incident.links.iter().map(Untrusted::display).find(is_page);
         own.map(String::as_str).or_else(link)
     }
 
-    /// The page at this path, or the one that an address ends with.
+    /// The page at this path, or the one that an alert's path or address ends with.
     fn page(&self, place: &str) -> Option<&Page> {
         let last = place.split(['#', '?']).next()?.rsplit('/').next()?;
         let name = last.strip_suffix(".md").unwrap_or(last);
         let pages = || self.pages.iter();
         pages()
             .find(|page| page.path == place)
-            .or_else(|| pages().find(|page| place.contains("://") && page.name == name))
+            .or_else(|| pages().find(|page| !place.starts_with('/') && page.name == name))
     }
 }
 

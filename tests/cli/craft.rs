@@ -1,6 +1,13 @@
-//! Waiting, the doctor and the plain lines, as a script or a screen reader meets them.
+//! Waiting, the doctor, the plain lines and long histories, as a script or a screen reader meets
+//! them.
 
 use std::io::BufRead as _;
+use std::os::unix::fs::DirBuilderExt as _;
+
+use engine::Appended;
+use engine::record::{Entry, Event, ReleaseKind, ReleaseResult, ReleaseStarted};
+use engine::types::Group;
+use quarterdeck::io::journal::sqlite::Journal;
 
 use super::*;
 
@@ -97,4 +104,62 @@ fn plain_lines_tell_what_became_different() {
     plain.kill().expect("it runs");
     plain.wait().expect("it ends");
     reader.join().expect("its output ends");
+}
+
+/// The beginning and the end of a deployment that ended good.
+fn deployed(release: u64, version: &str) -> [Event; 2] {
+    let (service, version) = ("web".to_owned(), version.to_owned());
+    let started = ReleaseStarted {
+        release,
+        submission: format!("s{release}"),
+        service: service.clone(),
+        version: version.clone(),
+        plan: "default".to_owned(),
+        kind: ReleaseKind::Deploy,
+        hotfix: false,
+        stable: Group::A,
+        steps: Vec::new(),
+        after: Vec::new(),
+        baseline: std::collections::BTreeMap::new(),
+        reason: Untrusted::default(),
+        seen: Untrusted::default(),
+    };
+    let (result, sentence) = (ReleaseResult::Good, Untrusted::default());
+    let stable = Group::A;
+    let ended =
+        Event::ReleaseEnded { release, service, version, result, stable, sentence, down_ms: None };
+    [Event::ReleaseStarted(started), ended]
+}
+
+#[test]
+fn every_release_on_record_counts() {
+    let web = Fake::serve("web");
+    let deck = Deck::new(&format!("{HEAD}[[service]]\nname = \"web\"\n{}", probe(web.port)));
+    let mut builder = std::fs::DirBuilder::new();
+    builder.mode(0o700).create(deck.state()).expect("a state directory");
+    // The highest came first; thirty others since then.
+    let versions = std::iter::once("7.2.0".to_owned()).chain((0..30).map(|n| format!("6.0.{n}")));
+    let events = (1..).zip(versions).flat_map(|(id, version)| deployed(id, &version));
+    let entries: Vec<Entry> = (0..)
+        .zip(events)
+        .map(|(n, event)| Entry {
+            id: format!("e{n}"),
+            at: quarterdeck::io::clock::now().wall,
+            actor: Actor::engine(),
+            event,
+        })
+        .collect();
+    let (mut journal, _) = Journal::open(&deck.state()).expect("the journal opens");
+    let all: Vec<(&Entry, bool)> = entries.iter().map(|entry| (entry, false)).collect();
+    assert_eq!(journal.append_all(&all), vec![Appended::Durable; all.len()]);
+    drop(journal);
+    assert_eq!(deck.run(&["version", "next", "minor", "web"]).ends(0, "").out, "7.3.0\n");
+    let said = deck.run(&["releases", "web", "--json"]).ends(0, "");
+    let found: Value = serde_json::from_str(&said.out).expect("JSON");
+    let web = &found["services"][0];
+    assert_eq!(web["releases"].as_array().map(Vec::len), Some(20));
+    let day = web["objectives"].as_array().expect("a list").iter();
+    let counted: Vec<&Value> =
+        day.filter(|one| one["window_s"] == 86400).map(|one| &one["releases"]).collect();
+    assert_eq!(counted[..2], [&json!(31), &json!(31)], "{web:#}");
 }

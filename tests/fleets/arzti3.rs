@@ -63,15 +63,20 @@ pub fn story() {
 
 /// Four tenants in two classes, and the other environments with settings of their own.
 fn healthy(fleet: &Fleet) {
+    let check = |name| {
+        let path = own(fleet, &format!("{name}.toml"));
+        let mut check = Command::new(PROGRAM);
+        check.args(["--config", &path, "check"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        (name, Followed(Some(check.spawn().expect("it starts"))))
+    };
+    let checks = ["development", "test", "staging", "live"].map(check);
     fleet.comes("/services/0/status", &json!("UP"));
     let classes = all_within(fleet).into_iter().map(|(name, class, _)| (name, class));
     let expected = [("north", "default"), ("south", "default"), ("east", "default")];
     let expected = expected.into_iter().chain([("clinic", "premium")]);
     assert!(classes.eq(expected.map(|(name, class)| (name.to_owned(), class.to_owned()))));
-    for name in ["development", "test", "staging", "live"] {
-        let path = own(fleet, &format!("{name}.toml"));
-        let check = Command::new(PROGRAM).args(["--config", &path, "check"]).output();
-        Said::of(&check.expect("it starts")).ends(0, &format!("environment {name}, 1 services"));
+    for (name, check) in checks {
+        check.ended().ends(0, &format!("environment {name}, 1 services"));
     }
     assert_eq!((tables(fleet).as_str(), optimized(fleet)), ("tables: prescription", json!(false)));
 }
@@ -167,9 +172,9 @@ fn ladder(fleet: &Fleet) {
     });
 }
 
-/// What is too much for the default class is little for the premium one.
+/// What is too much for the default class is little for the premium one. It is turned up while the
+/// slow requests of the emergency leave their window.
 fn limits(fleet: &Fleet) {
-    all_within(fleet);
     fleet.turn(&json!({ "rows_north": 12_000, "rows_clinic": 49_000 }));
     until("one tenant is over", || {
         let over = tenants(fleet)?.into_iter().filter(|own| own.2).map(|own| own.0);

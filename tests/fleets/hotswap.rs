@@ -20,6 +20,13 @@ fn waiting(fleet: &Fleet) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
+/// A command of a page, about the orchestrator.
+fn runbook(fleet: &Fleet, page: &str, number: &str, migration: &str, alias: &str) -> Said {
+    let value = format!("migration={migration}");
+    let words = ["runbook", page, "--run", number, "--service", "orchestrator", "--set", &value];
+    fleet.run(&[&words[..], &["--confirm", alias]].concat())
+}
+
 fn incident(fleet: &Fleet, name: &str) -> Option<Value> {
     let all = fleet.at("/incidents");
     all.as_array()?.iter().find(|one| one["name"] == name).cloned()
@@ -27,11 +34,13 @@ fn incident(fleet: &Fleet, name: &str) -> Option<Value> {
 
 pub fn story() {
     let fleet = Fleet::start("hotswap");
-    healthy(&fleet);
+    let first = std::fs::read_to_string(token_file(&fleet)).expect("a token");
     // It takes an hour, divided by the speed, until it is stuck.
     let stuck = run(&fleet, "begin", "m3-stuck").ended();
     assert_eq!(stuck.code, 0, "{stuck:#?}");
     let begun = Instant::now();
+    healthy(&fleet);
+    denied(&fleet);
     good(&fleet);
     rolled_back(&fleet);
     slow(&fleet);
@@ -40,6 +49,7 @@ pub fn story() {
     until("a stuck migration", || incident(&fleet, "MigrationStuck"));
     assert!(begun.elapsed() > Duration::from_secs(25), "{:?}", begun.elapsed());
     unstuck(&fleet);
+    renewed(&fleet, &first);
     fleet.ends();
 }
 
@@ -48,9 +58,16 @@ fn healthy(fleet: &Fleet) {
     for service in 0..2 {
         fleet.comes(&format!("/services/{service}/status"), &json!("UP"));
     }
-    for (knob, bad, good) in [("replica_lag", 30.0, 2.5), ("master_cpu", 95.0, 45.0)] {
+    let figures = "connections 15, lag 0 of 10 s, CPU 45 of 80 %";
+    fleet.comes("/services/1/probes/0/message", &json!(figures));
+    for (place, knob, bad, good, words) in [
+        (1, "replica_lag", 30.0, 2.5, "lag 30 s (not below 10 s)"),
+        (0, "master_cpu", 95.0, 45.0, "CPU 95 % (not below 80 %)"),
+    ] {
         fleet.turn(&json!({ knob: bad }));
-        fleet.comes("/services/1/status", &json!("DOWN"));
+        fleet.comes("/services/1/status", &json!("DEGRADED"));
+        let message = fleet.at(&format!("/services/1/probes/{place}/message")).to_string();
+        assert!(message.contains(words), "{message}");
         fleet.turn(&json!({ knob: good }));
         fleet.comes("/services/1/status", &json!("UP"));
     }
@@ -58,6 +75,32 @@ fn healthy(fleet: &Fleet) {
     until("figures", || (fleet.run(&["validate", "orchestrator"]).code == 0).then_some(()));
     let answer = ask(fleet.port("orchestrator"), "GET", "/api/v1/databases/master/health", "");
     assert!(answer.contains("token is missing"), "{answer}");
+}
+
+fn token_file(fleet: &Fleet) -> String {
+    let config = fleet.told["config"].as_str().expect("a path");
+    config.replace("quarterdeck.toml", "token.secret")
+}
+
+/// A wrong token is said to be denied, and the right one works again without a word to the engine.
+fn denied(fleet: &Fleet) {
+    let right = std::fs::read_to_string(token_file(fleet)).expect("a token");
+    until("a denied look", || {
+        // The orchestrator may write its next one in between.
+        std::fs::write(token_file(fleet), "wrong").expect("it can be written");
+        let probe = fleet.at("/services/1/probes/0");
+        let denied = probe["message"] == "denied: HTTP 401: look at the token";
+        (denied && probe["status"] == "UNKNOWN").then_some(())
+    });
+    std::fs::write(token_file(fleet), right).expect("it can be written");
+    fleet.comes("/services/1/status", &json!("UP"));
+}
+
+/// A token lives as long as a migration takes to be stuck: by now the first one is over.
+fn renewed(fleet: &Fleet, first: &str) {
+    let newest = std::fs::read_to_string(token_file(fleet)).expect("a token");
+    assert_ne!(newest, first);
+    fleet.comes("/services/1/status", &json!("UP"));
 }
 
 fn good(fleet: &Fleet) {
@@ -71,6 +114,9 @@ fn rolled_back(fleet: &Fleet) {
     let sentence = fleet.at("/services/0/release/sentence").to_string();
     assert!(sentence.contains("canary, shadow, or low traffic"), "{sentence}");
     until("an incident", || incident(fleet, "MigrationRolledBack"));
+    let why = runbook(fleet, "rolled-back", "1", "m2-slow", "").ends(0, "performance degradation");
+    assert!(why.out.contains("RolledBack"), "{why:#?}");
+    runbook(fleet, "rolled-back", "2", "m2-slow", "").ends(0, "latencyMs");
     fleet.run(&["abort", "orchestrator", "--confirm", "orc"]).ends(0, "");
     assert_eq!(child.ended().code, 1);
 }
@@ -79,6 +125,9 @@ fn rolled_back(fleet: &Fleet) {
 fn slow(fleet: &Fleet) {
     fleet.turn(&json!({ "latency_ms": 80 }));
     until("an incident", || incident(fleet, "MigrationSlowedQueries"));
+    // Its page changes something: not without the alias.
+    runbook(fleet, "slow", "2", "m1", "").ends(64, "changes something: --confirm orc");
+    runbook(fleet, "slow", "2", "m1", "orc").ends(0, "RolledBack");
     run(fleet, "roll-back", "m1").ended().ends(0, "");
     fleet.turn(&json!({ "latency_ms": 40 }));
     until("its end", || incident(fleet, "MigrationSlowedQueries").is_none().then_some(()));

@@ -274,7 +274,7 @@ fn every_key_of_the_table_does_its_act() {
     console.does_every_act(true);
     // A plan by its name, and what can be said to its question.
     console.arm("E", "RUN shop");
-    console.keys("\x15ask\r");
+    console.keys("\x15ask\r\r");
     console.expose("try it\rshp\r", "RUN in", "");
     console.shows("Go on?");
     for (key, title) in [("p", "PAUSE shop"), ("y", "ANSWER YES shop"), ("n", "ANSWER NO shop")] {
@@ -321,7 +321,7 @@ fn a_hotfix_is_deployed_and_a_plan_is_run_by_its_name_in_the_sandbox() {
     console.arm("E", "RUN catalog");
     console.keys("smoke\r");
     console.shows("a name of a plan: deploy-catalog, smoke-catalog");
-    console.keys("\x15smoke-catalog\r");
+    console.keys("\x15smoke-catalog\r\r");
     console.expose("after the incident\rcat\r", "RUN in", "");
     console.shows("r1 smoke-catalog · FINALISED");
     console.arm("D", "DEPLOY catalog");

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::slot::gauges;
+use super::tokens::Tokens;
 use super::world::World;
 use crate::demo::serve::{self, Reply, error};
 use crate::demo::service::exposition;
@@ -31,7 +32,7 @@ const KEPT_MAX: usize = 1000;
 
 pub struct Orchestrator {
     pub world: Arc<World>,
-    pub token: String,
+    tokens: Tokens,
     executions: Mutex<Vec<Execution>>,
 }
 
@@ -78,8 +79,8 @@ impl Execution {
 }
 
 impl Orchestrator {
-    pub fn new(world: Arc<World>, token: String) -> Orchestrator {
-        Orchestrator { world, token, executions: Mutex::default() }
+    pub fn new(world: Arc<World>, tokens: Tokens) -> Orchestrator {
+        Orchestrator { world, tokens, executions: Mutex::default() }
     }
 
     fn count(&self, wanted: State) -> usize {
@@ -150,11 +151,12 @@ impl Orchestrator {
 }
 
 pub async fn serve(own: Arc<Orchestrator>, listener: TcpListener) {
+    let issuer = Arc::clone(&own);
     let handle = move |request: Request<Incoming>| {
         let own = Arc::clone(&own);
         async move { Ok(answer(&own, request).await) }
     };
-    serve::serve(listener, handle).await;
+    tokio::join!(serve::serve(listener, handle), issuer.tokens.renew());
 }
 
 async fn answer(own: &Orchestrator, request: Request<Incoming>) -> Reply {
@@ -165,8 +167,11 @@ async fn answer(own: &Orchestrator, request: Request<Incoming>) -> Reply {
         _ => {}
     }
     let given = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    if given != Some(&format!("Bearer {}", own.token)) {
-        return error(StatusCode::UNAUTHORIZED, "the bearer token is missing or wrong");
+    if !given
+        .and_then(|given| given.strip_prefix("Bearer "))
+        .is_some_and(|it| own.tokens.accept(it))
+    {
+        return error(StatusCode::UNAUTHORIZED, "the bearer token is missing, wrong or expired");
     }
     let body = match serve::body(request).await {
         Ok(body) => body,

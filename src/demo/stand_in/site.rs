@@ -142,7 +142,7 @@ fn claim() -> Result<(u16, TcpListener), Failure> {
 }
 
 /// For this user alone; what begins as a script may be run.
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
+pub fn write(path: &Path, text: &str) -> Result<(), Failure> {
     let mode = if text.starts_with("#!") { 0o700 } else { 0o600 };
     let mut options = fs::OpenOptions::new();
     options.create(true).truncate(true).write(true).mode(mode);

@@ -29,17 +29,14 @@ pub(super) fn list_path(offset: usize) -> String {
 }
 
 /// The token goes into PagerDuty's own form of the header.
-pub(super) fn authorized(http: &HttpTarget) -> Result<HttpTarget, Failure> {
+pub(super) async fn authorized(http: &HttpTarget) -> Result<HttpTarget, Failure> {
     let mut http = http.clone();
-    match http.token.take() {
-        None => {}
-        Some(Secret::Known(token)) => {
-            let value = Secret::Known(format!("Token token={token}"));
-            http.headers.insert("Authorization".into(), value);
-        }
-        Some(Secret::Missing(why)) => {
-            return Err(Failure::new(FailureKind::Denied, format!("the token is missing: {why}")));
-        }
+    if let Some(secret) = http.token.take() {
+        let token = secret.value().await.map_err(|why| {
+            Failure::new(FailureKind::Denied, format!("the token is missing: {why}"))
+        })?;
+        let value = Secret::Known(format!("Token token={token}"));
+        http.headers.insert("Authorization".into(), value);
     }
     Ok(http)
 }

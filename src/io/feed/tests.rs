@@ -124,6 +124,14 @@ fn prometheus_lists_what_fires() {
     let error = br#"{"status":"error","errorType":"bad_data","error":"why"}"#;
     check_error(prometheus::parse(error, now()), "bad_data: why");
     check_error(prometheus::parse(br#"{"data":{}}"#, now()), "no list `alerts`");
+    for (url, count) in [("runbooks/slow.md", 1), ("runbooks/slow", 0), ("script:x.md", 0)] {
+        let text = format!(
+            r#"{{"data":{{"alerts":[{{"labels":{{"alertname":"X"}},"state":"firing",
+            "annotations":{{"runbook_url":"{url}"}}}}]}}}}"#
+        );
+        let found = prometheus::parse(text.as_bytes(), now()).expect("readable");
+        assert_eq!(found[0].alert.links.len(), count, "{url}");
+    }
 }
 
 #[test]

@@ -183,6 +183,20 @@ pub fn export(dir: &Path, mut out: impl Write) -> Result<u64, Failure> {
     Ok(chain.seq)
 }
 
+/// Hands on every entry, oldest first; one that a newer program wrote in its own way is left out.
+pub fn entries(dir: &Path, mut each: impl FnMut(&Entry)) -> Result<(), Failure> {
+    let walked = walk(&connect(dir)?, &mut Chain::default(), |record| {
+        if let Ok(entry) = record.entry() {
+            each(&entry);
+        }
+        Ok(())
+    });
+    walked.map_err(|broken| {
+        let text = format!("the journal does not hold at record {}: {}", broken.seq, broken.why);
+        Failure::new(FailureKind::Malformed, text)
+    })
+}
+
 /// The newest `limit` records, oldest first.
 pub fn list(dir: &Path, limit: u32) -> Result<Vec<Record>, Failure> {
     let conn = connect(dir)?;

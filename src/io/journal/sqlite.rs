@@ -14,7 +14,7 @@ use engine::record::{Chain, Entry, Event, Record};
 use engine::types::{Actor, Failure, FailureKind, Untrusted};
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
-pub use super::read::{Broken, Report, Waiting, export, list, verify, waiting};
+pub use super::read::{Broken, Report, Waiting, entries, export, list, verify, waiting};
 use super::read::{check_head, hash_at, holds, walk};
 use super::spool::{self, Spool};
 use super::{checkpoint, head, read};

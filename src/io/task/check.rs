@@ -188,7 +188,7 @@ pub async fn runtime(
     context: &TaskContext,
     budget: Duration,
 ) -> TaskAnswer {
-    let ready = match Ready::new(program, context) {
+    let ready = match Ready::new(program, context).await {
         Ok(ready) => ready,
         Err(why) => return failed(&why),
     };

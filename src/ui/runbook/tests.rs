@@ -142,3 +142,22 @@ fn a_refused_line_says_why() {
     hands.keys("\t");
     assert_eq!(hands.reading.problem, "", "until the next key");
 }
+
+#[test]
+fn an_alert_names_its_page_by_a_path_or_an_address() {
+    let span = |_: &str| None;
+    let parse = |name: &str| {
+        let path = format!("/etc/deck/runbooks/{name}.md");
+        engine::runbook::parse(name, &path, PAGE, &span).expect("it is whole")
+    };
+    let books = Runbooks { pages: ["stuck", "slow"].map(parse).to_vec(), ..Runbooks::default() };
+    let check = |place: &str, expected: Option<&str>| {
+        assert_eq!(books.page(place).map(|page| page.name.as_str()), expected, "{place}");
+    };
+    check("runbooks/slow.md", Some("slow"));
+    check("slow.md", Some("slow"));
+    check("https://wiki.example/runbooks/slow#2", Some("slow"));
+    check("/etc/deck/runbooks/stuck.md", Some("stuck"));
+    check("/elsewhere/stuck.md", None);
+    check("runbooks/other.md", None);
+}

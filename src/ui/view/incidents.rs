@@ -4,7 +4,7 @@
 
 use engine::reading::AlertState;
 use engine::snapshot::{IncidentView, ServiceView, Snapshot, SourceState, SourceView};
-use engine::types::Severity;
+use engine::types::{Severity, Untrusted};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -236,12 +236,14 @@ fn details(
     for (name, text) in said(incident, scene) {
         rows(name, &text, TEXT_ROWS_MAX);
     }
+    let is_link = |text: &&str| text.contains("://");
+    let page = scene.ui.runbooks.of_incident(incident).filter(|page| !is_link(page));
     // An address is followed by its row.
-    if let Some(link) = runbook(incident, picture) {
-        rows("runbook", link, 1);
+    if let Some(page) = page.or_else(|| runbook(incident, picture)) {
+        rows("runbook", page, 1);
     }
-    for link in &incident.links {
-        rows("link", link.display(), 1);
+    for link in incident.links.iter().map(Untrusted::display).filter(is_link) {
+        rows("link", link, 1);
     }
     for (name, value) in &incident.labels {
         rows("label", &format!("{name}={value}"), TEXT_ROWS_MAX);
@@ -276,7 +278,7 @@ mod tests {
 
     use chrono::DateTime;
     use engine::snapshot::TriageView;
-    use engine::types::{Now, Time, Untrusted};
+    use engine::types::{Now, Time};
 
     use super::*;
     use crate::ui::Ui;

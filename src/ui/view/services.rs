@@ -78,27 +78,33 @@ fn probes(buffer: &mut Buffer, inside: Rect, from: u16, service: &ServiceView, s
         let style = scene.theme.style(Role::of_status(status));
         let word = format!("{} {}", scene.theme.status_symbol(status), status.word());
         let columns = Columns::of(inside.width, scene.theme);
-        let mut spans = vec![
-            cell(&word, columns.status, style),
-            cell(&probe.name, columns.name, scene.theme.style(Role::Text)),
-        ];
-        if columns.split {
-            spans.push(cell("", SPLIT, dim));
-        }
-        if columns.ready {
-            spans.push(cell("", READY, dim));
-        }
-        spans.push(number(&words::latency(probe.latency), 7, dim));
-        if columns.spark > 0 {
-            spans.push(cell("", columns.spark, dim));
-        }
-        if columns.uptime {
-            spans.push(number(&words::percent(probe.uptime_percent), 7, dim));
-        }
-        spans.push(number(&words::age_of(probe.observed, scene.now), 6, dim));
-        spans.extend(certificate(probe, scene));
-        spans.push(Span::styled(probe.message.display().to_owned(), dim));
-        put(buffer, inside, row, Line::from(spans));
+        let line = |is_aligned: bool| {
+            let mut spans = vec![
+                cell(&word, columns.status, style),
+                cell(&probe.name, columns.name, scene.theme.style(Role::Text)),
+            ];
+            if columns.split && is_aligned {
+                spans.push(cell("", SPLIT, dim));
+            }
+            if columns.ready && is_aligned {
+                spans.push(cell("", READY, dim));
+            }
+            spans.push(number(&words::latency(probe.latency), 7, dim));
+            if columns.spark > 0 && is_aligned {
+                spans.push(cell("", columns.spark, dim));
+            }
+            if columns.uptime {
+                spans.push(number(&words::percent(probe.uptime_percent), 7, dim));
+            }
+            spans.push(number(&words::age_of(probe.observed, scene.now), 6, dim));
+            spans.extend(certificate(probe, scene));
+            spans.push(Span::styled(probe.message.display().to_owned(), dim));
+            Line::from(spans)
+        };
+        // Figures that have no room beside empty columns take theirs; an error is told above, too.
+        let aligned = line(true);
+        let fits = status != Status::Up || aligned.width() <= usize::from(inside.width);
+        put(buffer, inside, row, if fits { aligned } else { line(false) });
     }
 }
 
@@ -266,6 +272,8 @@ fn error(service: &ServiceView, status: Status, scene: Scene<'_>) -> String {
         Status::Down | Status::Degraded => format!("{}: {}", worst.name, worst.message),
         Status::Up | Status::Maint | Status::Unknown => match &worst.last_error {
             Some((at, text)) => format!("{} ago: {text}", words::age(at.age(scene.now))),
+            // What an answer that is UP tells is no error.
+            None if status == Status::Up => String::new(),
             None => worst.message.display().to_owned(),
         },
     }
