@@ -4,6 +4,8 @@
 mod releases;
 #[path = "config/response.rs"]
 mod response;
+#[path = "config/routers.rs"]
+mod routers;
 #[path = "config/tenants.rs"]
 mod tenants;
 #[path = "config/watched.rs"]
@@ -915,52 +917,4 @@ fn text_of_the_file_cannot_reach_the_terminal() {
         "[service.probe]\nhttp = \"http://x/\"\n\"\\u202e\" = 1\n",
         &["7:1: unknown key `⟨U+202E⟩` in `probe`"],
     );
-}
-
-#[test]
-fn one_router_stands_under_one_service() {
-    let two = |router: &str| {
-        format!(
-            "{HEAD}[[service]]\nname = \"web\"\n[[service.router]]\n{router}[[service]]\n\
-             name = \"shop\"\n[[service.router]]\n{router}"
-        )
-    };
-    let groups = "stable = \"b:1\"\ncanary = \"g:1\"\n";
-    for router in [
-        "haproxy = \"/run/h.sock\"\nbackend = \"app\"\nstable = \"b\"\ncanary = \"g\"\n".to_owned(),
-        format!(
-            "{groups}nginx = {{ file = \"/etc/n/a.conf\", pid = \"/run/n.pid\", \
-             test = [\"nginx\", \"-t\"], proof = \"http://127.0.0.1:1/\", upstream = \"a\" }}\n"
-        ),
-        "http = { url = \"http://x/split\" }\n".to_owned(),
-        "command = { read = [\"x\"], set = [\"y\", \"{a}\"] }\n".to_owned(),
-    ] {
-        let found = load(&two(&router), fixtures(), &environment);
-        let problems = found.expect_err("two services, one router");
-        let text = format!("{problems:?}");
-        assert!(text.contains("names a router that stands here already"), "{router}: {text}");
-    }
-}
-
-#[test]
-fn a_router_that_cannot_work_is_told_before_it_is_needed() {
-    let nginx = |proof: &str| {
-        format!(
-            "{HEAD}[[service]]\nname = \"web\"\n[[service.router]]\nstable = \"b:1\"\n\
-             canary = \"g:1\"\ntimeout = \"20s\"\nnginx = {{ file = \"/gone/a.conf\", \
-             pid = \"/gone/n.pid\", test = [\"nginx\", \"-t\"], proof = \"{proof}\" }}\n"
-        )
-    };
-    let problems =
-        load(&nginx("https://127.0.0.1:1/"), fixtures(), &environment).expect_err("no https");
-    assert!(format!("{problems:?}").contains("never over https"), "{problems:?}");
-    let found =
-        load(&nginx("http://127.0.0.1:1/"), fixtures(), &environment).expect("may come later");
-    let text = format!("{:?}", found.warnings);
-    for part in ["there is no directory /gone", "there is no file /gone/n.pid"] {
-        assert!(text.contains(part), "{text} lacks {part}");
-    }
-    assert_eq!(found.engine.routers[0].timeout, Duration::from_secs(20));
-    let text = nginx("http://127.0.0.1:1/").replace("20s", "21s");
-    assert!(load(&text, fixtures(), &environment).is_err(), "the decision comes after 25 s");
 }

@@ -405,6 +405,31 @@ fn a_file_that_is_not_ours_is_left_alone() {
 }
 
 #[test]
+fn a_file_of_another_block_is_told_and_left_alone() {
+    let nginx = Nginx::start();
+    let before = nginx.split_file();
+    for (fence, name, key, wanted) in [
+        (1, "checkout", None, "`upstream checkout`"),
+        (2, "app", Some("$uid"), "`split_clients $app`"),
+    ] {
+        let mut target = nginx.target("/__generation", key);
+        let RouterTarget::Nginx { upstream, file, .. } = &mut target else { panic!("{target:?}") };
+        name.clone_into(upstream);
+        let shown = file.display().to_string();
+        let dir = nginx.dir.path();
+        let mut writer = Writer::open("edge", target, &own(dir), dir).expect("the writer opens");
+        let failure = read(&writer).expect_err("the block is another");
+        let text = failure.text.display();
+        for part in [shown.as_str(), "`upstream app`", wanted, "reload nginx"] {
+            assert!(text.contains(part), "{text} lacks {part}");
+        }
+        rejected_with(&set(&mut writer, 10, fence), wanted);
+        assert_eq!(nginx.split_file(), before);
+    }
+    assert!(!nginx.dir.path().join(".split.conf.previous").exists());
+}
+
+#[test]
 fn a_file_ahead_of_nginx_is_put_back() {
     let nginx = Nginx::start();
     let file = nginx.dir.path().join("split.conf");

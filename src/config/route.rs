@@ -17,6 +17,7 @@ use toml::de::DeValue;
 
 use super::reader::Table;
 use super::{secret, value, watch};
+use crate::io::router::nginx;
 use crate::io::settings::{Fallback, HttpTarget, RouterTarget};
 
 /// Servers of one group; a list this long was not written by a person.
@@ -165,7 +166,7 @@ fn target(
 ) -> Option<(RouterTarget, String)> {
     match kind {
         "haproxy" => haproxy(table, groups),
-        "nginx" => nginx(table, groups, service_name),
+        "nginx" => nginx_target(table, groups, service_name),
         "http" => http(table),
         _ => command(table),
     }
@@ -209,7 +210,7 @@ fn weight(share: &str, own: usize, other: usize) -> String {
     format!("$(({{{share}}}*{WEIGHT_MAX}*{other}/{}))", 100 * own.max(other))
 }
 
-fn nginx(
+fn nginx_target(
     table: &mut Table<'_>,
     groups: Option<Groups>,
     service_name: &str,
@@ -245,6 +246,10 @@ fn nginx(
             "`upstream` (by default the service's name) holds letters, digits, `_`, and without \
              `split_by` also `.` and `-`",
         );
+    }
+    let misfit = |file| nginx::misfit(file, &upstream, split_by.as_deref());
+    if let Some(why) = file.as_deref().and_then(misfit) {
+        inner.warn("file", why);
     }
     inner.finish();
     let groups = groups.filter(|groups| have_ports(table, groups));

@@ -70,6 +70,21 @@ impl<'a> Place<'a> {
     }
 }
 
+impl Place<'_> {
+    /// Why a file that holds this is no way to the traffic.
+    fn misfit(&self, conf: &Conf) -> Option<String> {
+        conf.misfit(self.file, self.upstream, self.split_by)
+    }
+}
+
+/// Why the file as it stands is no way to the traffic of this block; `None` also where no reading
+/// would come to that question.
+#[must_use]
+pub fn misfit(file: &Path, upstream: &str, split_by: Option<&str>) -> Option<String> {
+    let text = load(file).ok()??;
+    Conf::parse(&text).ok()?.misfit(file, upstream, split_by)
+}
+
 /// Beside the managed file, under a name that `include *.conf` does not match.
 fn sibling(file: &Path, suffix: &str) -> PathBuf {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
@@ -151,6 +166,10 @@ pub async fn set(
         let file = place.file.display();
         return rejected(format!("{file} has no {}: not a file of Quarterdeck", conf::GENERATION));
     }
+    let held = previous.as_deref().and_then(|text| Conf::parse(text).ok());
+    if let Some(why) = held.and_then(|held| place.misfit(&held)) {
+        return rejected(why);
+    }
     memory.ahead.replace(None);
     let previous = rest::what_runs(place, memory, previous, deadline).await;
     memory.previous = previous.as_deref().and_then(|text| Conf::parse(text).ok());
@@ -214,6 +233,9 @@ pub async fn read(
     let text = text.ok_or_else(|| malformed(format!("{file} is missing")))?;
     let mut notes = Vec::new();
     let held = Conf::parse(&text);
+    if let Some(why) = held.as_ref().ok().and_then(|held| place.misfit(held)) {
+        return Err(malformed(why));
+    }
     let conf = match &held {
         Ok(conf) if conf.generation() == running => {
             memory.ahead.replace(None);

@@ -6,6 +6,7 @@
 //! parse, because its generation no longer fits.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use engine::record::sha256_hex;
 use engine::types::{Fence, Weights};
@@ -46,7 +47,8 @@ impl Conf {
         weights: Weights,
         fence: Fence,
     ) -> Result<Conf, String> {
-        check_word("upstream", name, |c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))?;
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        check_word("upstream", name, fits)?;
         for address in groups.iter().flatten() {
             check_address(address)?;
         }
@@ -96,6 +98,25 @@ impl Conf {
             self.print_body(),
             self.generation()
         )
+    }
+
+    /// How this file's block differs from the one that was configured: traffic goes by another, or
+    /// by none.
+    #[must_use]
+    pub fn misfit(&self, file: &Path, name: &str, split_by: Option<&str>) -> Option<String> {
+        let block = |by_clients: bool, name: &str| {
+            if by_clients { format!("split_clients ${name}") } else { format!("upstream {name}") }
+        };
+        let found = block(matches!(self.body, Body::Split { .. }), &self.name);
+        let wanted = block(split_by.is_some(), name);
+        (found != wanted).then(|| {
+            format!(
+                "{} holds the block `{found}`, configured is `{wanted}`: it is left as it is; \
+                 make `upstream` and `split_by` of this router say what nginx's `proxy_pass` \
+                 uses, or begin the file anew with `{wanted}` and reload nginx",
+                file.display()
+            )
+        })
     }
 
     /// Shares of both groups in percent.
@@ -371,6 +392,25 @@ mod tests {
         assert!(Conf::parse("").is_err());
         assert!(Conf::parse("upstream app {").is_err());
         assert!(Conf::parse(&format!("{conf}server {{ }}")).is_err());
+    }
+
+    #[test]
+    fn another_block_than_the_configured_one_is_told() {
+        let check = |held: (&str, Option<&str>), own: (&str, Option<&str>), expected: &[&str]| {
+            let conf = Conf::build(held.0, held.1, &groups(), weights(10), Fence(3));
+            let conf = conf.expect("valid");
+            let why = conf.misfit(Path::new("/x.conf"), own.0, own.1).unwrap_or_default();
+            assert_eq!(why.is_empty(), expected.is_empty(), "{held:?} {own:?}: {why}");
+            assert!(expected.iter().all(|part| why.contains(part)), "{why}");
+        };
+        let uid = Some("$cookie_uid");
+        check(("app", None), ("app", None), &[]);
+        check(("web-1.x", None), ("web-1.x", None), &[]);
+        check(("app", uid), ("app", uid), &[]);
+        check(("app", uid), ("app", Some("$remote_addr")), &[]);
+        check(("app", None), ("checkout", None), &["`upstream app`", "`upstream checkout`"]);
+        check(("app", None), ("app", uid), &["`upstream app`", "`split_clients $app`"]);
+        check(("app", uid), ("app", None), &["`split_clients $app`", "`upstream app`"]);
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub struct Ahead {
     text: String,
 }
 
-/// The kept file of this generation.
+/// The kept file of this generation, if it moves the configured block.
 pub(super) async fn find(
     place: &Place<'_>,
     memory: &Memory,
@@ -46,7 +46,8 @@ pub(super) async fn find(
     }
     texts.extend(memory.previous.as_ref().map(Conf::print));
     let conf = |text: String| Some((Conf::parse(&text).ok()?, text));
-    Ok(texts.into_iter().filter_map(conf).find(|(conf, _)| conf.generation() == running))
+    let runs = |conf: &Conf| conf.generation() == running && place.misfit(conf).is_none();
+    Ok(texts.into_iter().filter_map(conf).find(|(conf, _)| runs(conf)))
 }
 
 /// What a write that fails must put back: the file, unless nginx runs the one that was kept.
