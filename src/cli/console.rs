@@ -46,7 +46,7 @@ use crate::ui::theme::{Background, Symbols, Theme};
 use crate::ui::{Action, Click, Event, FaultItem, Mode, Ui, Unanswered, view};
 use crate::zone::Zone;
 
-pub use crate::cli::console::look::{ColorChoice, symbols};
+pub use crate::cli::console::look::{ColorChoice, knows_modes, symbols};
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Options {
@@ -263,7 +263,7 @@ struct Console {
     screen: Screen,
     snapshot: Option<Snapshot>,
     sender: Sender<Message>,
-    /// When the terminal was asked for its background, until everything was answered.
+    /// When the terminal was asked what it is, until everything was answered.
     asked: Option<Instant>,
     drawn: Instant,
     slow: bool,
@@ -279,8 +279,10 @@ impl Console {
         self.handle(Event::Resize)?;
         self.screen.set_mouse(self.ui.mouse)?;
         self.draw()?;
-        if self.probes && self.look.must_ask() {
-            self.screen.send(sequences::ASK_BACKGROUND)?;
+        if self.probes
+            && let Some(questions) = self.look.questions()
+        {
+            self.screen.send(&questions)?;
             self.asked = Some(Instant::now());
         }
         let kind = loop {
@@ -422,7 +424,8 @@ impl Console {
                 None => Ok(After::Nothing),
             },
             Input::Background(rgb) => {
-                if self.asked.is_none_or(|at| at.elapsed() > ANSWER_MAX) {
+                let late = self.asked.is_none_or(|at| at.elapsed() > ANSWER_MAX);
+                if late || !self.look.must_ask() {
                     return Ok(After::Nothing);
                 }
                 self.look.learn(Background::of_color(rgb));
@@ -433,7 +436,12 @@ impl Console {
                 self.asked = None;
                 Ok(After::Nothing)
             }
-            Input::Mode { .. } => Ok(After::Nothing),
+            Input::Mode { number, known } => {
+                if number == sequences::SYNCHRONIZED {
+                    self.screen.set_synchronized(known);
+                }
+                Ok(After::Nothing)
+            }
         }
     }
 

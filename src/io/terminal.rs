@@ -145,6 +145,8 @@ impl Backend for Canvas {
 pub struct Screen {
     terminal: Terminal<Canvas>,
     out: Out,
+    /// It says that it shows what stands between two marks at once.
+    synchronized: bool,
 }
 
 impl Screen {
@@ -160,17 +162,17 @@ impl Screen {
         let canvas = Canvas { inner: CrosstermBackend::new(out.clone()), hidden: true };
         let mut terminal = Terminal::new(canvas)?;
         terminal.clear()?;
-        Ok(Screen { terminal, out })
+        Ok(Screen { terminal, out, synchronized: false })
     }
 
-    /// One frame: one write, shown at once by terminals that know synchronized updates.
+    /// One frame: one write, shown at once by terminals that say that they can.
     pub fn draw(&mut self, picture: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
         if !ENTERED.load(Ordering::SeqCst) {
             // A panic of another thread gave the terminal back; it is the shell's now.
             return Err(io::Error::other("a part of the program panicked; see above"));
         }
         self.terminal.draw(picture)?;
-        if self.out.0.borrow().len() > WHOLE_BYTES {
+        if self.synchronized && self.out.0.borrow().len() > WHOLE_BYTES {
             let mut marked = Vec::with_capacity(FRAME_BYTES_MAX);
             queue!(marked, BeginSynchronizedUpdate)?;
             marked.append(&mut self.out.0.borrow_mut());
@@ -178,6 +180,10 @@ impl Screen {
             self.out.0.replace(marked);
         }
         self.out.send()
+    }
+
+    pub fn set_synchronized(&mut self, known: bool) {
+        self.synchronized = known;
     }
 
     #[must_use]

@@ -3,7 +3,7 @@
 use super::*;
 
 /// What the terminal is asked, and what this one says: white behind the text.
-const QUESTION: &[u8] = b"\x1b]11;?\x1b\\\x1b[c";
+const QUESTION: &[u8] = b"\x1b]11;?\x1b\\\x1b[?2026$p\x1b[c";
 const LIGHT: &str = "\x1b]11;rgb:ffff/ffff/ffff\x1b\\\x1b[?64;1;2c";
 
 fn asked(console: &Console) {
@@ -61,6 +61,29 @@ fn a_late_or_cut_answer_is_no_key() {
     console.keys("q");
     assert_eq!(console.ended(PATIENCE), 0);
     console.is_restored();
+}
+
+#[test]
+fn frames_are_marked_once_the_terminal_says_that_it_knows_the_marks() {
+    let marks = |console: &Console| {
+        let sent = String::from_utf8_lossy(&console.seen().bytes).into_owned();
+        ["\x1b[?2026h", "\x1b[?2026l"].map(|mark| sent.matches(mark).count())
+    };
+    for (answer, knows) in [("\x1b[?2026;2$y", true), ("\x1b[?2026;0$y", false), ("", false)] {
+        let mut console = Console::on_feed(INCIDENT, (100, 30), &[("COLORFGBG", "")]);
+        console.shows("Queue");
+        asked(&console);
+        assert_eq!(marks(&console), [0, 0], "it has not answered yet");
+        console.keys(&format!("{answer}\x1b[?64;1;2c"));
+        console.keys("?");
+        console.shows("keys");
+        console.keys("q");
+        console.keys("q");
+        assert_eq!(console.ended(PATIENCE), 0);
+        // One more end goes out when it leaves, in case that a frame was cut.
+        let [begun, ended] = marks(&console);
+        assert_eq!((begun > 0, begun + 1), (knows, ended), "{answer:?}");
+    }
 }
 
 #[test]

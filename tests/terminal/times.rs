@@ -110,6 +110,8 @@ fn where_one_was_is_remembered_and_a_broken_memory_is_told() {
     console.keys("L");
     console.shows("last 6h");
     console.keys("\x1b");
+    // In one piece with the next key it would be another one.
+    console.until("the page closed", |screen| !screen.contains("last 6h"));
     console.keys("q");
     assert_eq!(console.ended(PATIENCE), 0);
     let dir = dir_of(&mut console);

@@ -14,6 +14,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
+use crate::io::terminal::sequences;
 use crate::ui::theme::{AUTO, Background, Depth, EMBEDDED, Symbols, Theme};
 
 /// Editors write a file in several steps.
@@ -85,6 +86,17 @@ pub struct Look {
     background: Option<Background>,
 }
 
+/// False for a terminal that answers no question.
+fn answers() -> bool {
+    !matches!(variable("TERM").as_deref(), Some("dumb" | "linux" | "") | None)
+}
+
+/// False also for one that prints a piece of a question about its modes.
+#[must_use]
+pub fn knows_modes() -> bool {
+    answers() && variable("TERM_PROGRAM").as_deref() != Some("Apple_Terminal")
+}
+
 impl Look {
     pub fn new(name: Option<String>, color: ColorChoice, symbols: Symbols, dir: PathBuf) -> Look {
         let background = variable("COLORFGBG").and_then(|text| Background::of_colorfgbg(&text));
@@ -95,9 +107,16 @@ impl Look {
     /// True when the terminal must say what it draws behind the text.
     #[must_use]
     pub fn must_ask(&self) -> bool {
-        let term = variable("TERM").unwrap_or_default();
-        let silent = matches!(term.as_str(), "dumb" | "linux" | "");
-        self.name.is_none() && self.background.is_none() && self.depth != Depth::Never && !silent
+        self.name.is_none() && self.background.is_none() && self.depth != Depth::Never && answers()
+    }
+
+    /// What the terminal is asked in one go, if anything.
+    #[must_use]
+    pub fn questions(&self) -> Option<String> {
+        let background = self.must_ask().then_some(sequences::ASK_BACKGROUND);
+        let synchronized = knows_modes().then_some(sequences::ASK_SYNCHRONIZED);
+        let questions: String = background.into_iter().chain(synchronized).collect();
+        (!questions.is_empty()).then(|| questions + sequences::ASK_END)
     }
 
     pub fn learn(&mut self, background: Background) {

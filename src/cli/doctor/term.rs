@@ -9,15 +9,13 @@ use std::time::{Duration, Instant};
 use ratatui::crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 
 use super::{Finding, State};
-use crate::cli::console::{ColorChoice, symbols};
+use crate::cli::console::{ColorChoice, knows_modes, symbols};
 use crate::io::input::{Input, Reader};
 use crate::io::terminal::sequences;
 use crate::ui::theme::{Depth, Symbols};
 
 /// Longer than a round trip over a bad line.
 const ANSWER_MAX: Duration = Duration::from_millis(500);
-/// The number of synchronized output among the private modes.
-const SYNCHRONIZED: u16 = 2026;
 
 fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_default()
@@ -27,7 +25,7 @@ pub fn findings(color: ColorChoice, ascii: bool, no_probe: bool) -> Vec<Finding>
     let mut findings = vec![term(), colours(color.depth()), letters(symbols(ascii))];
     let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     if is_terminal && !no_probe {
-        findings.push(synchronized(ask()));
+        findings.push(synchronized(if knows_modes() { ask() } else { Some(false) }));
     } else {
         let found = if no_probe { "not asked" } else { "no terminal here" };
         let remedy = "run it in the terminal, without --no-probe";
@@ -81,7 +79,7 @@ fn synchronized(answer: Option<bool>) -> Finding {
             Finding::new(name, State::Warn, "not known to this terminal", remedy)
         }
         None => {
-            let remedy = "nothing needs to be done: it is used, and does no harm";
+            let remedy = "nothing needs to be done: it is not used";
             Finding::new(name, State::Unknown, "no answer within half a second", remedy)
         }
     }
@@ -92,7 +90,8 @@ fn ask() -> Option<bool> {
     enable_raw_mode().ok()?;
     let answer = (|| {
         let mut out = std::io::stdout();
-        out.write_all(sequences::ASK_SYNCHRONIZED.as_bytes()).ok()?;
+        let questions = [sequences::ASK_SYNCHRONIZED, sequences::ASK_END].concat();
+        out.write_all(questions.as_bytes()).ok()?;
         out.flush().ok()?;
         let deadline = Instant::now() + ANSWER_MAX;
         let mut reader = Reader::default();
@@ -101,7 +100,9 @@ fn ask() -> Option<bool> {
             let left = deadline.checked_duration_since(Instant::now())?;
             for input in reader.next(Some(left)).ok()?.inputs {
                 match input {
-                    Input::Mode { number: SYNCHRONIZED, known: own } => known = Some(own),
+                    Input::Mode { number: sequences::SYNCHRONIZED, known: own } => {
+                        known = Some(own);
+                    }
                     Input::Fence => return Some(known.unwrap_or(false)),
                     Input::Mode { .. } | Input::Event(_) | Input::Background(_) => {}
                 }

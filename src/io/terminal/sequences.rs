@@ -6,11 +6,14 @@
 
 use std::fmt::Write as _;
 
-/// What it draws behind the text, and an answer that every terminal gives, so that the end is
-/// known.
-pub const ASK_BACKGROUND: &str = "\x1b]11;?\x1b\\\x1b[c";
-/// Whether it knows synchronized updates, and the same end.
-pub const ASK_SYNCHRONIZED: &str = "\x1b[?2026$p\x1b[c";
+/// What it draws behind the text.
+pub const ASK_BACKGROUND: &str = "\x1b]11;?\x1b\\";
+/// Whether it knows synchronized updates; Terminal.app of Apple prints a piece of the question.
+pub const ASK_SYNCHRONIZED: &str = "\x1b[?2026$p";
+/// The number of that mode in the answer.
+pub const SYNCHRONIZED: u16 = 2026;
+/// Behind questions: every terminal answers it, so that the end is known.
+pub const ASK_END: &str = "\x1b[c";
 /// Clicks and the wheel, with their place.
 pub const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1006h";
 pub const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1000l";
