@@ -6,7 +6,8 @@
 //! process tree is counted, our engine with it. Contract: a program that is not installed is said
 //! to be missing. `QUARTERDECK_SECONDS` (20) is the length of a window, `QUARTERDECK_ROUNDS` (9)
 //! the number of starts, `QUARTERDECK_KEYS` (60) that of keys, `QUARTERDECK_PROBES` (10000) the
-//! largest number of probes; the medians are printed.
+//! largest number of probes; the medians are printed. `-- scale` prints the tables of many probes
+//! and alerts alone.
 
 #![expect(clippy::cast_precision_loss, reason = "what is counted here is far below 2^52")]
 
@@ -352,6 +353,9 @@ fn main() {
         return scale::client();
     }
     println!("machine: {}", process::machine());
+    if std::env::args().any(|word| word == "scale") {
+        return scale::run();
+    }
     let installed = |peer: &Peer| {
         let path = std::env::var_os("PATH").unwrap_or_default();
         std::env::split_paths(&path).any(|dir| dir.join(&peer.words[0]).exists())
