@@ -16,6 +16,8 @@ mod sample;
 mod tenants;
 #[path = "screens/times.rs"]
 mod times;
+#[path = "screens/trouble.rs"]
+mod trouble;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -193,6 +193,8 @@ fn lines(service: &ServiceView, inside: Rect, scene: Scene<'_>, table: Table) ->
     match table {
         // The routers' own lines say it all.
         _ if service.flag => {}
+        // Nothing moves, and nothing is counted.
+        _ if service.route.is_none() && service.signals.is_none() => {}
         Table::Line => lines.push((0, short_canary(service, scene))),
         Table::Whole => {
             let mut arms = arms(service, width, scene);
