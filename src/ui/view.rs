@@ -293,10 +293,11 @@ fn one_line(buffer: &mut Buffer, area: Rect, scene: Scene<'_>) {
             let worst = worst.unwrap_or(Status::Unknown);
             let at = picture.services.iter().find(|it| it.status_at(scene.now) == worst);
             let name = at.map_or("", |service| service.name.as_str());
-            Line::from(vec![
-                status_span(scene.theme, worst),
-                Span::raw(format!(" {name} {} open", picture.incidents.total)),
-            ])
+            let open = match picture.incidents.total {
+                0 if !incidents::is_known(picture, scene.now) => String::new(),
+                total => format!(" {total} open"),
+            };
+            Line::from(vec![status_span(scene.theme, worst), Span::raw(format!(" {name}{open}"))])
         }
     };
     put(buffer, area, 0, line);

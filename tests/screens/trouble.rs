@@ -1,14 +1,15 @@
 //! What is wrong is said in full, and what is not known is not said as if it were.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use engine::snapshot::{Incidents, ServiceView, Snapshot};
+use engine::snapshot::{Incidents, Phase, ServiceView, Snapshot, SourceView};
 use engine::types::{Status, Untrusted};
 use quarterdeck::ui::theme::Symbols;
-use quarterdeck::ui::{Click, Event};
+use quarterdeck::ui::{Click, Event, Panel};
 use ratatui::layout::{Position, Rect};
 
-use crate::sample::{now, sample};
+use crate::sample::{ago, now, operation, sample};
 use crate::{printed, ui};
 
 /// What a probe says when nobody listens.
@@ -91,4 +92,105 @@ fn a_click_means_the_row_under_it_while_trouble_takes_rows() {
     let at = Position::new(5, u16::try_from(row).expect("a row"));
     own.update(Event::Click { click: Click::Press, at, area }, Some(&picture), now());
     assert_eq!(own.service.as_deref(), Some("checkout"), "{screen}");
+}
+
+/// The incidents' panel with these feeds, none of which names any.
+fn empty(feeds: &[SourceView]) -> String {
+    let mut picture = sample();
+    let mut sources = (*picture.sources).clone();
+    sources.remove(0);
+    sources.extend_from_slice(feeds);
+    picture.sources = Arc::new(sources);
+    picture.incidents = Arc::new(Incidents::default());
+    let mut own = ui(&picture);
+    own.focus = Panel::Incidents;
+    printed(&own, &picture, 80, 24, Symbols::Unicode)
+}
+
+#[test]
+fn an_empty_list_of_incidents_says_what_is_known() {
+    let feed = |success: Option<u64>, error: &str| SourceView {
+        name: "pager feed".to_owned(),
+        kind: "pagerduty".to_owned(),
+        interval: Duration::from_secs(5),
+        success: success.map(ago),
+        error: Untrusted::new(error),
+    };
+    let check = |feeds: &[SourceView], title: &str, text: &str| {
+        let screen = empty(feeds);
+        assert!(screen.contains(&format!("incidents · {title} ")), "{title}: {screen}");
+        assert!(screen.contains(text), "{text}: {screen}");
+        assert_eq!(screen.contains("0 open"), title == "0 open", "{screen}");
+    };
+    check(&[feed(Some(2), "")], "0 open", " none open");
+    check(&[feed(None, "")], "unknown", "not known yet: waiting for the first answer");
+    check(&[], "no feed", "no feed is configured; own rules opened none");
+    let never = [feed(None, "feed pager: HTTP 401: no")];
+    check(&never, "unknown", "not known: it was never heard");
+    check(&never, "unknown", "pager feed: silent since the start HTTP 401: no");
+    let gone = [feed(Some(40), "connection refused"), feed(Some(2), "")];
+    check(&gone, "unknown", "none was open when it was last heard");
+    check(&gone, "unknown", "pager feed: silent for 40s connection refused");
+    let long = "the token is read from the environment variable PAGER_TOKEN, which is not set";
+    let screen = empty(&[feed(None, long)]);
+    assert!(words_of(&screen).contains(&format!("silent since the start {long}")), "{screen}");
+}
+
+#[test]
+fn feeds_are_named_while_other_incidents_are_open() {
+    let mut picture = sample();
+    let mut sources = (*picture.sources).clone();
+    sources[0].success = None;
+    sources[0].error = Untrusted::new("connection refused");
+    picture.sources = Arc::new(sources);
+    let mut own = ui(&picture);
+    own.focus = Panel::Incidents;
+    let screen = printed(&own, &picture, 80, 24, Symbols::Unicode);
+    assert!(screen.contains("incidents · 3 open"), "{screen}");
+    assert!(screen.contains("alerts: silent since the start connection refused"), "{screen}");
+}
+
+#[test]
+fn a_route_that_was_read_long_ago_is_not_called_verified() {
+    let mut picture = sample();
+    let mut services = (*picture.services).clone();
+    let route = services[1].route.as_mut().expect("payments has a route");
+    for router in &mut route.routers {
+        router.read = Some(ago(134));
+    }
+    picture.services = Arc::new(services);
+    let screen = printed(&ui(&picture), &picture, 80, 24, Symbols::Unicode);
+    assert!(screen.contains("route STALE 2m14s (last VERIFIED)  set 25 %"), "{screen}");
+}
+
+#[test]
+fn a_refused_connection_is_data() {
+    let picture = first();
+    let screen = printed(&ui(&picture), &picture, 80, 24, Symbols::Unicode);
+    assert!(screen.contains("LIVE") && !screen.contains("NO DATA"), "{screen}");
+}
+
+#[test]
+fn a_source_says_why_it_fails_where_there_is_room() {
+    let mut picture = first();
+    let mut sources = (*picture.sources).clone();
+    sources[0].name = "pager feed".to_owned();
+    sources[0].error = Untrusted::new(&format!("feed pager: {REFUSED}"));
+    picture.sources = Arc::new(sources);
+    let screen = printed(&ui(&picture), &picture, 120, 40, Symbols::Unicode);
+    // The panel stands beside the journal, which is empty.
+    assert!(words_of(&screen).contains(REFUSED), "{screen}");
+    assert!(!screen.contains("feed pager"), "{screen}");
+}
+
+#[test]
+fn a_router_that_said_nothing_has_no_comma() {
+    let mut picture = sample();
+    let mut services = (*picture.services).clone();
+    services[1].operation = Some(operation(Phase::Applying));
+    let route = services[1].route.as_mut().expect("payments has a route");
+    route.routers[1].error = Untrusted::new("no answer");
+    picture.services = Arc::new(services);
+    let screen = printed(&ui(&picture), &picture, 120, 40, Symbols::Unicode);
+    assert!(screen.contains("sent once        cannot be read: no answer"), "{screen}");
 }

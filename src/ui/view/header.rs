@@ -4,6 +4,7 @@
 
 use engine::score::{CRITICAL_BELOW, score};
 use engine::snapshot::{FreezeView, JournalState, Snapshot, SourceState};
+use engine::types::Status;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -179,7 +180,13 @@ fn mode(width: u16, scene: Scene<'_>) -> Option<Span<'static>> {
 fn unheard(scene: Scene<'_>) -> Option<(&'static str, Role)> {
     let Some(live) = scene.live else { return Some(("CONNECTING", Role::Unknown)) };
     let states = || live.sources.iter().map(|source| source.state_at(scene.clock));
-    if live.sources.is_empty() || states().any(|state| state == SourceState::Ok) {
+    // A refused connection is no answer to the poller, but says of the service that it is down.
+    let known = |status| match status {
+        Status::Up | Status::Degraded | Status::Down | Status::Maint => true,
+        Status::Stale | Status::Unknown => false,
+    };
+    let judged = live.services.iter().any(|service| known(service.status_at(scene.clock)));
+    if judged || live.sources.is_empty() || states().any(|state| state == SourceState::Ok) {
         None
     } else if states().all(|state| state == SourceState::Waiting) {
         Some(("WAITING", Role::Unknown))

@@ -126,7 +126,8 @@ fn one(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot, own:
     if let Some(route) = &own.route {
         let share = words::share_of(route, scene.now);
         let percent = share.text(share.percent);
-        lines.push(format!("{percent} to the canary, {}", route.state.word()));
+        let (state, _) = words::state_of(route, scene.now);
+        lines.push(format!("{percent} to the canary, {state}"));
     }
     if let Some(release) = in_flight(own) {
         let state = release.state.word();
