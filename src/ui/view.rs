@@ -121,6 +121,7 @@ fn whole(buffer: &mut Buffer, area: Rect, scene: Scene<'_>) {
     if let Some(picture) = ui.shown(live) {
         for (panel, at) in &areas.panels {
             draw_panel(buffer, *at, *panel, scene, picture);
+            fade(buffer, *at, scene);
         }
     } else {
         let text = Line::styled(" waiting for the engine's first picture…", theme.style(Role::Dim));
@@ -140,6 +141,13 @@ fn whole(buffer: &mut Buffer, area: Rect, scene: Scene<'_>) {
         Mode::Escalate { name, opened, .. } => {
             guard::escalate(buffer, area, scene, name, opened.age(now));
         }
+    }
+}
+
+/// Nothing in it is known to be so any more: its words stay, its colours go.
+fn fade(buffer: &mut Buffer, at: Rect, scene: Scene<'_>) {
+    if scene.ui.is_unheard() {
+        buffer.set_style(at.intersection(buffer.area), scene.theme.style(Role::Stale));
     }
 }
 

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use engine::snapshot::{Incidents, Phase, ServiceView, Snapshot, SourceView};
 use engine::types::{Status, Untrusted};
-use quarterdeck::ui::theme::Symbols;
-use quarterdeck::ui::{Click, Event, Panel};
+use quarterdeck::ui::theme::{Role, Symbols};
+use quarterdeck::ui::{Click, Event, Mode, Panel, view};
+use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 
 use crate::sample::{ago, now, operation, sample};
-use crate::{printed, ui};
+use crate::{press, printed, theme, typed, ui};
 
 /// What a probe says when nobody listens.
 const REFUSED: &str = "nothing listens at 127.0.0.1:3000: connection refused (os error 111)";
@@ -193,4 +194,34 @@ fn a_router_that_said_nothing_has_no_comma() {
     picture.services = Arc::new(services);
     let screen = printed(&ui(&picture), &picture, 120, 40, Symbols::Unicode);
     assert!(screen.contains("sent once        cannot be read: no answer"), "{screen}");
+}
+
+#[test]
+fn an_engine_that_does_not_answer_is_named_and_its_data_fade() {
+    let picture = sample();
+    let mut own = ui(&picture);
+    own.silent = Some(Duration::from_secs(14));
+    let theme = theme(Symbols::Unicode);
+    let (area, stale) = (Rect::new(0, 0, 80, 24), theme.style(Role::Stale).fg);
+    for mode in [Mode::Panels, Mode::Room { since: now() }] {
+        own.mode = mode;
+        let mut buffer = Buffer::empty(area);
+        view::draw_in(&mut buffer, area, Some(&picture), &own, &theme, now());
+        let screen = printed(&own, &picture, 80, 24, Symbols::Unicode);
+        assert!(screen.contains("STALE: the engine does not answer since 14s"), "{screen}");
+        assert!(!screen.contains("LIVE"), "{screen}");
+        let body = screen.lines().skip(3).take(20);
+        let rows = (3..).zip(body).filter(|(_, row)| row.contains("DEGRADED"));
+        let faded = rows.map(|(y, row)| {
+            let x = row.chars().take_while(|c| *c != 'D').count() - 1;
+            buffer[(u16::try_from(x).expect("on the screen"), y)].style().fg
+        });
+        let faded: Vec<_> = faded.collect();
+        assert!(!faded.is_empty() && faded.iter().all(|fg| *fg == stale), "{faded:?} {screen}");
+    }
+    own.mode = Mode::Panels;
+    press(&mut own, &picture, &typed("S"), 0);
+    assert!(matches!(own.mode, Mode::Panels), "no more exposure on old data");
+    press(&mut own, &picture, &typed("R"), 100);
+    assert!(matches!(own.mode, Mode::Guard(_)), "the way to safety is open");
 }

@@ -23,7 +23,7 @@ const SHORT_BELOW: u16 = 60;
 const TIGHT_BELOW: u16 = 50;
 
 pub fn rows(area: Rect, live: Option<&Snapshot>, ui: &Ui) -> u16 {
-    let own = usize::from(ui.lost.is_some()) + usize::from(ui.past.is_some());
+    let own = usize::from(ui.is_unheard()) + usize::from(ui.past.is_some());
     let banners = live.map_or(0, |live| banners(live).len()) + own;
     let banners = u16::try_from(banners.min(BANNERS_MAX)).unwrap_or_default();
     1 + u16::from(area.height >= 16) + banners
@@ -50,9 +50,14 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>) {
 
 /// What this console must say of what it shows.
 fn own_banners(scene: Scene<'_>) -> Vec<(String, Role)> {
-    let lost = scene.ui.lost.map(|lost| {
-        let age = words::age(lost.age(scene.clock));
-        let text = format!("STALE: the engine is lost since {age}; this is the last known state");
+    let unheard = match (scene.ui.lost, scene.ui.silent) {
+        (Some(lost), _) => Some(("is lost since", lost.age(scene.clock))),
+        (None, Some(span)) => Some(("does not answer since", span)),
+        (None, None) => None,
+    };
+    let unheard = unheard.map(|(what, span)| {
+        let age = words::age(span);
+        let text = format!("STALE: the engine {what} {age}; this is the last known state");
         (text, Role::Banner)
     });
     let key = |act| scene.ui.keymap.shown(act);
@@ -76,7 +81,7 @@ fn own_banners(scene: Scene<'_>) -> Vec<(String, Role)> {
             )
         }
     });
-    lost.into_iter().chain(past.map(|text| (text, Role::Frozen))).collect()
+    unheard.into_iter().chain(past.map(|text| (text, Role::Frozen))).collect()
 }
 
 fn banner(buffer: &mut Buffer, at: Rect, row: u16, (text, role): (&str, Role), scene: Scene<'_>) {
@@ -163,7 +168,7 @@ fn score_spans(width: u16, scene: Scene<'_>) -> Vec<Span<'static>> {
 /// A tight header says the mode only when it is not the usual one.
 fn mode(width: u16, scene: Scene<'_>) -> Option<Span<'static>> {
     let theme = scene.theme;
-    Some(if scene.ui.lost.is_some() {
+    Some(if scene.ui.is_unheard() {
         Span::styled("STALE", theme.style(Role::Down))
     } else if scene.ui.read_only {
         Span::styled("READ-ONLY", theme.style(Role::Strong))

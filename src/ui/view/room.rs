@@ -13,7 +13,7 @@ use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Widget};
 
-use super::{Scene, big, cell, header, put, status_span};
+use super::{Scene, big, cell, fade, header, put, status_span};
 use crate::ui::guard::in_flight;
 use crate::ui::keymap::Act;
 use crate::ui::room::{self, Sight};
@@ -47,6 +47,7 @@ pub fn draw(buffer: &mut Buffer, area: Rect, scene: Scene<'_>, since: Now) {
         Some(service) => one(buffer, inside, scene, picture, service),
         None => overview(buffer, inside, scene, picture),
     }
+    fade(buffer, inside, scene);
     let dim = scene.theme.style(Role::Dim);
     let key = |act| scene.ui.keymap.shown(act);
     let text = match (&scene.ui.message, scene.ui.kiosk) {
