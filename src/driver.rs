@@ -37,6 +37,9 @@ const FRAME: Duration = Duration::from_millis(50);
 /// turn: they draw both at once.
 const BEFORE_SECOND: Duration = Duration::from_millis(10);
 
+/// Clients hear at least this often that the engine is alive, whether or not anything changed.
+const BEAT: Duration = Duration::from_secs(2);
+
 /// Making and sending a snapshot of much takes at most one part in so many of the time.
 const IDLE_SHARE: u32 = 50;
 
@@ -101,6 +104,7 @@ async fn serve(loaded: Loaded, options: &Options) -> Result<(), String> {
         socket: socket::identity(&options.state_dir),
         state_dir: options.state_dir.clone(),
         published: Time(0),
+        beaten: Time(0),
         show_from: Time(0),
         unpublished: true,
         on_demand: options.on_demand,
@@ -150,6 +154,8 @@ struct Driver {
     /// The socket that clients find, as it was bound.
     socket: Option<(u64, u64)>,
     published: Time,
+    /// Clients last heard anything then.
+    beaten: Time,
     /// Before this, mere figures wait.
     show_from: Time,
     unpublished: bool,
@@ -198,6 +204,9 @@ impl Driver {
         if let Some((deadline, _)) = self.engine.next_deadline() {
             until = until.min(deadline);
         }
+        if self.joined > 0 {
+            until = until.min(self.beaten + BEAT);
+        }
         if self.unpublished && self.joined > 0 {
             until = until.min(self.show_at());
         }
@@ -241,6 +250,7 @@ impl Driver {
         self.engine.handle_deadline(now, &mut effects);
         self.perform(effects);
         self.show(now, person || (moved && (acted || self.engine.acts())));
+        self.beat(now);
         if self.joined > 0 || self.engine.acts() {
             self.quiet_since = now.mono;
         }
@@ -318,9 +328,18 @@ impl Driver {
         self.publish.send_replace(Some(self.engine.snapshot()));
         self.unpublished = false;
         self.published = now.mono;
+        self.beaten = now.mono;
         // Clients get it in the next turns of this thread: about as dear again as making it.
         let rest = clock::now().mono.since(now.mono) * IDLE_SHARE;
         self.show_from = second_after(now.mono + rest.max(FRAME));
+    }
+
+    /// What was shown last, again: of it nothing is sent but its end.
+    fn beat(&mut self, now: Now) {
+        if self.joined > 0 && now.mono.since(self.beaten) >= BEAT {
+            self.publish.send_modify(|_| {});
+            self.beaten = now.mono;
+        }
     }
 }
 

@@ -3,8 +3,8 @@
 //! Decides when an engine must be started: when nobody answers in the state directory, or when the
 //! one that does is idle and runs on another configuration or an older build. A busy one goes on,
 //! the client with it, and [`Link::notice`] says so. Never invents a state: while the engine is
-//! gone, the last snapshot stays and is marked as such. Contract: a thread of its own reads the
-//! socket and joins again after a loss; every call here returns within its timeout.
+//! gone or silent, the last snapshot stays and is marked as such. Contract: a thread of its own
+//! reads the socket and joins again after a loss; every call here returns within its timeout.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -32,6 +32,9 @@ const RETIRE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Between two requests to a busy engine to end once it is idle.
 const RETIRE_AGAIN: Duration = Duration::from_secs(5);
+
+/// An engine says every 2 s that it is alive; three times as long it may be held up.
+const SILENCE_MAX: Duration = Duration::from_secs(6);
 
 /// Between two starts of an engine that found the directory taken.
 const START_AGAIN: Duration = Duration::from_millis(200);
@@ -79,6 +82,8 @@ struct Shared {
 struct State {
     snapshot: Option<Snapshot>,
     revision: u64,
+    /// When the engine last said anything.
+    heard: Option<Instant>,
     replies: Vec<Reply>,
     /// The writing half; `None` while the engine is gone.
     stream: Option<UnixStream>,
@@ -138,7 +143,8 @@ impl Link {
         let write = stream.get_ref().try_clone().map_err(|error| lost(&error))?;
         let asks = foreign.is_some() && !options.read_only;
         let ask_again = asks.then(|| Instant::now() + RETIRE_AGAIN);
-        let state = State { stream: Some(write), foreign, ask_again, ..State::default() };
+        let heard = Some(Instant::now());
+        let state = State { stream: Some(write), foreign, heard, ask_again, ..State::default() };
         let shared = Arc::new(Shared {
             options: options.clone(),
             state: Mutex::new(state),
@@ -193,6 +199,21 @@ impl Link {
     #[must_use]
     pub fn is_up(&self) -> bool {
         self.shared.lock().stream.is_some()
+    }
+
+    /// How long the engine has said nothing, once that is longer than a living one is silent. An
+    /// older one does not say that it is alive.
+    #[must_use]
+    pub fn silence(&self) -> Option<Duration> {
+        let state = self.shared.lock();
+        let speaks = !matches!(state.foreign, Some(Foreign::Older { .. }));
+        let span = state.heard.filter(|_| speaks && state.stream.is_some())?.elapsed();
+        (span > SILENCE_MAX).then_some(span)
+    }
+
+    /// This process was stopped itself: that nothing was heard meanwhile says nothing.
+    pub fn listen_anew(&self) {
+        self.shared.lock().heard = Some(Instant::now());
     }
 
     /// Blocks until something changed, at most this long.
@@ -333,6 +354,7 @@ impl Shared {
 
 fn read_all(mut reader: BufReader<UnixStream>, shared: &std::sync::Weak<Shared>) {
     let mut building: Option<Snapshot> = None;
+    let mut changed = false;
     let mut line = String::new();
     loop {
         line.clear();
@@ -347,13 +369,18 @@ fn read_all(mut reader: BufReader<UnixStream>, shared: &std::sync::Weak<Shared>)
             ToClient::Hello { .. } => {}
             ToClient::Section(section) => {
                 building.get_or_insert_with(wire::empty).apply(section);
+                changed = true;
             }
             ToClient::Whole => {
                 let mut state = shared.lock();
-                state.snapshot.clone_from(&building);
-                state.ask_again(Instant::now());
-                state.revision += 1;
-                shared.announce(state);
+                let now = Instant::now();
+                state.heard = Some(now);
+                state.ask_again(now);
+                if std::mem::take(&mut changed) {
+                    state.snapshot.clone_from(&building);
+                    state.revision += 1;
+                    shared.announce(state);
+                }
             }
             ToClient::Reply(reply) => {
                 shared.lock().replies.push(reply);
@@ -397,6 +424,7 @@ fn rejoin(shared: &Shared) -> Option<BufReader<UnixStream>> {
         {
             let mut state = shared.lock();
             state.stream = Some(write);
+            state.heard = Some(Instant::now());
             // A client that went along before goes along again: the file may be newer than what
             // it read. It asks no engine to end that others have just started, or two clients
             // with two files would never come to rest.

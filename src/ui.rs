@@ -251,6 +251,8 @@ pub struct Ui {
     pub kiosk: bool,
     pub no_blink: bool,
     pub lost: Option<Now>,
+    /// The engine is there, but has said nothing for so long.
+    pub silent: Option<Duration>,
     pub read_only: bool,
     /// Zones that `t` cycles through, after UTC.
     pub zones: Vec<Zone>,
@@ -287,6 +289,7 @@ impl Ui {
             kiosk: false,
             no_blink: false,
             lost: None,
+            silent: None,
             read_only,
             zones: zone.into_iter().collect(),
             zone: 0,
@@ -307,6 +310,12 @@ impl Ui {
     #[must_use]
     pub fn shown<'a>(&'a self, live: Option<&'a Snapshot>) -> Option<&'a Snapshot> {
         self.stopped.as_ref().map(|(_, picture)| picture.as_ref()).or(live)
+    }
+
+    /// The engine is gone or says nothing: what is shown is the last known state.
+    #[must_use]
+    pub fn is_unheard(&self) -> bool {
+        self.lost.is_some() || self.silent.is_some()
     }
 
     /// The span after which the picture changes by itself: the next second, or a guard's deadline.
@@ -571,8 +580,8 @@ impl Ui {
             (Err(why), _) => return self.say(&why, now),
             (Ok(_), None) => return,
         };
-        if self.lost.is_some() && verb.danger() == Danger::Exposure {
-            return self.alarm("the engine is lost: no more exposure on old data", now);
+        if self.is_unheard() && verb.danger() == Danger::Exposure {
+            return self.alarm("the engine is not heard: no more exposure on old data", now);
         }
         match Guard::open(verb, service, picture, now) {
             Ok(guard) => self.mode = Mode::Guard(Box::new(guard)),

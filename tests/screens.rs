@@ -16,6 +16,8 @@ mod sample;
 mod tenants;
 #[path = "screens/times.rs"]
 mod times;
+#[path = "screens/trouble.rs"]
+mod trouble;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -193,27 +195,6 @@ fn a_storm_is_counted_and_its_worst_are_listed() {
     assert!(screen.contains(title), "{screen}");
     press(&mut ui, &picture, &[Key::Char('G')], 0);
     assert_eq!(ui.incident.as_deref(), Some("a/499"));
-}
-
-#[test]
-fn a_silent_feed_is_said_where_its_incidents_stand() {
-    let mut picture = sample();
-    let mut sources = (*picture.sources).clone();
-    sources[0].success = Some(sample::ago(40));
-    sources[0].error = Untrusted::new("connection refused");
-    picture.sources = Arc::new(sources.clone());
-    let check = |picture: &Snapshot, text: &str| {
-        let mut ui = ui(picture);
-        ui.focus = Panel::Incidents;
-        let screen = printed(&ui, picture, 80, 24, Symbols::Unicode);
-        assert!(screen.contains(text), "{text}: {screen}");
-    };
-    check(&picture, "alerts: silent for 40s connection refused");
-    let none = Snapshot { incidents: Arc::new(Incidents::default()), ..picture.clone() };
-    check(&none, "none was open when it was last heard");
-    sources[0].success = None;
-    picture.sources = Arc::new(sources);
-    check(&picture, "alerts: silent since the start connection refused");
 }
 
 #[test]

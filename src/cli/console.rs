@@ -369,6 +369,7 @@ impl Console {
         {
             self.ui.alarm(&why, now);
         }
+        self.ui.silent = self.link.as_ref().and_then(Link::silence);
         let (snapshot, ui, theme) = (self.snapshot.as_ref(), &self.ui, &self.theme);
         // The view that was stopped shows what it had.
         let shown = ui.stopped.as_ref().map(|(_, picture)| &**picture).or(snapshot);
@@ -409,6 +410,7 @@ impl Console {
                 self.handle(Event::Replied(command, *answer))
             }
             Message::Told(Told::Continued) => {
+                self.link.as_ref().inspect(|link| link.listen_anew());
                 self.screen.again()?;
                 Ok(After::Draw)
             }

@@ -20,7 +20,7 @@ const LOOK: std::time::Duration = std::time::Duration::from_secs(1);
 /// Prints the whole state, then every change, until it is ended.
 pub fn run(mut link: Link) -> Result<u8, Exit> {
     let mut before: Option<BTreeMap<String, String>> = None;
-    let mut lost = false;
+    let (mut lost, mut silent) = (false, false);
     loop {
         let wake = link.wait(LOOK);
         let now = clock::now();
@@ -30,6 +30,17 @@ pub fn run(mut link: Link) -> Result<u8, Exit> {
                 if lost { "the engine is LOST: nothing is known" } else { "the engine is back" };
             say(now, text)?;
         }
+        let silence = link.silence();
+        if silence.is_some() != silent && !lost {
+            silent = silence.is_some();
+            let text = if silent {
+                "the engine does not answer: nothing is known"
+            } else {
+                "the engine answers again"
+            };
+            say(now, text)?;
+        }
+        silent &= !lost;
         let Some(picture) = link.snapshot() else { continue };
         let facts = facts(&picture, now);
         match &before {

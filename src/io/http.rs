@@ -224,7 +224,8 @@ impl Trouble {
     }
 
     fn of(self, method: Method, url: &str) -> Failure {
-        let text = format!("{} {}: {}", method.word(), redacted(url), self.text);
+        // Where there is little room, the reason is what is read.
+        let text = format!("{} ({} {})", self.text, method.word(), redacted(url));
         Failure::new(self.kind, text)
     }
 }

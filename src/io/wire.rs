@@ -40,7 +40,8 @@ pub enum ToClient {
         config_hash: String,
     },
     Section(Section),
-    /// Every section of one snapshot was sent.
+    /// Every section of one snapshot was sent; without any before it: nothing changed, and the
+    /// engine is alive.
     Whole,
     Reply(Reply),
 }

@@ -69,8 +69,7 @@ impl Ui {
     fn select_row(&mut self, panel: Rect, y: u16, live: Option<&Snapshot>, now: Now) {
         let Some(picture) = self.shown(live) else { return };
         let shown = self.services(picture, now);
-        let chosen = shown.iter().position(|service| Some(&service.name) == self.service.as_ref());
-        let row = view::service_row(panel, shown.len(), chosen, y);
+        let row = view::service_row(panel, picture, self, now, y);
         let name = row.and_then(|row| shown.get(row)).map(|service| service.name.clone());
         self.service = name.or(self.service.take());
     }

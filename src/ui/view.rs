@@ -12,10 +12,11 @@
 //! journal         │ sources         the focused panel   (else release)
 //! footer                            footer              footer
 //! ```
-//! Below 40×10 a single line says the status.
+//! Where no service can be released, the release panel keeps one line, and narrow screens leave it
+//! to the incidents. Below 40×10 a single line says the status.
 
 use engine::reading::AlertState;
-use engine::snapshot::Snapshot;
+use engine::snapshot::{ServiceView, Snapshot};
 use engine::types::{Now, Status};
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
@@ -57,6 +58,10 @@ const WIDTH_MIDDLE: u16 = 80;
 
 /// Two rows and their frame.
 const INCIDENTS_MIN: u16 = 4;
+/// One row and its frame.
+const BARE_ROWS: u16 = 3;
+/// What a probe says of its trouble is seldom longer.
+const TROUBLE_ROWS: usize = 2;
 
 /// What every panel needs to draw.
 #[derive(Clone, Copy)]
@@ -116,6 +121,7 @@ fn whole(buffer: &mut Buffer, area: Rect, scene: Scene<'_>) {
     if let Some(picture) = ui.shown(live) {
         for (panel, at) in &areas.panels {
             draw_panel(buffer, *at, *panel, scene, picture);
+            fade(buffer, *at, scene);
         }
     } else {
         let text = Line::styled(" waiting for the engine's first picture…", theme.style(Role::Dim));
@@ -135,6 +141,13 @@ fn whole(buffer: &mut Buffer, area: Rect, scene: Scene<'_>) {
         Mode::Escalate { name, opened, .. } => {
             guard::escalate(buffer, area, scene, name, opened.age(now));
         }
+    }
+}
+
+/// Nothing in it is known to be so any more: its words stay, its colours go.
+fn fade(buffer: &mut Buffer, at: Rect, scene: Scene<'_>) {
+    if scene.ui.is_unheard() {
+        buffer.set_style(at.intersection(buffer.area), scene.theme.style(Role::Stale));
     }
 }
 
@@ -188,16 +201,34 @@ pub fn areas(area: Rect, live: Option<&Snapshot>, ui: &Ui) -> Areas {
     Areas { header, panels, footer }
 }
 
+/// Rows for every service, the probes of the selected one, whichever it is, and its trouble.
+fn services_rows(picture: Option<&Snapshot>) -> u16 {
+    let count = picture.map_or(0, |picture| picture.services.len());
+    let probes = picture.and_then(|it| it.services.iter().map(|one| one.probes.len()).max());
+    let rows = count + probes.map_or(0, |probes| probes + 1) + TROUBLE_ROWS;
+    u16::try_from(rows).unwrap_or(u16::MAX).saturating_add(3)
+}
+
+/// True while no service has anything to release: its panel says so in one line.
+fn is_bare(picture: Option<&Snapshot>) -> bool {
+    let bare = |service: &ServiceView| {
+        service.route.is_none()
+            && service.signals.is_none()
+            && service.release.is_none()
+            && service.plans.is_empty()
+            && service.triggers.is_empty()
+            && service.validation.is_none()
+    };
+    picture.is_some_and(|picture| picture.services.iter().all(bare))
+}
+
 fn wide(body: Rect, picture: Option<&Snapshot>) -> Vec<(Panel, Rect)> {
     let left = body.width * 3 / 5;
-    let count = picture.map_or(0, |picture| picture.services.len());
-    // The probes of the selected service, whichever it is, and their heading.
-    let probes = picture.and_then(|it| it.services.iter().map(|one| one.probes.len()).max());
-    let rows = count + probes.map_or(0, |probes| probes + 2);
-    let rows = u16::try_from(rows).unwrap_or(u16::MAX);
-    let services = rows.saturating_add(3).clamp(6, body.height / 3);
-    let journal = (body.height - services) / 4;
-    let release = body.height - services - journal.max(4);
+    let bare = is_bare(picture);
+    let most = if bare { body.height / 2 } else { body.height / 3 };
+    let services = services_rows(picture).clamp(6, most);
+    let journal = ((body.height - services) / 4).max(4);
+    let release = if bare { BARE_ROWS } else { body.height - services - journal };
     let third = body.height / 3;
     let (x, right) = (body.x + left, body.width - left);
     vec![
@@ -225,20 +256,26 @@ fn stacked(body: Rect, ui: &Ui, picture: Option<&Snapshot>) -> Vec<(Panel, Rect)
     let selected = ui.selected_service(picture);
     let quiet = matches!(ui.focus, Panel::Services | Panel::Release);
     let releasing = quiet && selected.is_some_and(|service| in_flight(service).is_some());
-    let (first, rest) = if body.height >= 14 {
-        (6.max(body.height / 4), body.height - 6.max(body.height / 4))
-    } else {
-        (body.height / 2, body.height - body.height / 2)
+    let bare = is_bare(picture);
+    let first = match body.height {
+        0..14 => body.height / 2,
+        14.. if bare => services_rows(picture).clamp(6, body.height / 2),
+        14.. => 6.max(body.height / 4),
     };
+    let rest = body.height - first;
     let services = Rect { height: first, ..body };
     let below = Rect { y: body.y + first, height: rest, ..body };
     let focused = match ui.focus {
         Panel::Services | Panel::Release => None,
         Panel::Incidents | Panel::Hosts | Panel::Journal | Panel::Sources => Some(ui.focus),
     };
-    if body.width >= WIDTH_MIDDLE && rest >= 14 {
+    if body.width >= WIDTH_MIDDLE && (rest >= 14 || (bare && rest >= BARE_ROWS + INCIDENTS_MIN)) {
         // A release in flight is read; what else is open stands in the header, too.
-        let upper = if releasing { rest - INCIDENTS_MIN } else { rest * 3 / 5 };
+        let upper = match (bare, releasing) {
+            (true, _) => BARE_ROWS,
+            (false, true) => rest - INCIDENTS_MIN,
+            (false, false) => rest * 3 / 5,
+        };
         return vec![
             (Panel::Services, services),
             (Panel::Release, Rect { height: upper, ..below }),
@@ -248,7 +285,8 @@ fn stacked(body: Rect, ui: &Ui, picture: Option<&Snapshot>) -> Vec<(Panel, Rect)
             ),
         ];
     }
-    vec![(Panel::Services, services), (focused.unwrap_or(Panel::Release), below)]
+    let usual = if bare && ui.focus != Panel::Release { Panel::Incidents } else { Panel::Release };
+    vec![(Panel::Services, services), (focused.unwrap_or(usual), below)]
 }
 
 /// The whole state in one line, for screens too small for panels.
@@ -263,10 +301,11 @@ fn one_line(buffer: &mut Buffer, area: Rect, scene: Scene<'_>) {
             let worst = worst.unwrap_or(Status::Unknown);
             let at = picture.services.iter().find(|it| it.status_at(scene.now) == worst);
             let name = at.map_or("", |service| service.name.as_str());
-            Line::from(vec![
-                status_span(scene.theme, worst),
-                Span::raw(format!(" {name} {} open", picture.incidents.total)),
-            ])
+            let open = match picture.incidents.total {
+                0 if !incidents::is_known(picture, scene.now) => String::new(),
+                total => format!(" {total} open"),
+            };
+            Line::from(vec![status_span(scene.theme, worst), Span::raw(format!(" {name}{open}"))])
         }
     };
     put(buffer, area, 0, line);

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use engine::snapshot::{RouteView, RouterState, RouterView};
+use engine::snapshot::{RouteState, RouteView, RouterState, RouterView, SourceView};
 use engine::types::Now;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -63,6 +63,28 @@ pub fn unread(router: &RouterView, now: Now) -> Option<Duration> {
         RouterState::Live | RouterState::Late => None,
         RouterState::Waiting | RouterState::Stale | RouterState::Failing => Some(age),
     }
+}
+
+/// A route's state; where it rests on what was read, and that is old, what it last was.
+#[must_use]
+pub fn state_of(route: &RouteView, now: Now) -> (String, bool) {
+    let word = route.state.word();
+    let read = match route.state {
+        RouteState::Verified | RouteState::Drifted => true,
+        RouteState::Unverified | RouteState::Changing => false,
+    };
+    match share_of(route, now).old.filter(|_| read) {
+        Some(span) => (format!("STALE {} (last {word})", age(span)), true),
+        None => (word.to_owned(), false),
+    }
+}
+
+/// Why a source fails; its own name, which stands beside it, is left out.
+#[must_use]
+pub fn why(source: &SourceView) -> &str {
+    let error = source.error.display();
+    let named = source.name.rsplit_once(' ').map(|(name, part)| format!("{part} {name}: "));
+    named.and_then(|named| error.strip_prefix(&named)).unwrap_or(error)
 }
 
 /// What the routers of a service show together.
@@ -242,6 +264,8 @@ fn share(step: usize, count: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use engine::types::Untrusted;
+
     use super::*;
 
     #[test]
@@ -282,6 +306,24 @@ mod tests {
         check("abcdefgh", 3, 9, &["abc", "def", "gh"]);
         check("日本語", 1, 9, &["…", "…", "…"]);
         check("abc def", 3, 9, &["abc", "def"]);
+    }
+
+    #[test]
+    fn an_error_leaves_out_the_name_that_stands_beside_it() {
+        let check = |name: &str, error: &str, expected: &str| {
+            let source = SourceView {
+                name: name.to_owned(),
+                kind: "json".to_owned(),
+                interval: Duration::from_secs(5),
+                success: None,
+                error: Untrusted::new(error),
+            };
+            assert_eq!(why(&source), expected);
+        };
+        check("pager feed", "feed pager: HTTP 401: no", "HTTP 401: no");
+        check("pager feed", "feed other: HTTP 401", "feed other: HTTP 401");
+        check("shop/api probe", "connection refused", "connection refused");
+        check("alerts", "connection refused", "connection refused");
     }
 
     #[test]

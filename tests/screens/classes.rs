@@ -230,6 +230,12 @@ fn live_is_said_while_data_arrives_and_only_then() {
         source.error = Untrusted::new("no route to host");
     }
     silent.sources = Arc::new(sources);
+    // A status that is known is data, though its probe got no answer.
+    let mut services = (*picture.services).clone();
+    for probe in services.iter_mut().flat_map(|service| &mut service.probes) {
+        probe.observed = Some(sample::ago(134));
+    }
+    silent.services = Arc::new(services);
     for (live, shown) in
         [(Some(&picture), "LIVE"), (Some(&silent), "NO DATA"), (None, "CONNECTING")]
     {

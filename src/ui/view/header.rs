@@ -4,6 +4,7 @@
 
 use engine::score::{CRITICAL_BELOW, score};
 use engine::snapshot::{FreezeView, JournalState, Snapshot, SourceState};
+use engine::types::Status;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -22,7 +23,7 @@ const SHORT_BELOW: u16 = 60;
 const TIGHT_BELOW: u16 = 50;
 
 pub fn rows(area: Rect, live: Option<&Snapshot>, ui: &Ui) -> u16 {
-    let own = usize::from(ui.lost.is_some()) + usize::from(ui.past.is_some());
+    let own = usize::from(ui.is_unheard()) + usize::from(ui.past.is_some());
     let banners = live.map_or(0, |live| banners(live).len()) + own;
     let banners = u16::try_from(banners.min(BANNERS_MAX)).unwrap_or_default();
     1 + u16::from(area.height >= 16) + banners
@@ -49,9 +50,14 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>) {
 
 /// What this console must say of what it shows.
 fn own_banners(scene: Scene<'_>) -> Vec<(String, Role)> {
-    let lost = scene.ui.lost.map(|lost| {
-        let age = words::age(lost.age(scene.clock));
-        let text = format!("STALE: the engine is lost since {age}; this is the last known state");
+    let unheard = match (scene.ui.lost, scene.ui.silent) {
+        (Some(lost), _) => Some(("is lost since", lost.age(scene.clock))),
+        (None, Some(span)) => Some(("does not answer since", span)),
+        (None, None) => None,
+    };
+    let unheard = unheard.map(|(what, span)| {
+        let age = words::age(span);
+        let text = format!("STALE: the engine {what} {age}; this is the last known state");
         (text, Role::Banner)
     });
     let key = |act| scene.ui.keymap.shown(act);
@@ -75,7 +81,7 @@ fn own_banners(scene: Scene<'_>) -> Vec<(String, Role)> {
             )
         }
     });
-    lost.into_iter().chain(past.map(|text| (text, Role::Frozen))).collect()
+    unheard.into_iter().chain(past.map(|text| (text, Role::Frozen))).collect()
 }
 
 fn banner(buffer: &mut Buffer, at: Rect, row: u16, (text, role): (&str, Role), scene: Scene<'_>) {
@@ -162,7 +168,7 @@ fn score_spans(width: u16, scene: Scene<'_>) -> Vec<Span<'static>> {
 /// A tight header says the mode only when it is not the usual one.
 fn mode(width: u16, scene: Scene<'_>) -> Option<Span<'static>> {
     let theme = scene.theme;
-    Some(if scene.ui.lost.is_some() {
+    Some(if scene.ui.is_unheard() {
         Span::styled("STALE", theme.style(Role::Down))
     } else if scene.ui.read_only {
         Span::styled("READ-ONLY", theme.style(Role::Strong))
@@ -179,7 +185,13 @@ fn mode(width: u16, scene: Scene<'_>) -> Option<Span<'static>> {
 fn unheard(scene: Scene<'_>) -> Option<(&'static str, Role)> {
     let Some(live) = scene.live else { return Some(("CONNECTING", Role::Unknown)) };
     let states = || live.sources.iter().map(|source| source.state_at(scene.clock));
-    if live.sources.is_empty() || states().any(|state| state == SourceState::Ok) {
+    // A refused connection is no answer to the poller, but says of the service that it is down.
+    let known = |status| match status {
+        Status::Up | Status::Degraded | Status::Down | Status::Maint => true,
+        Status::Stale | Status::Unknown => false,
+    };
+    let judged = live.services.iter().any(|service| known(service.status_at(scene.clock)));
+    if judged || live.sources.is_empty() || states().any(|state| state == SourceState::Ok) {
         None
     } else if states().all(|state| state == SourceState::Waiting) {
         Some(("WAITING", Role::Unknown))

@@ -1,10 +1,11 @@
 //! The incidents: worst first, with severity, state and age in words.
 //!
-//! Decides what of an incident fits a row. Never shows a label or a summary as anything but text.
+//! Decides what of an incident fits a row. Never shows a label or a summary as anything but text,
+//! nor an empty list as calm where nobody was heard.
 
 use engine::reading::AlertState;
 use engine::snapshot::{IncidentView, ServiceView, Snapshot, SourceState, SourceView};
-use engine::types::{Severity, Untrusted};
+use engine::types::{Now, Severity, Untrusted};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -26,10 +27,12 @@ const SILENT_MAX: usize = 2;
 
 pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot) {
     let shown = scene.ui.incidents(picture);
-    let inside = frame(buffer, at, scene, Panel::Incidents, &extra(picture, shown.len()));
+    let extra = extra(picture, shown.len(), scene.now);
+    let inside = frame(buffer, at, scene, Panel::Incidents, &extra);
     let silent = silent(picture, scene);
     let mut top = 0;
-    for line in silence(&silent, scene).into_iter().take(usize::from(inside.height)) {
+    let silence = silence(&silent, inside, shown.len(), scene);
+    for line in silence.into_iter().take(usize::from(inside.height)) {
         put(buffer, inside, top, line);
         top += 1;
     }
@@ -39,10 +42,16 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot)
         top += 1;
     }
     if shown.is_empty() {
-        let text = match (picture.incidents.total, silent.is_empty()) {
-            (0, true) => " none open",
-            (0, false) => " none was open when it was last heard",
-            (_, true | false) => " none match the filter",
+        let text = if picture.incidents.total > 0 {
+            " none match the filter"
+        } else {
+            match Known::of(picture, scene.now) {
+                Known::All => " none open",
+                Known::Past => " none was open when it was last heard",
+                Known::Waiting => " not known yet: waiting for the first answer",
+                Known::Never => " not known: it was never heard",
+                Known::NoFeed => " no feed is configured; own rules opened none",
+            }
         };
         put(buffer, inside, top, Line::styled(text, scene.theme.style(Role::Dim)));
     }
@@ -71,10 +80,14 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot)
 }
 
 /// How many there are, and how many of them nobody can see here.
-fn extra(picture: &Snapshot, matching: usize) -> String {
+fn extra(picture: &Snapshot, matching: usize, now: Now) -> String {
     let incidents = &picture.incidents;
     let listed = incidents.open.len();
-    let mut text = format!("{} open", incidents.total);
+    let mut text = match (incidents.total, Known::of(picture, now)) {
+        (1.., _) | (0, Known::All) => format!("{} open", incidents.total),
+        (0, Known::Past | Known::Waiting | Known::Never) => "unknown".to_owned(),
+        (0, Known::NoFeed) => "no feed".to_owned(),
+    };
     if usize::try_from(incidents.total).is_ok_and(|total| total > listed) {
         text = format!("{text}, the worst {listed} listed");
     }
@@ -87,34 +100,92 @@ fn extra(picture: &Snapshot, matching: usize) -> String {
     text
 }
 
+/// Whether it can be said that nothing is open.
+#[must_use]
+pub fn is_known(picture: &Snapshot, now: Now) -> bool {
+    Known::of(picture, now) == Known::All
+}
+
+/// What an empty list says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    /// Every feed was heard lately: nothing is open.
+    All,
+    /// Every feed was heard once, and not all of them lately.
+    Past,
+    /// No feed failed, and not all of them have answered yet.
+    Waiting,
+    /// One that fails was never heard.
+    Never,
+    /// Incidents of our own may open, but nobody else is asked.
+    NoFeed,
+}
+
+impl Known {
+    fn of(picture: &Snapshot, now: Now) -> Known {
+        let states = || feeds(picture).map(|feed| feed.state_at(now));
+        let silent = |state| matches!(state, SourceState::Failing | SourceState::Stale);
+        if feeds(picture).next().is_none() {
+            Known::NoFeed
+        } else if feeds(picture).any(|it| it.success.is_none() && silent(it.state_at(now))) {
+            Known::Never
+        } else if states().any(|state| state == SourceState::Waiting) {
+            Known::Waiting
+        } else if states().any(silent) {
+            Known::Past
+        } else {
+            Known::All
+        }
+    }
+}
+
+fn feeds(picture: &Snapshot) -> impl Iterator<Item = &SourceView> {
+    picture.sources.iter().filter(|one| FEED_KINDS.contains(&one.kind.as_str()))
+}
+
 /// The feeds that do not say anything now: what they last said may be over, or worse.
 fn silent<'a>(picture: &'a Snapshot, scene: Scene<'_>) -> Vec<&'a SourceView> {
-    let feeds = picture.sources.iter().filter(|one| FEED_KINDS.contains(&one.kind.as_str()));
     let is_silent = |feed: &&SourceView| match feed.state_at(scene.now) {
         SourceState::Failing | SourceState::Stale => true,
         SourceState::Ok | SourceState::Waiting => false,
     };
-    feeds.filter(is_silent).collect()
+    feeds(picture).filter(is_silent).collect()
 }
 
-fn silence(silent: &[&SourceView], scene: Scene<'_>) -> Vec<Line<'static>> {
+/// Each with the reason, whole where there is room for more rows than these.
+fn silence(
+    silent: &[&SourceView],
+    at: Rect,
+    listed: usize,
+    scene: Scene<'_>,
+) -> Vec<Line<'static>> {
     let theme = scene.theme;
-    let mut lines: Vec<Line<'static>> = silent
-        .iter()
-        .take(SILENT_MAX)
-        .map(|feed| {
-            let span = match feed.success {
-                Some(at) => format!("for {}", words::age(at.age(scene.now))),
-                None => "since the start".to_owned(),
-            };
-            Line::from(vec![
-                Span::styled(format!("{}: silent {span} ", feed.name), theme.style(Role::Down)),
-                Span::styled(feed.error.display().to_owned(), theme.style(Role::Dim)),
-            ])
-        })
-        .collect();
-    if let Some(more) = silent.len().checked_sub(SILENT_MAX).filter(|more| *more > 0) {
-        lines.push(Line::styled(format!("{more} more feeds are silent"), theme.style(Role::Down)));
+    let width = usize::from(at.width);
+    let named = silent.len().min(SILENT_MAX);
+    // The sentence of an empty list has its row.
+    let mut spare = usize::from(at.height).saturating_sub(silent.len() + listed.max(1));
+    let mut lines = Vec::new();
+    for feed in &silent[..named] {
+        let span = match feed.success {
+            Some(at) => format!("for {}", words::age(at.age(scene.now))),
+            None => "since the start".to_owned(),
+        };
+        let head = Span::styled(format!("{}: silent {span} ", feed.name), theme.style(Role::Down));
+        let why = words::why(feed);
+        let rows = words::wrap(why, width.saturating_sub(2), TEXT_ROWS_MAX);
+        if head.width() + words::width(why) > width && rows.len() <= spare {
+            spare -= rows.len();
+            lines.push(Line::from(head));
+            let dim = theme.style(Role::Dim);
+            lines.extend(rows.into_iter().map(|row| Line::styled(format!("  {row}"), dim)));
+        } else {
+            let why = Span::styled(why.to_owned(), theme.style(Role::Dim));
+            lines.push(Line::from(vec![head, why]));
+        }
+    }
+    if silent.len() > named {
+        let text = format!("{} more feeds are silent", silent.len() - named);
+        lines.push(Line::styled(text, theme.style(Role::Down)));
     }
     lines
 }
@@ -278,7 +349,7 @@ mod tests {
 
     use chrono::DateTime;
     use engine::snapshot::TriageView;
-    use engine::types::{Now, Time};
+    use engine::types::Time;
 
     use super::*;
     use crate::ui::Ui;

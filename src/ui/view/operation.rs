@@ -93,7 +93,8 @@ fn told(
         return (answer.to_owned(), Role::Dim);
     };
     if !router.error.is_empty() {
-        return (format!("{answer}, cannot be read: {}", router.error), Role::Down);
+        let comma = if answer.is_empty() { "" } else { ", " };
+        return (format!("{answer}{comma}cannot be read: {}", router.error), Role::Down);
     }
     let read_after =
         router.read.zip(progress.sent).is_some_and(|(read, sent)| read.mono > sent.mono);

@@ -193,6 +193,8 @@ fn lines(service: &ServiceView, inside: Rect, scene: Scene<'_>, table: Table) ->
     match table {
         // The routers' own lines say it all.
         _ if service.flag => {}
+        // Nothing moves, and nothing is counted.
+        _ if service.route.is_none() && service.signals.is_none() => {}
         Table::Line => lines.push((0, short_canary(service, scene))),
         Table::Whole => {
             let mut arms = arms(service, width, scene);
@@ -223,9 +225,13 @@ fn route_line(route: &RouteView, flag: bool, width: u16, scene: Scene<'_>) -> Li
         Some(set) => format!("set {set} to canary"),
         None => "nothing was set yet".to_owned(),
     };
+    let (state, old) = words::state_of(route, scene.now);
     let mut line = Line::from(vec![
         Span::styled("route ", theme.style(Role::Dim)),
-        Span::styled(route.state.word(), theme.style(Role::of_route(route.state))),
+        Span::styled(
+            state,
+            theme.style(if old { Role::Stale } else { Role::of_route(route.state) }),
+        ),
         Span::styled(format!("  {set}"), theme.style(Role::Text)),
     ]);
     let fence = Span::styled(format!("  fence {}", route.fence), theme.style(Role::Dim));

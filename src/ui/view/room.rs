@@ -13,7 +13,7 @@ use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Widget};
 
-use super::{Scene, big, cell, header, put, status_span};
+use super::{Scene, big, cell, fade, header, put, status_span};
 use crate::ui::guard::in_flight;
 use crate::ui::keymap::Act;
 use crate::ui::room::{self, Sight};
@@ -47,6 +47,7 @@ pub fn draw(buffer: &mut Buffer, area: Rect, scene: Scene<'_>, since: Now) {
         Some(service) => one(buffer, inside, scene, picture, service),
         None => overview(buffer, inside, scene, picture),
     }
+    fade(buffer, inside, scene);
     let dim = scene.theme.style(Role::Dim);
     let key = |act| scene.ui.keymap.shown(act);
     let text = match (&scene.ui.message, scene.ui.kiosk) {
@@ -126,7 +127,8 @@ fn one(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot, own:
     if let Some(route) = &own.route {
         let share = words::share_of(route, scene.now);
         let percent = share.text(share.percent);
-        lines.push(format!("{percent} to the canary, {}", route.state.word()));
+        let (state, _) = words::state_of(route, scene.now);
+        lines.push(format!("{percent} to the canary, {state}"));
     }
     if let Some(release) = in_flight(own) {
         let state = release.state.word();

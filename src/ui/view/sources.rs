@@ -1,7 +1,7 @@
 //! The sources: every poller with its state, age and last error.
 //!
-//! Decides nothing. Contract: failing ones stand first, so that silence is seen; zoomed, an error
-//! is there whole.
+//! Decides nothing. Contract: failing ones stand first, so that silence is seen; an error is there
+//! whole where the list leaves room, and zoomed.
 
 use engine::snapshot::{Snapshot, SourceState};
 use ratatui::buffer::Buffer;
@@ -30,6 +30,12 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot)
     let theme = scene.theme;
     let first = scene.ui.scroll.get(&Panel::Sources).copied().unwrap_or_default();
     let mut row = 0;
+    // Rows that the list leaves; zoomed it is scrolled.
+    let mut spare = if scene.ui.zoomed {
+        usize::MAX
+    } else {
+        usize::from(inside.height).saturating_sub(all.len().saturating_sub(first))
+    };
     for (state, source) in all.into_iter().skip(first) {
         if row >= inside.height {
             break;
@@ -51,16 +57,18 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot)
         if wide || source.error.is_empty() {
             spans.push(cell(&source.kind, KIND_WIDTH, theme.style(Role::Dim)));
         }
-        let error = source.error.display();
+        let error = words::why(source);
         let taken = HEAD + if wide { KIND_WIDTH + 1 } else { 0 };
-        let below = scene.ui.zoomed && words::width(error) > width.saturating_sub(taken);
+        let rows = words::wrap(error, width.saturating_sub(2), ERROR_ROWS_MAX);
+        let below = words::width(error) > width.saturating_sub(taken) && rows.len() <= spare;
         if !below {
             spans.push(Span::styled(error.to_owned(), theme.style(role)));
         }
         put(buffer, inside, row, Line::from(spans));
         row += 1;
         if below {
-            for line in words::wrap(error, width.saturating_sub(2), ERROR_ROWS_MAX) {
+            spare -= rows.len();
+            for line in rows {
                 put(buffer, inside, row, Line::styled(format!("  {line}"), theme.style(role)));
                 row += 1;
             }
