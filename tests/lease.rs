@@ -20,7 +20,8 @@ use servers::Server;
 const HEAD: &str = "version = 1\n[environment]\nname = \"test\"\n\
                     [[service]]\nname = \"web\"\nalias = \"web\"\n";
 
-/// A router of two scripts: what it holds is a file, and a write takes a while.
+/// A router of two scripts: what it holds is a file, and a write takes a while. One of 50 hangs as
+/// long as there is a file `hold`.
 struct Script {
     dir: tempfile::TempDir,
 }
@@ -31,8 +32,10 @@ impl Script {
         std::fs::write(script.path("split"), "0\n").expect("writes");
         let (begun, split) = (script.path("begun"), script.path("split"));
         let text = format!(
-            "#!/bin/sh\necho $1 >> {}\nsleep {seconds}\necho $1 > {}\n",
+            "#!/bin/sh\necho $1 >> {}\nsleep {seconds}\n\
+             while [ $1 = 50 ] && [ -e {} ]; do sleep 0.1; done\necho $1 > {}\n",
             begun.display(),
+            script.path("hold").display(),
             split.display()
         );
         std::fs::write(script.path("set"), text).expect("writes");
@@ -142,7 +145,8 @@ fn an_emergency_takes_the_routers_and_anything_else_waits() {
     let (stable, canary) = (Fake::serve("stable"), Fake::serve("canary"));
     let (stable, canary) = (stable.port, canary.port);
     let (edge, front) = (servers::haproxy(stable, canary), nginx(stable, canary));
-    let script = Script::new("2");
+    let script = Script::new("0.5");
+    std::fs::write(script.path("hold"), "").expect("writes");
     let routers = [haproxy_router(&edge), nginx_router(&front, stable, canary), script.router()];
     let config = format!("{HEAD}{}", routers.concat());
     let (bob, eve) = (Deck::new(&config), Deck::new(&config));

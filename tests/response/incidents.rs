@@ -162,7 +162,7 @@ fn nobody_takes_it_and_it_is_escalated() {
         let said = std::fs::read_to_string(&told).ok()?;
         (said.lines().count() == 2 && said.contains("\"stage\":\"resolved\"")).then_some(())
     });
-    assert_eq!(records(&deck, "escalated").len(), 1);
+    until("its record", || (records(&deck, "escalated").len() == 1).then_some(()));
     until("the last one", || (texts(&stub).len() == 2).then_some(()));
     assert_eq!(texts(&stub), ["opened gone on web", "resolved gone on web"]);
 }

@@ -12,7 +12,7 @@ use engine::snapshot::{
     FreezeView, Phase, ReleaseView, RouteState, ServiceView, Snapshot, StepState, StepView,
     TriggerState,
 };
-use engine::types::Untrusted;
+use engine::types::{Time, Untrusted};
 
 use super::world::{Happening, World};
 use crate::check::{Checked, holds};
@@ -71,7 +71,7 @@ impl World {
                     return Ok(());
                 }
                 for view in shown.services.iter() {
-                    ends_or_waits(view, &shown)?;
+                    ends_or_waits(view, &shown, self.clock().mono)?;
                 }
                 self.settle(Stage::Abort { tries: 0, glances: 0 })
             }
@@ -159,7 +159,7 @@ fn rests(view: &ServiceView) -> bool {
 }
 
 /// Every release ended, moves, or waits for a person with a sentence.
-fn ends_or_waits(view: &ServiceView, shown: &Snapshot) -> Checked {
+fn ends_or_waits(view: &ServiceView, shown: &Snapshot, now: Time) -> Checked {
     let Some(release) = view.release.as_ref().filter(|own| own.result.is_none()) else {
         return Ok(());
     };
@@ -170,7 +170,11 @@ fn ends_or_waits(view: &ServiceView, shown: &Snapshot) -> Checked {
             let key = format!("{}/release", view.name);
             waits && shown.incidents.open.iter().any(|own| own.key.ends_with(&key))
         }
-        ReleaseState::WalkingBack | ReleaseState::Ended => false,
+        // It went on until now, and its traffic is on its way: `releases_end` waits for its end.
+        ReleaseState::WalkingBack => view.operation.as_ref().is_some_and(|own| {
+            !matches!(own.phase, Phase::Ended(_)) || now.since(own.changed.mono) < GLANCE
+        }),
+        ReleaseState::Ended => false,
     };
     holds("ends_or_waits_with_words", right, || told(release))
 }
