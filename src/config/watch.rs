@@ -56,7 +56,8 @@ pub fn unique(table: &Table<'_>, seen: &mut BTreeSet<String>, name: Option<&Stri
     if let Some(name) = name
         && !seen.insert(name.clone())
     {
-        table.problem("name", format!("there is already a {what} named `{name}`"));
+        let article = if what.starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" };
+        table.problem("name", format!("there is already {article} {what} named `{name}`"));
     }
 }
 

@@ -96,6 +96,7 @@ const FILES: &[(&str, &str)] = files![
     "operations/quarterdeck.toml",
     "operations/rules.yml",
     "operations/run",
+    "operations/runbooks/breach.md",
     "operations/runbooks/site.md",
     "operations/slack.secret",
     "operations/stand-ins.toml",

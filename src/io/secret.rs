@@ -2,7 +2,7 @@
 //!
 //! Decides what text is a secret, and when a file that holds one is read: each time that it is
 //! used, so that a token which is renewed there needs no restart. Never shows or keeps a value of a
-//! file. Contract: at most [`BYTES_MAX`] bytes, over within [`FILE_LIMIT`]; a file that is away,
+//! file. Contract: at most [`BYTES_MAX`] bytes, over within a second; a file that is away,
 //! empty or not one line is an error that names it, not an old value.
 
 use std::borrow::Cow;

@@ -30,7 +30,7 @@ fn an_incident_that_could_never_work_is_refused() {
          [plan.p]\nsteps = [{ note = \"x\" }]\n",
         &[
             "6:8: `when` names hosts, services or counters and feeds",
-            "8:8: there is already a incident named `i`",
+            "8:8: there is already an incident named `i`",
             "10:8: `when` is no rule: `host.cpuu` is not known; did you mean `host.cpu`?",
             "11:15: `escalate_to` needs `escalate_after`",
             "16:11: `actions`: the plan `p` needs `service`",

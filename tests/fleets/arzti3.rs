@@ -172,9 +172,9 @@ fn ladder(fleet: &Fleet) {
     });
 }
 
-/// What is too much for the default class is little for the premium one. It is turned up while the
-/// slow requests of the emergency leave their window.
+/// What is too much for the default class is little for the premium one.
 fn limits(fleet: &Fleet) {
+    all_within(fleet);
     fleet.turn(&json!({ "rows_north": 12_000, "rows_clinic": 49_000 }));
     until("one tenant is over", || {
         let over = tenants(fleet)?.into_iter().filter(|own| own.2).map(|own| own.0);
