@@ -10,6 +10,8 @@ mod looks;
 mod soak;
 #[path = "terminal/times.rs"]
 mod times;
+#[path = "terminal/trouble.rs"]
+mod trouble;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -313,7 +313,12 @@ impl Readiness {
             return (None, format!("rollback ready: unknown: {why}"));
         }
         let oldest = self.checks.iter().filter_map(|check| check.at).map(|at| at.age(now)).max();
-        let age = oldest.map_or(String::new(), |age| format!(", {} ago", words::span(age)));
+        // Milliseconds would flicker, and say nothing.
+        let age = match oldest {
+            None => String::new(),
+            Some(age) if age.as_secs() == 0 => ", now".to_owned(),
+            Some(age) => format!(", {} ago", words::span(age)),
+        };
         (Some(true), format!("rollback ready: yes{age}"))
     }
 }
@@ -488,6 +493,17 @@ mod tests {
     #[test]
     fn all_well_is_yes_with_the_oldest_age() {
         check(|_| {}, YES, "rollback ready: yes, 4 s ago");
+        let (_, sentence) = Readiness {
+            checks: vec![ReadinessCheck {
+                name: "edge-1 readable".to_owned(),
+                ok: YES,
+                why: Untrusted::default(),
+                at: Some(at(100)),
+                fresh_for: Duration::from_secs(15),
+            }],
+        }
+        .summary(Now { mono: at(100).mono + Duration::from_millis(391), ..at(100) });
+        assert_eq!(sentence, "rollback ready: yes, now");
     }
 
     #[test]

@@ -6,11 +6,12 @@ use std::time::Duration;
 use engine::snapshot::{Incidents, Phase, ServiceView, Snapshot, SourceView};
 use engine::types::{Status, Untrusted};
 use quarterdeck::ui::theme::{Role, Symbols};
-use quarterdeck::ui::{Click, Event, Mode, Panel, view};
+use quarterdeck::ui::{Click, Event, FaultItem, Mode, Panel, Ui, view};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 
-use crate::sample::{ago, now, operation, sample};
+use crate::faces::faces;
+use crate::sample::{ago, now, operation, releasing, sample};
 use crate::{press, printed, theme, typed, ui};
 
 /// What a probe says when nobody listens.
@@ -224,4 +225,45 @@ fn an_engine_that_does_not_answer_is_named_and_its_data_fade() {
     assert!(matches!(own.mode, Mode::Panels), "no more exposure on old data");
     press(&mut own, &picture, &typed("R"), 100);
     assert!(matches!(own.mode, Mode::Guard(_)), "the way to safety is open");
+}
+
+#[test]
+fn a_rule_says_its_sentence_whole_where_there_is_room() {
+    let sentence = "no data: canary had 3 requests in the last 30 s, fewer than the 20 it takes";
+    let (_, face) = faces().swap_remove(0);
+    let mut picture = releasing(face);
+    let mut services = (*picture.services).clone();
+    services[1].triggers[0].sentence = Untrusted::new(sentence);
+    services[1].release = None;
+    picture.services = Arc::new(services);
+    for size in [(120, 40), (200, 60)] {
+        let screen = printed(&ui(&picture), &picture, size.0, size.1, Symbols::Unicode);
+        let left: Vec<String> = screen
+            .lines()
+            .map(|row| row.chars().take(usize::from(size.0) * 3 / 5).collect())
+            .collect();
+        assert!(words_of(&left.join("\n")).contains(sentence), "{screen}");
+        assert_eq!(screen.matches("rollback ready").count(), 1, "{screen}");
+    }
+}
+
+#[test]
+fn a_fault_that_is_on_is_said_in_the_footer() {
+    let picture = sample();
+    let mut own = ui(&picture);
+    let fault = |on| FaultItem { key: 'e', label: "database down".to_owned(), on };
+    let check = |own: &Ui, width: u16, text: &str| {
+        let screen = printed(own, &picture, width, 24, Symbols::Unicode);
+        let last = screen.lines().last().unwrap_or_default();
+        assert_eq!(last.contains("ON"), !text.is_empty(), "{screen}");
+        assert!(last.contains(text), "{text}: {screen}");
+    };
+    check(&own, 80, "");
+    own.faults = vec![fault(false), fault(false)];
+    check(&own, 80, "");
+    own.faults[1].on = true;
+    check(&own, 80, "F fault ON: database down");
+    check(&own, 40, "F fault ON");
+    own.faults[0].on = true;
+    check(&own, 80, "F 2 faults ON");
 }

@@ -120,30 +120,3 @@ fn where_one_was_is_remembered_and_a_broken_memory_is_told() {
     console.shows("console.json: is no session of a console: the console begins anew");
     console.shows("Queue");
 }
-
-#[test]
-fn an_engine_that_is_stopped_is_said_to_be_silent_and_a_quiet_one_is_not() {
-    let dir = private_dir();
-    let config = dir.path().join("config.toml");
-    let text = "[environment]\nname = \"test\"\n\n[[service]]\nname = \"shop\"\n\n\
-                [[service.probe]]\nname = \"port\"\ntcp = \"127.0.0.1:9\"\ninterval = \"10m\"\n";
-    fs::write(&config, text).expect("the configuration");
-    let of = |path: PathBuf| path.to_str().expect("a plain path").to_owned();
-    let state = of(dir.path().join("state"));
-    let arguments = ["--config", &of(config), "--state-dir", &state];
-    let console = Console::start(dir, &arguments, (120, 40), &[]);
-    console.shows("shop/port DOWN");
-    let (begin, silent) = (Instant::now(), "STALE: the engine does not answer since");
-    // Nothing changes for longer than an engine may be silent.
-    console.until("the engine is heard", |screen| {
-        begin.elapsed() > Duration::from_secs(8) && !screen.contains(silent)
-    });
-    let own = console.child.process_id().and_then(|pid| i32::try_from(pid).ok());
-    let all = processes_of(console.dir.path());
-    let engine = all.into_iter().find(|pid| Some(pid.as_raw_nonzero().get()) != own);
-    let engine = engine.expect("an engine");
-    kill_process(engine, Signal::STOP).expect("the engine is there");
-    console.shows(silent);
-    kill_process(engine, Signal::CONT).expect("the engine is there");
-    console.until("the engine is heard again", |screen| !screen.contains(silent));
-}

@@ -1,4 +1,4 @@
-//! The footer: what was just said, else the keys that work here.
+//! The footer: what was just said, else the sandbox's faults and the keys that work here.
 //!
 //! Decides which keys are worth a place. Never lists a key that the table does not have.
 
@@ -41,6 +41,9 @@ const OFFERED: [Act; 26] = [
     Act::Timezone,
 ];
 
+/// Narrower footers say of a fault only that it is on.
+const LABEL_FROM: u16 = 80;
+
 pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>) {
     let theme = scene.theme;
     if matches!(scene.ui.mode, Mode::Filter) {
@@ -68,6 +71,11 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>) {
     }
     let mut room = usize::from(at.width);
     let mut spans = Vec::new();
+    if let Some(text) = faults(at.width, scene) {
+        room = room.saturating_sub(words::width(&text) + 1);
+        spans.push(Span::styled(text, theme.style(Role::Frozen)));
+        spans.push(Span::raw(" "));
+    }
     for act in OFFERED.into_iter().filter(|act| scene.ui.offers(*act, scene.live, scene.clock)) {
         let binding = keymap::binding(act);
         let Some(key) = scene.ui.keymap.keys(act).first() else { continue };
@@ -82,4 +90,16 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>) {
         spans.push(Span::styled(name, theme.style(Role::Dim)));
     }
     put(buffer, at, 0, Line::from(spans));
+}
+
+/// The sandbox's faults that are on: what is broken on purpose looks like what is broken.
+fn faults(width: u16, scene: Scene<'_>) -> Option<String> {
+    let mut on = scene.ui.faults.iter().filter(|fault| fault.on);
+    let first = on.next()?;
+    let key = scene.ui.keymap.shown(Act::Faults);
+    Some(match on.count() {
+        0 if width < LABEL_FROM => format!(" {key} fault ON "),
+        0 => format!(" {key} fault ON: {} ", first.label),
+        more => format!(" {key} {} faults ON ", more + 1),
+    })
 }

@@ -323,12 +323,22 @@ pub fn standing(service: &ServiceView, width: u16, scene: Scene<'_>) -> Vec<Rank
     let max = if scene.ui.zoomed { usize::MAX } else { RULES_MAX };
     let rules = (1..).zip(&service.triggers).take(max);
     for (number, rule) in rules {
-        let rank = if rule.state == TriggerState::Armed && rule.since.is_none() { 6 } else { 3 };
-        lines.push((rank, rule_line(number, rule, scene)));
-        if scene.ui.zoomed || rule.state != TriggerState::Armed {
-            let told = told("", rule.sentence.display(), width, Role::Dim, scene);
-            lines.extend(told.into_iter().map(|line| (7, line)));
-        }
+        let armed = rule.state == TriggerState::Armed;
+        let calm = armed && rule.since.is_none();
+        let mut line = rule_line(number, rule, scene);
+        let beside = Span::styled(format!("  {}", rule.sentence), scene.theme.style(Role::Dim));
+        let fits = line.width() + beside.width() <= usize::from(width);
+        let below = if calm && !scene.ui.zoomed && fits {
+            line.push_span(beside);
+            Vec::new()
+        } else if scene.ui.zoomed || calm || !armed {
+            told("", rule.sentence.display(), width, Role::Dim, scene)
+        } else {
+            // While it is true, its line says for how long.
+            Vec::new()
+        };
+        lines.push((if calm { 6 } else { 3 }, line));
+        lines.extend(below.into_iter().map(|line| (7, line)));
     }
     lines
 }
@@ -363,17 +373,14 @@ fn rule_line(number: usize, rule: &TriggerView, scene: Scene<'_>) -> Line<'stati
     let span = words::age(rule.span);
     let since = rule
         .since
-        .map(|since| format!("  true for {} of {span}", words::age(since.age(scene.now))));
-    let told = since.unwrap_or_else(|| match rule.state {
-        TriggerState::Armed if !scene.ui.zoomed => format!("  {}", rule.sentence),
-        TriggerState::Armed | TriggerState::Held | TriggerState::Off => String::new(),
-    });
+        .map(|since| format!("  true for {} of {span}", words::age(since.age(scene.now))))
+        .unwrap_or_default();
     let name = format!("rule {number}");
     Line::from(vec![
         cell(&name, NAME - 1, theme.style(Role::Dim)),
         Span::styled(state_word(rule.state), theme.style(tone)),
         Span::styled(format!("  {} for {span}", rule.rule), theme.style(Role::Text)),
-        Span::styled(told, theme.style(tone)),
+        Span::styled(since, theme.style(tone)),
     ])
 }
 
