@@ -305,7 +305,8 @@ impl Deadline {
     /// hurry nearly all of it does.
     #[must_use]
     pub fn for_disk(self, hurry: bool) -> Duration {
-        if hurry { self.left().min(DISK_PATIENCE) } else { self.left() / 2 }
+        let brief = self.left().min(DISK_PATIENCE);
+        if hurry { brief } else { brief.max(self.left() / 2) }
     }
     /// The same end, this much earlier: room for what must still be done afterwards.
     #[must_use]
