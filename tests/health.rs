@@ -291,6 +291,9 @@ async fn slowness_of_any_kind_ends_at_the_deadline() {
     assert_eq!(found.status, Status::Unknown, "endless headers: {found:?}");
 }
 
+/// Far longer than a good answer takes on a loaded machine.
+const DRIPS_FOR: Duration = Duration::from_secs(3);
+
 #[tokio::test]
 async fn dripping_servers_do_not_delay_a_good_one() {
     let client = client();
@@ -299,21 +302,20 @@ async fn dripping_servers_do_not_delay_a_good_one() {
     let mut looks = Vec::new();
     for _ in 0..40 {
         let server = Server::start(Play::Drip(slow.clone(), Duration::from_millis(20))).await;
-        let http = HttpTarget { timeout: Duration::from_secs(1), ..target(server.url()) };
+        let http = HttpTarget { timeout: DRIPS_FOR, ..target(server.url()) };
         let client = client.clone();
         looks.push(tokio::spawn(async move {
             probe::run(&client, &ProbeTarget::Http { http, expect: None, figures: Vec::new() })
                 .await
         }));
     }
-    let started = Instant::now();
     let http = target(good.url());
     let found =
         probe::run(&client, &ProbeTarget::Http { http, expect: None, figures: Vec::new() }).await;
     check(&found, Status::Up, "");
-    assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
+    assert!(looks.iter().all(|look| !look.is_finished()), "it waited for one of them");
     for look in looks {
-        check(&look.await.expect("a look never panics"), Status::Down, "no answer within 1s");
+        check(&look.await.expect("a look never panics"), Status::Down, "no answer within 3s");
     }
 }
 

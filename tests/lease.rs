@@ -198,7 +198,7 @@ fn an_engine_that_stops_blocks_nobody_for_long() {
         let said = eve.run(&words(&["split", "web", "30"]));
         (said.code == 0).then_some(())
     });
-    assert!(started.elapsed() < std::time::Duration::from_secs(20), "{:?}", started.elapsed());
+    assert!(started.elapsed() < std::time::Duration::from_secs(30), "{:?}", started.elapsed());
     assert_eq!(script.shows(), "30");
     kill_process(stopped.pid(), Signal::CONT).expect("it is ours");
     let (code, text) = end(change);
@@ -230,7 +230,8 @@ fn a_killed_engine_has_a_result_though_its_router_hangs() {
         let said = deck.run(&["journal", "list"]);
         said.out.contains("PARTIAL").then_some(())
     });
-    assert!(started.elapsed() < std::time::Duration::from_secs(30), "{:?}", started.elapsed());
+    // 25 s by the protocol, and a loaded machine.
+    assert!(started.elapsed() < std::time::Duration::from_secs(45), "{:?}", started.elapsed());
     // Its client waits for the next engine as long as it may.
     let _ = command.kill();
     command.wait().expect("it ends");

@@ -91,6 +91,15 @@ fn tell(server: &Server, command: &str) -> String {
     text
 }
 
+/// Polls until only `new` is asked, however slow the clients are just now.
+fn serves_alone(new: &Backend, old: &Backend) {
+    until("one slot alone", || {
+        let (before, end) = (old.answered(), new.answered() + 20);
+        until("requests", || (new.answered() >= end).then_some(()));
+        (old.answered() == before).then_some(())
+    });
+}
+
 /// Polls until the release of the service is in this state, and gives the service.
 fn in_state(deck: &Deck, state: &str) -> Value {
     until(&format!("a release that is {state}"), || {

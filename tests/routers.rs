@@ -2,6 +2,8 @@
 
 #[path = "support/nobody.rs"]
 mod nobody;
+#[path = "support/quick.rs"]
+mod quick;
 #[path = "support/small_disk.rs"]
 #[expect(dead_code, reason = "shared with tests that need more of it")]
 mod small_disk;
@@ -24,7 +26,13 @@ use quarterdeck::io::settings::{Fallback, RouterTarget};
 use small_disk::SmallDisk;
 use tempfile::TempDir;
 
-const BUDGET: Duration = Duration::from_secs(10);
+/// Far above what anything here needs on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+const BUDGET: Duration = PATIENCE;
+/// For a write that takes as long as it may.
+const WHOLE_BUDGET: Duration = Duration::from_secs(8);
+/// A port that somebody took in between is tried again elsewhere.
+const STARTS: usize = 5;
 
 /// Ends its process with the test.
 struct Guard(Child);
@@ -34,6 +42,29 @@ impl Drop for Guard {
         let pid = rustix::process::Pid::from_child(&self.0);
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         let _ = self.0.wait();
+    }
+}
+
+/// In memory where the machine has such a place: for what must not wait for a busy disk.
+fn in_memory() -> TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .expect("a temporary directory")
+}
+
+fn on_disk() -> TempDir {
+    tempfile::tempdir().expect("a temporary directory")
+}
+
+impl Guard {
+    /// Whether it came to that; false when the process ended before.
+    fn runs_until(&mut self, what: &str, mut done: impl FnMut() -> bool) -> bool {
+        let mut runs = true;
+        until(what, || {
+            runs = matches!(self.0.try_wait(), Ok(None));
+            !runs || done()
+        });
+        runs
     }
 }
 
@@ -54,7 +85,7 @@ fn start(program: &str, args: &[&str]) -> Guard {
 }
 
 fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + PATIENCE;
     while !done() {
         assert!(Instant::now() < end, "{what} did not happen in time");
         std::thread::sleep(Duration::from_millis(5));
@@ -91,7 +122,11 @@ fn own(dir: &Path) -> Identity {
 }
 
 fn set(writer: &mut Writer, b: u8, fence: u64) -> WriteAnswer {
-    block(writer.set(&client(), weights(b), Fence(fence), &Claim::default(), BUDGET))
+    set_within(writer, b, fence, BUDGET)
+}
+
+fn set_within(writer: &mut Writer, b: u8, fence: u64, budget: Duration) -> WriteAnswer {
+    block(writer.set(&client(), weights(b), Fence(fence), &Claim::default(), budget))
 }
 
 fn read(writer: &Writer) -> Result<(f64, String), engine::types::Failure> {
@@ -99,27 +134,20 @@ fn read(writer: &Writer) -> Result<(f64, String), engine::types::Failure> {
         .map(|split| (split.b, split.note.display().to_owned()))
 }
 
-/// What a reading says about a write that nobody asked for yet.
+/// What a reading says about a write that nobody asked for yet; a slow look says nothing.
 fn access_says(writer: &Writer, part: &str) {
-    let reading = block(writer.read(&client(), None, BUDGET)).expect("reads");
-    let said = match reading.lease.access {
-        Access::Unknown => "unknown".to_owned(),
-        Access::Granted { how } => format!("granted: {how}"),
-        Access::Denied { why } => format!("denied: {why}"),
+    let mut said = String::new();
+    let found = || {
+        let reading = block(writer.read(&client(), None, BUDGET)).expect("reads");
+        said = match reading.lease.access {
+            Access::Unknown => return false,
+            Access::Granted { how } => format!("granted: {how}"),
+            Access::Denied { why } => format!("denied: {why}"),
+        };
+        true
     };
+    until("a look at the access", found);
     assert!(said.contains(part), "{said} lacks {part:?}");
-}
-
-/// Prints the median, which also tells what else the machine does; the fastest, what the product
-/// takes.
-fn quick(name: &str, mut times: Vec<Duration>, limit: Duration) {
-    times.sort();
-    println!(
-        "{name}: median of {} writes with read-back {:?}",
-        times.len(),
-        times[times.len() / 2]
-    );
-    assert!(times[0] < limit, "{times:?}");
 }
 
 fn rejected_with(answer: &WriteAnswer, part: &str) {
@@ -134,17 +162,20 @@ struct Haproxy {
 
 impl Haproxy {
     fn start(balance: &str) -> Haproxy {
-        let dir = tempfile::tempdir().expect("a temporary directory");
+        (0..STARTS).find_map(|_| Haproxy::try_start(balance, on_disk())).expect("haproxy starts")
+    }
+
+    fn try_start(balance: &str, dir: TempDir) -> Option<Haproxy> {
         let text = include_str!("../fixtures/routers/haproxy.cfg")
             .replace("@DIR@", &dir.path().display().to_string())
             .replace("@PORT@", &free_port().to_string())
             .replace("@BALANCE@", balance);
         let config = dir.path().join("haproxy.cfg");
         fs::write(&config, text).expect("writes");
-        let guard = start("/usr/sbin/haproxy", &["-db", "-f", &config.display().to_string()]);
+        let mut guard = start("/usr/sbin/haproxy", &["-db", "-f", &config.display().to_string()]);
         let socket = dir.path().join("admin.sock");
-        until("haproxy's socket", || std::os::unix::net::UnixStream::connect(&socket).is_ok());
-        Haproxy { dir, _guard: guard }
+        let answers = || std::os::unix::net::UnixStream::connect(&socket).is_ok();
+        guard.runs_until("haproxy's socket", answers).then_some(Haproxy { dir, _guard: guard })
     }
 
     fn writer(&self, socket: &str, backend: &str, groups: [&[&str]; 2]) -> Writer {
@@ -160,19 +191,36 @@ fn haproxy_writer(dir: &TempDir, socket: PathBuf, backend: &str, groups: [&[&str
 
 const GROUPS: [&[&str]; 2] = [&["blue1", "blue2"], &["green"]];
 
+/// A write with its read-back.
+fn timed(writer: &mut Writer, turn: usize) -> Duration {
+    let b = [10, 0, 100, 1, 99][turn % 5];
+    let started = Instant::now();
+    assert_eq!(set(writer, b, turn as u64 + 1), WriteAnswer::Applied);
+    let (share, _) = read(writer).expect("reads");
+    let spent = started.elapsed();
+    assert!((share - f64::from(b)).abs() <= 1.0, "{b} reads {share}");
+    spent
+}
+
+fn own_file(dir: &TempDir) -> fs::File {
+    fs::File::create(dir.path().join("least")).expect("makes")
+}
+
 #[test]
 fn haproxy_applies_reads_back_and_is_quick() {
     let haproxy = Haproxy::start("roundrobin");
     let mut writer = haproxy.writer("admin.sock", "be_app", GROUPS);
-    let mut times = Vec::new();
-    for (fence, b) in (1..=20).zip([10, 0, 100, 1, 99].into_iter().cycle()) {
-        let started = Instant::now();
-        assert_eq!(set(&mut writer, b, fence), WriteAnswer::Applied);
-        let (share, _) = read(&writer).expect("reads");
-        times.push(started.elapsed());
-        assert!((share - f64::from(b)).abs() <= 1.0, "{b} reads {share}");
-    }
-    quick("haproxy", times, Duration::from_millis(50));
+    let (socket, file) = (haproxy.dir.path().join("admin.sock"), own_file(&haproxy.dir));
+    // A look at the servers, three weights, the read-back with its level; the fence and the lease.
+    quick::judge(
+        "haproxy",
+        (Duration::from_millis(50), 4),
+        |turn| timed(&mut writer, turn),
+        || {
+            quick::ask_haproxy(&socket, "be_app", 6);
+            quick::sync(&file, 2);
+        },
+    );
     rejected_with(&set(&mut writer, 50, 19), "superseded");
 }
 
@@ -247,7 +295,7 @@ fn the_other_way_takes_the_canary_out() {
 
 #[test]
 fn a_reply_that_is_cut_off_is_not_an_answer() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
+    let dir = on_disk();
     let socket = dir.path().join("fake.sock");
     let listener = UnixListener::bind(&socket).expect("binds");
     let fake = std::thread::spawn(move || {
@@ -281,14 +329,35 @@ impl Nginx {
         Nginx::start_with([18001, 18002], "http://app", ("split.conf", first), |_, text| text)
     }
 
+    fn start_in_memory() -> Nginx {
+        let first = include_str!("../fixtures/routers/nginx-start.conf");
+        let once = |_| {
+            let (arms, file) = ([18001, 18002], ("split.conf", first));
+            Nginx::try_start(arms, "http://app", file, in_memory(), &mut |_, text| text)
+        };
+        (0..STARTS).find_map(once).expect("nginx starts")
+    }
+
     /// `edit` may change the main file and make what else is needed.
     fn start_with(
         arms: [u16; 2],
         proxy: &str,
         (file, first): (&'static str, &str),
-        edit: impl FnOnce(&Path, String) -> String,
+        mut edit: impl FnMut(&Path, String) -> String,
     ) -> Nginx {
-        let dir = tempfile::tempdir().expect("a temporary directory");
+        let first =
+            first.replace("18001", &arms[0].to_string()).replace("18002", &arms[1].to_string());
+        let once = |_| Nginx::try_start(arms, proxy, (file, &first), on_disk(), &mut edit);
+        (0..STARTS).find_map(once).expect("nginx starts")
+    }
+
+    fn try_start(
+        arms: [u16; 2],
+        proxy: &str,
+        (file, first): (&'static str, &str),
+        dir: TempDir,
+        edit: &mut impl FnMut(&Path, String) -> String,
+    ) -> Option<Nginx> {
         let port = free_port();
         let text = include_str!("../fixtures/routers/nginx.conf")
             .replace("@PORT@", &port.to_string())
@@ -296,16 +365,15 @@ impl Nginx {
             .replace("include split.conf", &format!("include {file}"));
         fs::write(dir.path().join("nginx.conf"), edit(dir.path(), text)).expect("writes");
         fs::create_dir(dir.path().join("tmp")).expect("makes");
-        let first =
-            first.replace("18001", &arms[0].to_string()).replace("18002", &arms[1].to_string());
         fs::write(dir.path().join(file), first).expect("writes");
         let prefix = dir.path().display().to_string();
-        let guard =
+        let mut guard =
             start("/usr/sbin/nginx", &["-p", &prefix, "-e", "error.log", "-c", "nginx.conf"]);
         // It listens before it writes down its number.
         let pid = dir.path().join("nginx.pid");
-        until("nginx", || fs::metadata(&pid).is_ok_and(|meta| meta.len() > 0));
-        Nginx { dir, port, arms, file, _guard: guard }
+        let written = || fs::metadata(&pid).is_ok_and(|meta| meta.len() > 0);
+        let runs = guard.runs_until("nginx", written);
+        runs.then_some(Nginx { dir, port, arms, file, _guard: guard })
     }
 
     fn writer(&self, proof: &str, split_by: Option<&str>) -> Writer {
@@ -338,15 +406,17 @@ fn nginx_applies_proves_and_is_quick() {
     let nginx = Nginx::start();
     let mut writer = nginx.writer("/__generation", None);
     assert!(read(&writer).expect("the first file reads").0.abs() < f64::EPSILON);
-    let mut times = Vec::new();
-    for (fence, b) in (1..=20).zip([10, 0, 100, 1, 99].into_iter().cycle()) {
-        let started = Instant::now();
-        assert_eq!(set(&mut writer, b, fence), WriteAnswer::Applied);
-        let (share, _) = read(&writer).expect("reads");
-        times.push(started.elapsed());
-        assert!((share - f64::from(b)).abs() <= 1.0, "{b} reads {share}");
-    }
-    quick("nginx", times, Duration::from_millis(400));
+    let (dir, file) = (nginx.dir.path(), own_file(&nginx.dir));
+    // Two files and their directory; the fence and the lease.
+    quick::judge(
+        "nginx",
+        (Duration::from_millis(400), 2),
+        |turn| timed(&mut writer, turn),
+        || {
+            quick::sync(&file, 6);
+            quick::reload_nginx(dir);
+        },
+    );
 }
 
 #[test]
@@ -376,7 +446,8 @@ fn a_taken_port_is_found_out_and_undone() {
     let listen = format!("server {{\n listen 127.0.0.1:{port};");
     fs::write(&main, text.replacen("server {", &listen, 1)).expect("writes");
     // The test may find the port out by itself; either way nothing stays changed.
-    rejected_with(&set(&mut writer, 50, 2), "previous file is put back");
+    let answer = set_within(&mut writer, 50, 2, WHOLE_BUDGET);
+    rejected_with(&answer, "previous file is put back");
     assert_eq!(nginx.split_file(), before);
     assert!((read(&writer).expect("reads").0 - 10.0).abs() < f64::EPSILON);
 }
@@ -385,7 +456,7 @@ fn a_taken_port_is_found_out_and_undone() {
 fn without_a_proof_a_write_stays_unknown() {
     let nginx = Nginx::start();
     let mut writer = nginx.writer("/nosuch", None);
-    let answer = set(&mut writer, 10, 1);
+    let answer = set_within(&mut writer, 10, 1, WHOLE_BUDGET);
     assert!(why(&answer).starts_with("unknown"), "{}", why(&answer));
     assert_eq!(read(&writer).expect_err("no proof").kind, FailureKind::Malformed);
 }
@@ -489,7 +560,7 @@ fn a_file_that_cannot_be_written_is_named() {
 
 #[test]
 fn a_command_sets_and_reads() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
+    let dir = on_disk();
     let file = dir.path().join("split").display().to_string();
     let target = |set: &[&str], read: &[&str]| RouterTarget::Command {
         set: set.iter().map(|&word| word.to_owned()).collect(),
@@ -508,21 +579,18 @@ fn a_command_sets_and_reads() {
     let mut writer = open("bad", bad);
     rejected_with(&set(&mut writer, 25, 1), "no such split");
     assert!(read(&writer).is_err());
-    let mut writer = open("slow", target(&["/bin/sleep", "60"], &["/bin/true"]));
-    let answer = block(writer.set(
-        &client(),
-        weights(1),
-        Fence(1),
-        &Claim::default(),
-        Duration::from_millis(100),
-    ));
+    let slow = ["/bin/sh", "-c", "test $0 != 1 || exec sleep 60", "{canary}"];
+    let mut writer = open("slow", target(&slow, &["/bin/true"]));
+    assert_eq!(set(&mut writer, 25, 1), WriteAnswer::Applied);
+    // The fence stands already: the whole budget is the command's.
+    let answer = set_within(&mut writer, 1, 1, Duration::from_millis(100));
     assert!(why(&answer).starts_with("unknown"), "{}", why(&answer));
 }
 
 /// The body of the answer to a GET on a connection of its own.
 fn get(port: u16, path: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connects");
-    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a limit");
+    stream.set_read_timeout(Some(2 * PATIENCE)).expect("a limit");
     write!(stream, "GET {path} HTTP/1.0\r\nHost: test\r\n\r\n").expect("writes");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("reads");
@@ -531,21 +599,28 @@ fn get(port: u16, path: &str) -> String {
     body.trim().to_owned()
 }
 
+/// Says its name to everybody until the test process ends.
+fn backend(name: &'static str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            // A client that goes away in the middle is its own matter.
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = write!(stream, "HTTP/1.0 200 OK\r\n\r\n{name}\n");
+        }
+    });
+    port
+}
+
 #[test]
 fn nginx_splits_clients_and_keeps_each_on_its_side() {
     let first = "upstream app_a { server 127.0.0.1:18001; }\n\
                  upstream app_b { server 127.0.0.1:18002; }\n\
                  split_clients \"$arg_user\" $app { * app_a; }\n\
                  map \"\" $quarterdeck_generation { default \"0:start\"; }\n";
-    let arms = [free_port(), free_port()];
-    // The backends are two more servers of the same nginx.
-    let nginx = Nginx::start_with(arms, "http://$app", ("split.conf", first), |_, text| {
-        let server = |port: u16, name: &str| {
-            format!("server {{ listen 127.0.0.1:{port}; location / {{ return 200 {name}; }} }} ")
-        };
-        let both = server(arms[0], "stable") + &server(arms[1], "canary");
-        text.replacen("server {", &format!("{both}server {{"), 1)
-    });
+    let arms = [backend("stable"), backend("canary")];
+    let nginx = Nginx::start_with(arms, "http://$app", ("split.conf", first), |_, text| text);
     let mut writer = nginx.writer("/__generation", Some("$arg_user"));
     let on_canary = || -> BTreeSet<u32> {
         let chosen = |user: &u32| get(nginx.port, &format!("/?user={user}")) == "canary";
@@ -578,13 +653,14 @@ fn a_long_request_ends_well_while_nginx_reloads() {
     let first = include_str!("../fixtures/routers/nginx-start.conf");
     let nginx = Nginx::start_with(arms, "http://app", ("split.conf", first), |_, text| {
         text.replace("worker_processes 2", "worker_processes 4")
+            .replace("worker_shutdown_timeout 10s", "worker_shutdown_timeout 120s")
     });
     let mut writer = nginx.writer("/__generation", None);
     let (go, wait) = std::sync::mpsc::channel::<()>();
     let backend = std::thread::spawn(move || {
         let (mut stream, _) = slow.accept().expect("accepts");
         let _ = stream.read(&mut [0; 1024]);
-        wait.recv_timeout(Duration::from_secs(30)).expect("is let go");
+        wait.recv_timeout(2 * PATIENCE).expect("is let go");
         stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nlate\n").expect("writes");
     });
     let port = nginx.port;
@@ -598,12 +674,16 @@ fn a_long_request_ends_well_while_nginx_reloads() {
     for (fence, b) in [(1, 50), (2, 100)] {
         let started = Instant::now();
         assert_eq!(set(&mut writer, b, fence), WriteAnswer::Applied);
-        assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
-        let (share, note) = read(&writer).expect("reads");
-        assert!((share - f64::from(b)).abs() < f64::EPSILON);
-        assert!(note.contains("1 old workers still finish"), "{note:?}");
+        // One that waits for the request takes all of its budget.
+        assert!(started.elapsed() < BUDGET / 2, "{:?}", started.elapsed());
+        until("the end of the workers that hold nothing", || {
+            let (share, note) = read(&writer).expect("reads");
+            assert!((share - f64::from(b)).abs() < f64::EPSILON);
+            assert!(note.contains(" old workers still finish"), "{note:?}");
+            note.contains("1 old workers")
+        });
+        assert!(!client.is_finished(), "the request is still held");
     }
-    assert!(!client.is_finished(), "the request is still held");
     go.send(()).expect("the backend waits");
     assert_eq!(client.join().expect("ends"), "late");
     backend.join().expect("ends");
@@ -654,7 +734,8 @@ fn a_full_disk_leaves_the_old_file_and_says_so() {
 
 #[test]
 fn a_disk_that_hangs_holds_up_nobody() {
-    let nginx = Nginx::start();
+    // The fence and the lease are kept beside it, and do not hang.
+    let nginx = Nginx::start_in_memory();
     let mut writer = nginx.writer("/__generation", None);
     assert_eq!(set(&mut writer, 10, 1), WriteAnswer::Applied);
     // A pipe without a reader stands where the temporary file belongs: opening it does not return.
@@ -665,15 +746,21 @@ fn a_disk_that_hangs_holds_up_nobody() {
     let runtime = runtime.expect("a runtime");
     let answer = runtime.block_on(async {
         let started = Instant::now();
-        let budget = Duration::from_millis(500);
         let (client, claim) = (client(), Claim::default());
-        let change = writer.set(&client, weights(50), Fence(2), &claim, budget);
-        let (answer, tick) = tokio::join!(change, async {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            started.elapsed()
-        });
-        assert!(tick < Duration::from_millis(300), "others went on meanwhile: {tick:?}");
-        assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+        let change =
+            writer.set(&client, weights(50), Fence(2), &claim, Duration::from_millis(1500));
+        let mut others = 0;
+        let answer = tokio::select! {
+            answer = change => answer,
+            () = async {
+                loop {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    others += 1;
+                }
+            } => unreachable!("it goes on for ever"),
+        };
+        assert!(others > 3, "others went on meanwhile: {others} times");
+        assert!(started.elapsed() < PATIENCE / 2, "{:?}", started.elapsed());
         answer
     });
     runtime.shutdown_background();
@@ -728,10 +815,10 @@ fn missing_permission_says_what_the_operator_must_do() {
 
 #[test]
 fn every_router_works_without_privileges() {
+    // Not those that measure times: each of these begins with writes that are applied.
     let tests = [
-        "haproxy_applies_reads_back_and_is_quick",
         "haproxy_says_what_is_wrong",
-        "nginx_applies_proves_and_is_quick",
+        "the_other_way_takes_the_canary_out",
         "nginx_splits_clients_and_keeps_each_on_its_side",
         "a_failing_test_puts_the_old_file_back",
         "a_long_request_ends_well_while_nginx_reloads",
@@ -744,7 +831,8 @@ fn every_router_works_without_privileges() {
 
 /// Two engines at one router, each with a fence file of its own.
 fn rivals(target: &RouterTarget, part: &str) {
-    let dirs = [(); 2].map(|()| tempfile::tempdir().expect("a temporary directory"));
+    // An emergency goes on without a disk that is slow, and is then not seen by the other.
+    let dirs = [(); 2].map(|()| in_memory());
     let [mut bob, mut eve] = dirs.each_ref().map(|dir| {
         Writer::open("edge", target.clone(), &own(dir.path()), dir.path()).expect("opens")
     });
@@ -772,13 +860,14 @@ fn rivals(target: &RouterTarget, part: &str) {
 
 #[test]
 fn two_engines_never_write_one_router_unseen() {
-    let haproxy = Haproxy::start("roundrobin");
+    let once = |_| Haproxy::try_start("roundrobin", in_memory());
+    let haproxy = (0..STARTS).find_map(once).expect("haproxy starts");
     let groups = GROUPS.map(|group| group.iter().map(|&name| name.to_owned()).collect());
     let socket = haproxy.dir.path().join("admin.sock");
     let backend = "be_app".to_owned();
     rivals(&RouterTarget::Haproxy { socket, backend, groups }, "(pid ");
     assert!(haproxy.dir.path().join(".admin.sock.be_app.lease").exists());
-    let nginx = Nginx::start();
+    let nginx = Nginx::start_in_memory();
     rivals(&nginx.target("/__generation", None), "test");
     assert!(nginx.dir.path().join(".split.conf.lease").exists());
 }
@@ -786,7 +875,7 @@ fn two_engines_never_write_one_router_unseen() {
 /// The lease is where another engine would look, also on a disk without room.
 #[test]
 fn a_lease_that_cannot_be_kept_stops_all_but_an_emergency() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
+    let dir = on_disk();
     let file = dir.path().join("split");
     fs::write(&file, "0").expect("writes");
     let text = format!("echo {{b}} > {}", file.display());
@@ -809,7 +898,7 @@ fn a_socket_that_forbids_says_what_to_do() {
     if nobody::ran_as_nobody(&["a_socket_that_forbids_says_what_to_do"]) {
         return;
     }
-    let dir = tempfile::tempdir().expect("a temporary directory");
+    let dir = on_disk();
     let socket = dir.path().join("admin.sock");
     let _listener = UnixListener::bind(&socket).expect("binds");
     nobody::mode(&socket, 0o000);

@@ -18,7 +18,7 @@ use quarterdeck::io::task;
 /// Longer than anything here takes, shorter than a person waits.
 const BUDGET: Duration = Duration::from_secs(20);
 /// What must be late.
-const SHORT: Duration = Duration::from_millis(700);
+const SHORT: Duration = Duration::from_secs(2);
 
 fn context() -> TaskContext {
     TaskContext {
@@ -125,7 +125,7 @@ fn a_flood_is_read_on_and_its_end_kept() {
     // The very last line may be cut where the program was.
     let lines: Vec<&str> = text.lines().collect();
     assert!(kind == "unknown" && lines.len() == 21 && lines[19] == "flood", "{kind}: {text}");
-    assert!(begin.elapsed() < SHORT + Duration::from_secs(5), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < SHORT + BUDGET, "{:?}", begin.elapsed());
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn the_last_words_are_kept_at_the_deadline() {
     let late = "echo step one; echo step two >&2; sleep 300";
     let (kind, text) = words(&perform(&TaskTarget::Run(script(late)), SHORT));
     assert_eq!(kind, "unknown", "{text}");
-    assert!(text.starts_with("run /bin/sh: no end within 700ms\n"), "{text}");
+    assert!(text.starts_with("run /bin/sh: no end within 2s\n"), "{text}");
     assert!(text.contains("step one") && text.contains("step two"), "{text}");
     let late = TaskTarget::Command { program: script(late), exit: 0, output: None };
     let (kind, text) = words(&perform(&late, SHORT));
@@ -147,7 +147,7 @@ fn is_alive(pid: &str) -> bool {
 }
 
 fn gone(pid: &str) -> bool {
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + BUDGET;
     while is_alive(pid) && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -164,7 +164,7 @@ fn children_end_with_the_program() {
         let begin = Instant::now();
         let (kind, text) = words(&perform(&TaskTarget::Run(script(&script_of)), budget));
         assert_eq!(kind, expected, "{text}");
-        assert!(begin.elapsed() < Duration::from_secs(10), "it waited for the children");
+        assert!(begin.elapsed() < BUDGET, "it waited for the children");
         let pids: Vec<&str> =
             text.lines().filter(|line| line.bytes().all(|b| b.is_ascii_digit())).collect();
         assert_eq!(pids.len(), 2, "{text}");
@@ -386,9 +386,9 @@ fn a_call_without_an_answer_is_unknown() {
     let url = format!("http://{}", silent.local_addr().expect("an address"));
     let begin = Instant::now();
     let (kind, text) = words(&perform(&call(&url, Method::Post, None, &[]), SHORT));
-    assert!(kind == "unknown" && text.contains("no answer within 700ms"), "{kind}: {text}");
+    assert!(kind == "unknown" && text.contains("no answer within 2s"), "{kind}: {text}");
     assert_eq!(words(&perform(&call(&url, Method::Get, None, &[]), SHORT)).0, "failed");
-    assert!(begin.elapsed() < Duration::from_secs(10));
+    assert!(begin.elapsed() < BUDGET);
     let server = server(vec![String::new()]);
     check_part(&call(&server.url, Method::Post, None, &[]), "unknown", "POST ");
     let mut without = http(&url);
@@ -441,7 +441,7 @@ fn a_probe_is_awaited() {
     check(&probe(&address), "passed", "UP");
     // A port that a test gave back may be another's by now; at this one nobody listens.
     let (kind, text) = words(&perform(&probe("127.0.0.1:1"), SHORT));
-    assert_eq!((kind, text.as_str()), ("failed", "not UP within 700ms: DOWN connection refused"));
+    assert_eq!((kind, text.as_str()), ("failed", "not UP within 2s: DOWN connection refused"));
 }
 
 #[test]

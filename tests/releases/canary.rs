@@ -3,7 +3,7 @@
 use engine::command::{Command as Ask, Expected, Reply, Submission};
 use engine::types::{Actor, Percent, Untrusted};
 use quarterdeck::link::{Link, Options};
-use rustix::process::{Signal, kill_process};
+use rustix::process::Signal;
 
 use super::*;
 
@@ -56,11 +56,7 @@ fn a_bad_canary_is_taken_back_by_itself() {
     let past = &history(&deck)[0];
     assert_eq!((&past["result"], &past["bad"]), (&"rolled_back".into(), &true.into()), "{past}");
     assert!(past["rollback_took_s"].as_f64().is_some_and(|took| took < 30.0), "{past}");
-    until("the canary gets nothing more", || {
-        let before = site.b.answered();
-        std::thread::sleep(Duration::from_millis(200));
-        (site.b.answered() == before).then_some(())
-    });
+    serves_alone(&site.a, &site.b);
     deploy(&deck, "2.0").ends(1, "2.0 is marked bad");
     deck.run(&["mark", "web", "2.0", "good", "--reason", "it was the database"]).ends(0, "");
     assert_eq!(history(&deck)[0]["bad"], false);
@@ -131,8 +127,7 @@ fn an_engine_killed_in_a_canary_raises_nothing_by_itself() {
     let site = Site::new();
     let deck = site.deck("", &CANARY.replace("soak = \"1s\"", "soak = \"4s\""));
     at_ten_percent(&site, &deck);
-    kill_process(deck.engine().expect("it runs"), Signal::KILL).expect("it can be killed");
-    until("its end", || deck.engine().is_none().then_some(()));
+    deck.end_engine(Signal::KILL);
     assert_eq!(site.weights(), ["90", "10"], "the router serves on");
     let own = in_state(&deck, "PAUSED");
     assert!(own["release"]["sentence"].to_string().contains("restart"), "{own}");

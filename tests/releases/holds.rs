@@ -58,7 +58,7 @@ fn counters_that_vanish_in_a_step_hold_it() {
         "metrics = \"pages\"\nrequests = \"requests_total\"\nerrors = \"errors_total\"\n";
     // Far too few requests for a verdict before the wait is over.
     let tables = format!(
-        "[service.canary]\nsteps = [10, 100]\nsoak = \"1s\"\nwait = \"8s\"\nevery = \"500ms\"\n\
+        "[service.canary]\nsteps = [10, 100]\nsoak = \"1s\"\nwait = \"14s\"\nevery = \"500ms\"\n\
          objective = {{ error_rate = 0.1 }}\n\
          [[metrics]]\nname = \"pages\"\nexposition = [\"{a}/metrics\", \"{b}/metrics\"]\n"
     );

@@ -136,9 +136,7 @@ fn deploy_and_promote_need_a_fresh_validation() {
     assert_eq!(records(&deck, "validated").len(), begun, "the fresh result was taken");
     deck.run(&["abort", "web", "--confirm", "web"]).ends(0, "");
     // A result lives on in the journal.
-    let pid = deck.engine().expect("the engine answers");
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it is there");
-    until("its end", || deck.engine().is_none().then_some(()));
+    deck.end_engine(rustix::process::Signal::KILL);
     let said = deck.run(&again);
     assert!(said.out.contains("done     step 1/3 validate: 1 passed, "), "{said:#?}");
     assert_eq!(records(&deck, "validated").len(), begun);

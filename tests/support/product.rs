@@ -106,6 +106,20 @@ impl Deck {
         Pid::from_raw(hello["hello"]["pid"].as_i64()?.try_into().ok()?)
     }
 
+    /// Ends the engine that runs here, and waits until its process is gone: its socket goes first,
+    /// and what it still writes after that is written.
+    pub fn end_engine(&self, signal: Signal) {
+        let pid = self.engine().expect("the engine runs");
+        kill_process(pid, signal).expect("it is ours");
+        let stat = format!("/proc/{}/stat", pid.as_raw_nonzero());
+        until("the end of the engine", || {
+            // One that nobody has waited for yet is a zombie.
+            let stat = std::fs::read_to_string(&stat).unwrap_or_default();
+            let state = stat.rsplit(") ").next().unwrap_or_default();
+            (state.is_empty() || state.starts_with('Z')).then_some(())
+        });
+    }
+
     /// Starts the engine in the foreground, and waits until it answers.
     pub fn start_engine(&self) -> Engine {
         self.start_engine_by(self.command(&["engine"]))

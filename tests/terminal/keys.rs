@@ -155,7 +155,7 @@ fn expected(act: Act) -> (&'static str, &'static str, Seen) {
 }
 
 /// The panel whose frame is drawn in bold.
-fn focused(screen: &vt100::Screen) -> Option<String> {
+pub fn focused(screen: &vt100::Screen) -> Option<String> {
     let (rows, columns) = size_of(screen);
     let corner = |row, column| {
         screen.cell(row, column).is_some_and(|cell| cell.contents() == "╭" && cell.bold())
@@ -377,7 +377,7 @@ fn rows_that_change_their_places_leave_a_guard_on_its_service() {
     }
     console.shows("ROLLBACK alpha");
     console.keys("bra\r");
-    console.shows("ROLLBACK alpha");
+    console.shows("\"bra\" is not the alias of alpha");
     console.keys("\x15alp\r");
     console.shows("alpha VERIFIED");
     let read = |path: &String| fs::read_to_string(path).expect("the split");

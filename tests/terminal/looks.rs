@@ -54,10 +54,11 @@ fn a_late_or_cut_answer_is_no_key() {
         console.keys(part);
     }
     console.keys("?");
-    console.shows("keys");
+    console.shows("╭ keys ");
     let text = console.text();
     assert!(!text.contains("filter /") && !text.contains("ignored"), "{text}");
     console.keys("q");
+    console.until("the panels", |screen| !screen.contains("╭ keys "));
     console.keys("q");
     assert_eq!(console.ended(PATIENCE), 0);
     console.is_restored();
@@ -168,7 +169,11 @@ fn the_mouse_is_opt_in_and_selects_only() {
     console.shows("the mouse selects rows here");
     // What it is told goes out before what it says.
     assert!(find_last(&console.seen().bytes, b"[?1000h").is_some(), "on");
+    let focus = console.until_in(PATIENCE, "a focus", keys::focused);
     console.keys("\x1b[<0;100;20M");
+    console.until_in(PATIENCE, "another focus", |screen| {
+        keys::focused(screen).filter(|own| *own != focus)
+    });
     console.keys("c");
     console.shows("copies services, incidents");
     console.keys("m");
