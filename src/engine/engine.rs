@@ -49,6 +49,9 @@ const REPLIES_MAX: usize = 256;
 
 /// First looks are spread over this long, so that a start does not hit everything at once.
 const FIRST_LOOKS: Duration = Duration::from_millis(300);
+/// Of many probes, no more begin at a start than one each: what thousands of questions take at
+/// once is memory for as long as the engine runs.
+const FIRST_PROBE: Duration = Duration::from_millis(1);
 
 /// How a command was taken.
 enum Taken {
@@ -291,8 +294,11 @@ impl Engine {
         for (group, own) in self.settings.scaling.iter().enumerate() {
             self.schedule.set(Timer::Scaling(group), now.mono + own.every);
         }
+        let probes = u32::try_from(self.settings.probes.len()).unwrap_or(u32::MAX);
+        let over = FIRST_LOOKS.max(FIRST_PROBE.saturating_mul(probes));
         for timer in timers {
-            let at = now.mono + self.rng.up_to(FIRST_LOOKS);
+            let over = if matches!(timer, Timer::Probe(_)) { over } else { FIRST_LOOKS };
+            let at = now.mono + self.rng.up_to(over);
             self.schedule.set(timer, at);
         }
     }

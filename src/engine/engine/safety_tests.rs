@@ -677,3 +677,23 @@ fn what_restricts_stands_above_what_was_said_before_it() {
     let again = Rig::recovered(rig.entries);
     assert_eq!({ again }.engine.snapshot().head.freezes, head.freezes);
 }
+
+#[test]
+fn many_probes_begin_one_after_the_other_and_few_at_once() {
+    let begun = |probes: u32, after: Duration| -> usize {
+        let mut settings = settings();
+        let probe = settings.probes[0].clone();
+        settings.probes = (0..probes).map(|_| probe.clone()).collect();
+        settings.services[0].probes = (0..probes).map(ProbeId).collect();
+        let now = Now { mono: Time(3_600_000_000), wall: chrono::DateTime::UNIX_EPOCH };
+        let mut effects = Vec::new();
+        let mut engine = Engine::recover(settings, "test", 1, &[], Fence(0), now, &mut effects);
+        engine.handle_deadline(Now { mono: now.mono + after, ..now }, &mut effects);
+        effects.iter().filter(|effect| matches!(effect, Effect::Probe { .. })).count()
+    };
+    assert_eq!(begun(100, FIRST_LOOKS), 100);
+    // In 300 ms of 4 s, each at its own random moment.
+    let early = begun(4_000, FIRST_LOOKS);
+    assert!((200..400).contains(&early), "{early}");
+    assert_eq!(begun(4_000, Duration::from_secs(4)), 4_000);
+}
