@@ -41,8 +41,8 @@ impl Tokens {
     pub async fn renew(&self) {
         loop {
             tokio::time::sleep(self.life * 2 / 3).await;
-            // One that fails is tried again; until then the old one goes on, or its users are denied,
-            // and say so.
+            // One that fails is tried again; until then the old one goes on, or its users are
+            // denied and say so.
             let _ = self.issue();
         }
     }
