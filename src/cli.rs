@@ -17,6 +17,7 @@ mod report;
 mod runbook;
 mod status;
 mod steer;
+mod stuck;
 mod taste;
 mod validate;
 mod version;

@@ -52,6 +52,9 @@ const FILE_BYTES_MAX: usize = 1024 * 1024;
 /// A pipe or a device in the place of a file must not hold the start.
 const OPEN_AT_ONCE: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
 
+/// The colours that an environment may have.
+const BANDS: [&str; 3] = ["danger", "caution", "calm"];
+
 /// An environment that nobody marked is treated as the one that hurts.
 const UNMARKED_BAND: &str = "danger";
 
@@ -315,7 +318,7 @@ fn read_environment(mut table: Table<'_>, notify: &mut Vec<(usize, String)>) -> 
     let at = table.place_of("notify");
     let names = table.strings("notify").unwrap_or_default();
     notify.extend(names.into_iter().map(|name| (at, name)));
-    let band = table.name("band").unwrap_or_else(|| UNMARKED_BAND.to_owned());
+    let band = table.word("band", &BANDS).unwrap_or(UNMARKED_BAND).to_owned();
     table.finish();
     Environment { name: name.unwrap_or_default(), timezone, band }
 }

@@ -338,7 +338,7 @@ version = 1
 [environment]
 name = "demo"
 timezone = "UTC"
-band = "info"
+band = "calm"
 
 [[metrics]]
 name = "demo"

@@ -24,8 +24,9 @@ use crate::io::wire::{self, BUILD, ToClient, ToEngine};
 /// An engine that cannot be reached after this long is said to be missing.
 const START_PATIENCE: Duration = Duration::from_secs(10);
 
-/// The engine answers a submission before anything moves; the journal is not waited for.
-const REPLY_PATIENCE: Duration = Duration::from_secs(5);
+/// The engine answers within 20 s whatever its journal does; two more for the way there and back on
+/// a loaded machine.
+pub const REPLY_PATIENCE: Duration = Duration::from_secs(22);
 
 /// An idle engine ends within this; one that still answers is busy, and a command waits no longer.
 const RETIRE_PATIENCE: Duration = Duration::from_secs(1);
@@ -252,12 +253,21 @@ impl Link {
         }
     }
 
-    /// Asks, and waits for the engine's immediate answer.
+    /// Asks, and waits for the engine's answer as long as it promises one.
     pub fn submit(&mut self, submission: &Submission) -> Result<Reply, Failure> {
+        self.submit_within(submission, REPLY_PATIENCE)
+    }
+
+    /// The same, at most this long.
+    pub fn submit_within(
+        &mut self,
+        submission: &Submission,
+        patience: Duration,
+    ) -> Result<Reply, Failure> {
         let mut submission = submission.clone();
         submission.read_only |= self.read_only;
         let line = wire::encode(&ToEngine::Submit(Box::new(submission.clone())));
-        let deadline = Instant::now() + REPLY_PATIENCE;
+        let deadline = Instant::now() + patience;
         let mut state = self.shared.lock();
         let Some(stream) = state.stream.as_mut() else {
             return Err(Failure::new(
@@ -277,11 +287,9 @@ impl Link {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() || state.stream.is_none() {
-                return Err(Failure::new(
-                    FailureKind::Timeout,
-                    "the engine did not answer: it may or may not have taken the command; asking \
-                     again with the same id is safe",
-                ));
+                let engine = named(&self.shared.options.state_dir);
+                let text = format!("{engine} did not answer: it may still be carried out");
+                return Err(Failure::new(FailureKind::Timeout, text));
             }
             state = self
                 .shared
@@ -504,7 +512,8 @@ fn join(options: &Options) -> Result<Joined, Failure> {
             return Err(Failure::new(
                 FailureKind::Timeout,
                 format!(
-                    "no engine answers at {} after {} s; see {}",
+                    "{} does not answer at {} after {} s; see {}",
+                    named(&options.state_dir),
                     path.display(),
                     START_PATIENCE.as_secs(),
                     options.state_dir.join(LOG).display()
@@ -513,6 +522,15 @@ fn join(options: &Options) -> Result<Joined, Failure> {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// The engine, with its process where one listens: a stopped or hung one does so, too.
+fn named(state_dir: &Path) -> String {
+    let stream = UnixStream::connect(state_dir.join(socket::NAME));
+    let peer = stream.ok().and_then(|stream| rustix::net::sockopt::socket_peercred(stream).ok());
+    peer.map_or("the engine".to_owned(), |peer| {
+        format!("the engine (pid {})", peer.pid.as_raw_nonzero())
+    })
 }
 
 /// File name of the engine's log in the state directory.

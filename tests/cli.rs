@@ -9,6 +9,8 @@ mod nobody;
 mod product;
 #[path = "support/quick.rs"]
 mod quick;
+#[path = "cli/safety.rs"]
+mod safety;
 #[path = "support/schema.rs"]
 mod schema;
 #[path = "support/servers.rs"]
@@ -280,23 +282,27 @@ fn traffic_moves_truly_and_the_journal_proves_it() {
         nginx_service("shop", &front, stable, canary),
         haproxy_service("duo", &edge2)
     ));
-    let split = ["split", "web", "25", "--confirm", "web", "--reason", "try it"];
+    let split =
+        ["split", "web", "25", "--override", "a test", "--confirm", "web", "--reason", "try it"];
     deck.run(&split).ends(0, "VERIFIED");
     let found: Vec<u16> =
         weights(&edge).iter().map(|weight| weight.parse().expect("a weight")).collect();
     assert_eq!(u32::from(found[0]), u32::from(found[1]) * 3, "{found:?}");
     assert_eq!(canary_of_100(edge.port), 25);
-    deck.run(&["split", "web", "60", "--confirm", "wbe", "--reason", "x"])
+    deck.run(&["split", "web", "60", "--override", "a test", "--confirm", "wbe", "--reason", "x"])
         .ends(64, "--confirm web");
     deck.run(&["split", "web", "60"]).ends(64, "--confirm web");
     deck.run(&["rollback", "web", "--confirm", "web"]).ends(64, "--reason");
     deck.run(&["split", "nosuch", "60"]).ends(64, "web, shop, duo");
-    deck.run(&["--read-only", "promote", "web", "--confirm", "web"]).ends(1, "REFUSED");
+    deck.run(&["--read-only", "promote", "web", "--override", "a test", "--confirm", "web"])
+        .ends(1, "REFUSED");
     assert_eq!(canary_of_100(edge.port), 25, "nothing moved");
-    deck.run(&["split", "shop", "25", "--confirm", "sho", "--reason", "x"]).ends(0, "VERIFIED");
+    deck.run(&["split", "shop", "25", "--override", "a test", "--confirm", "sho", "--reason", "x"])
+        .ends(0, "VERIFIED");
     let share = canary_of_100(front.port);
     assert!((23..=27).contains(&share), "{share}");
-    deck.run(&["promote", "duo", "--confirm", "duo", "--reason", "x"]).ends(0, "VERIFIED");
+    deck.run(&["promote", "duo", "--override", "a test", "--confirm", "duo", "--reason", "x"])
+        .ends(0, "VERIFIED");
     assert_eq!([edge2.port, front2.port].map(canary_of_100), [100, 100]);
     for (service, ports) in [("duo", vec![edge2.port, front2.port]), ("web", vec![edge.port])] {
         let words = ["rollback", service, "--confirm", service, "--reason", "errors rise"];
@@ -428,7 +434,8 @@ fn a_rollback_is_verified_within_its_time() {
 fn a_killed_engine_leaves_no_rollback_without_a_result() {
     let router = Fake::serve("router");
     let deck = Deck::new(&format!("{HEAD}{}", http_service("mail", &router)));
-    deck.run(&["split", "mail", "50", "--confirm", "mai", "--reason", "x"]).ends(0, "VERIFIED");
+    deck.run(&["split", "mail", "50", "--override", "a test", "--confirm", "mai", "--reason", "x"])
+        .ends(0, "VERIFIED");
     assert_eq!(router.split(), (50, 50));
     router.delay(Duration::from_mins(1));
     let before = router.puts();
@@ -457,7 +464,8 @@ fn a_stopped_client_stops_nobody_else() {
     let router = Fake::serve("router");
     let deck = Deck::new(&format!("{HEAD}{}", http_service("mail", &router)));
     router.delay(Duration::from_secs(1));
-    let words = ["split", "mail", "50", "--confirm", "mai", "--reason", "x"];
+    let words =
+        ["split", "mail", "50", "--override", "a test", "--confirm", "mai", "--reason", "x"];
     let mut client =
         deck.command(&words).stdout(Stdio::piped()).spawn().expect("the program starts");
     until("the write", || (router.puts() > 0).then_some(()));
@@ -476,7 +484,8 @@ fn a_stopped_client_stops_nobody_else() {
 fn a_router_that_hangs_ends_in_unknown_with_a_way_by_hand() {
     let router = Fake::serve("router");
     let deck = Deck::new(&format!("{HEAD}{}", http_service("mail", &router)));
-    deck.run(&["split", "mail", "50", "--confirm", "mai", "--reason", "x"]).ends(0, "VERIFIED");
+    deck.run(&["split", "mail", "50", "--override", "a test", "--confirm", "mai", "--reason", "x"])
+        .ends(0, "VERIFIED");
     router.delay(Duration::from_mins(2));
     let begin = Instant::now();
     let words = ["rollback", "mail", "--confirm", "mai", "--reason", "errors"];
@@ -520,7 +529,8 @@ fn a_busy_engine_keeps_its_configuration_and_says_so() {
     let router = Fake::serve("router");
     let service = http_service("mail", &router);
     let deck = Deck::new(&format!("{HEAD}{service}"));
-    deck.run(&["split", "mail", "50", "--confirm", "mai", "--reason", "x"]).ends(0, "VERIFIED");
+    deck.run(&["split", "mail", "50", "--override", "a test", "--confirm", "mai", "--reason", "x"])
+        .ends(0, "VERIFIED");
     router.delay(Duration::from_mins(1));
     let words = ["rollback", "mail", "--confirm", "mai", "--reason", "errors", "--no-wait"];
     deck.run(&words).ends(0, "ACCEPTED");
@@ -608,7 +618,8 @@ fn secrets_stay_where_they_are() {
         assert!(output.status.success(), "{words:?}: {output:?}");
         [output.stdout, output.stderr].concat()
     };
-    let mut seen = run(&["split", "mail", "50", "--confirm", "mai", "--reason", "x"]);
+    let mut seen =
+        run(&["split", "mail", "50", "--override", "a test", "--confirm", "mai", "--reason", "x"]);
     router.down(true);
     // Reading fails now, and every failure is told.
     let mut failed = deck.command(&["status", "--json"]);
@@ -632,8 +643,10 @@ fn half_and_half() -> (Fake, Deck) {
     (router, deck)
 }
 
-const HALF: [&str; 7] = ["split", "mail", "50", "--confirm", "mai", "--reason", "x"];
-const PROMOTE: [&str; 6] = ["promote", "mail", "--confirm", "mai", "--reason", "x"];
+const HALF: [&str; 9] =
+    ["split", "mail", "50", "--override", "a test", "--confirm", "mai", "--reason", "x"];
+const PROMOTE: [&str; 8] =
+    ["promote", "mail", "--override", "a test", "--confirm", "mai", "--reason", "x"];
 const ROLLBACK: [&str; 6] = ["rollback", "mail", "--confirm", "mai", "--reason", "no room left"];
 
 /// More exposure is refused, naming the place and what helps; a rollback goes on by the spool.
@@ -642,7 +655,7 @@ fn only_safety_goes_on(router: &Fake, deck: &Deck, part: &str, run: &dyn Fn(&[&s
     let place = deck.state().display().to_string();
     assert!(said.code == 1 && said.out.contains(part) && said.out.contains(&place), "{said:#?}");
     assert_ne!(router.split(), (0, 100), "nothing moved");
-    run(&ROLLBACK).ends(0, "VERIFIED");
+    run(&ROLLBACK).ends(0, "VERIFIED").ends(0, "the journal does not take what is done here");
     assert_eq!(router.split(), (100, 0));
     let said = run(&["journal", "verify"]);
     assert!(said.out.contains("in the spool"), "{said:#?}");
@@ -815,7 +828,8 @@ fn a_reload_that_loses_the_weights_is_seen_within_two_reads() {
     let edge = Reloadable::start();
     let config = haproxy_service("web", &edge.server) + "reread = \"1s\"\n";
     let deck = Deck::new(&format!("{HEAD}{config}"));
-    deck.run(&["split", "web", "25", "--confirm", "web", "--reason", "x"]).ends(0, "VERIFIED");
+    deck.run(&["split", "web", "25", "--override", "a test", "--confirm", "web", "--reason", "x"])
+        .ends(0, "VERIFIED");
     let link = link(&deck);
     let route = || link.snapshot().and_then(|snapshot| snapshot.services[0].route.clone());
     until("a settled route", || (route()?.state == RouteState::Verified).then_some(()));
@@ -867,7 +881,8 @@ fn an_engine_that_may_not_signal_nginx_says_so() {
     let deck = Deck::new(&format!("{HEAD}{head}test = [\"/bin/true\"]{tail}"));
     let program = program_of_nobody(&deck);
     let before = std::fs::read_to_string(&file).expect("reads");
-    let words = ["split", "shop", "25", "--confirm", "sho", "--reason", "x"];
+    let words =
+        ["split", "shop", "25", "--override", "a test", "--confirm", "sho", "--reason", "x"];
     let said = run_as_nobody(&deck, &program, &words);
     assert!(said.code != 0 && said.out.contains("must run as nginx's user"), "{said:#?}");
     assert!(said.out.contains("the previous file is put back"), "{said:#?}");

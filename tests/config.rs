@@ -268,6 +268,8 @@ fn names_are_unique_and_plain() {
     );
     check("[[service]]\nname = \"..\"\n", &["4:8: `name` is a name"]);
     check_whole("", &["1:1: the file needs `environment`"]);
+    let band = "[environment]\nname = \"a\"\nband = \"pink\"\n";
+    check_whole(band, &["3:8: `band` is one of `danger`, `caution` or `calm`"]);
     check(
         "[[metrics]]\nname = \"haproxy\"\nprometheus = \"http://x/\"\n",
         &["4:8: `haproxy` stands for"],

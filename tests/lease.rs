@@ -115,7 +115,7 @@ fn canary_weight(server: &Server) -> String {
 }
 
 fn words<'a>(verb: &'a [&'a str]) -> Vec<&'a str> {
-    [verb, &["--confirm", "web", "--reason", "test"]].concat()
+    [verb, &["--override", "test", "--confirm", "web", "--reason", "test"]].concat()
 }
 
 /// Starts the command in the background.

@@ -9,11 +9,21 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use engine::command::{Command, Reply, Submission};
 use engine::record::{OperationResult, ReleaseState};
-use engine::snapshot::{OperationView, Phase, ReleaseView, ServiceView, Snapshot};
-use engine::types::{Actor, Fence, Percent, Untrusted};
+use engine::snapshot::{JournalState, OperationView, Phase, ReleaseView, ServiceView, Snapshot};
+use engine::types::{Actor, FailureKind, Fence, Percent, Untrusted};
 
-use crate::cli::{Exit, Global, UNAVAILABLE, USAGE, print, release, submission_id, wait_for};
-use crate::link::Link;
+use crate::cli::{
+    Exit, Global, UNAVAILABLE, USAGE, complain, print, release, stuck, submission_id, wait_for,
+};
+use crate::io::clock;
+use crate::link::{Link, REPLY_PATIENCE};
+use crate::ui::gate;
+
+/// The exit code of what nobody knows.
+const UNKNOWN: u8 = 3;
+
+/// The first answers of what a gate looks at come within this; after it, none is no data.
+const FIRST_LOOKS: Duration = Duration::from_secs(10);
 
 #[derive(Args)]
 pub struct Split {
@@ -61,6 +71,9 @@ struct Guard {
     /// Return once accepted, without waiting for the result
     #[arg(long)]
     no_wait: bool,
+    /// Raise exposure against what speaks against it, and why; kept in the journal
+    #[arg(long = "override", value_name = "REASON")]
+    over: Option<String>,
     /// Wait at most this long for the result: seconds, or "2m"
     #[arg(long, value_name = "TIME", default_value = "30", value_parser = patience)]
     timeout: Duration,
@@ -146,7 +159,9 @@ fn run(
     // The steps of a release are taken back after an abort; an emergency has its result at once.
     let aborts = matches!(command, Command::Abort { .. });
     let end = Instant::now() + guard.timeout;
-    let mut asked = ask(name, Some(&guard.confirm), global, command)?;
+    let patience = guard.timeout.min(REPLY_PATIENCE);
+    let mut asked =
+        ask(name, Some(&guard.confirm), global, command, (patience, guard.over.as_deref()))?;
     match asked.reply {
         Reply::Refused { .. } => Ok(1),
         Reply::Accepted { .. } if guard.no_wait => Ok(0),
@@ -196,17 +211,26 @@ pub struct Asked {
 }
 
 /// Shows how a service stands, asks for `command` and prints the answer. With `confirm`, only when
-/// the alias was typed.
+/// the alias was typed; what raises exposure against what speaks against it, only when that is
+/// overridden. The answer is waited for this long.
 pub fn ask(
     name: &str,
     confirm: Option<&Confirm>,
     global: &Global,
-    command: Command,
+    mut command: Command,
+    (answer, over): (Duration, Option<&str>),
 ) -> Result<Asked, Exit> {
-    let mut link = global.link()?;
+    let stuck = |exit| stuck::from_disk(exit, global, name, &command);
+    let mut link = global.link().map_err(stuck)?;
     // A rollback waits for nothing; anything else is decided on what the routers show.
     let at_once = matches!(command, Command::Rollback { .. });
-    let patience = if at_once { Duration::ZERO } else { Duration::from_secs(5) };
+    let raised = stuck::target(&command).filter(|to| *to != Percent::ZERO);
+    let judges = raised.is_some() && over.is_none();
+    let patience = match (at_once, judges) {
+        (true, _) => Duration::ZERO,
+        (false, false) => Duration::from_secs(5),
+        (false, true) => FIRST_LOOKS,
+    };
     let first = wait_for(&mut link, Duration::from_secs(10), |snapshot| Some(snapshot.clone()))
         .ok_or_else(|| Exit::new(UNAVAILABLE, "the engine shows nothing"))?;
     let seen = wait_for(&mut link, patience, |snapshot| {
@@ -215,7 +239,7 @@ pub fn ask(
             router.read.is_some() || !router.error.is_empty()
         };
         let mut routers = service.route.iter().flat_map(|route| &route.routers);
-        routers.all(read).then(|| snapshot.clone())
+        (routers.all(read) && (!judges || looked(service))).then(|| snapshot.clone())
     })
     .unwrap_or(first);
     let Some(service) = service_of(&seen, name) else {
@@ -231,6 +255,9 @@ pub fn ask(
         );
         return Err(Exit::new(USAGE, why));
     }
+    if let Some(to) = raised {
+        pass(&gate::against_split(&seen, service, to, clock::now()), over, &mut command)?;
+    }
     let expected = service.expected();
     let submission = Submission {
         id: submission_id(),
@@ -242,7 +269,11 @@ pub fn ask(
         read_only: global.read_only,
     };
     print(&format!("REQUESTED  {} {name}: {}\n", submission.command.verb(), stands(service)))?;
-    let reply = submit(&mut link, &submission)?;
+    let reply = submit_within(&mut link, &submission, answer).map_err(|mut exit| {
+        exit.why = format!("{}\n{}", exit.why, stuck::from_picture(service, &submission.command));
+        exit.why.truncate(exit.why.trim_end().len());
+        exit
+    })?;
     Ok(Asked {
         link,
         reply,
@@ -254,11 +285,53 @@ pub fn ask(
     })
 }
 
+/// All that a gate looks at has answered once.
+fn looked(service: &ServiceView) -> bool {
+    service.probes.iter().all(|probe| probe.observed.is_some())
+        && service.signals.as_ref().is_none_or(|signals| signals.observed.is_some())
+}
+
+/// What speaks against more exposure ends it, unless it is overridden: then the journal keeps both.
+fn pass(against: &[gate::Gate], over: Option<&str>, command: &mut Command) -> Result<(), Exit> {
+    let verb = command.verb();
+    let (Command::Split { reason, .. } | Command::Promote { reason, .. }) = command else {
+        return Ok(());
+    };
+    for gate in against {
+        print(&format!("AGAINST    {}\n", gate.text))?;
+    }
+    match over.map(str::trim) {
+        Some("") => Err(Exit::new(USAGE, "--override needs a reason: it stays in the journal")),
+        Some(over) => {
+            let said = [reason.display(), over];
+            let said: Vec<&str> = said.into_iter().filter(|text| !text.is_empty()).collect();
+            *reason = Untrusted::new(&gate::overridden(against, &said.join("; ")));
+            Ok(())
+        }
+        None if against.is_empty() => Ok(()),
+        None => {
+            let why = format!("{verb} is not asked for: wait for green, or add --override REASON");
+            Err(Exit::new(1, why))
+        }
+    }
+}
+
 /// Submits, and prints the answer.
 pub fn submit(link: &mut Link, submission: &Submission) -> Result<Reply, Exit> {
-    let reply = link
-        .submit(submission)
-        .map_err(|failure| Exit::new(UNAVAILABLE, failure.text.to_string()))?;
+    submit_within(link, submission, REPLY_PATIENCE)
+}
+
+fn submit_within(
+    link: &mut Link,
+    submission: &Submission,
+    patience: Duration,
+) -> Result<Reply, Exit> {
+    let reply = link.submit_within(submission, patience).map_err(|failure| {
+        if failure.kind == FailureKind::Timeout {
+            return Exit::new(UNKNOWN, format!("UNKNOWN: {}", failure.text));
+        }
+        Exit::new(UNAVAILABLE, failure.text.to_string())
+    })?;
     match &reply {
         Reply::Refused { why, .. } => print(&format!("REFUSED    {why}\n"))?,
         Reply::Accepted { fence: Some(fence), .. } => print(&format!("ACCEPTED   #{fence}\n"))?,
@@ -316,13 +389,19 @@ fn release_words(release: &ReleaseView) -> String {
 
 fn unknown(waited: Duration) -> Result<u8, Exit> {
     print(&format!("UNKNOWN    no result after {} s; do not retry\n", waited.as_secs()))?;
-    Ok(3)
+    Ok(UNKNOWN)
 }
 
 /// Prints each change of the operation until it ends, and turns its result into the exit code.
 fn follow(link: &mut Link, name: &str, fence: Fence, timeout: Duration) -> Result<u8, Exit> {
     let mut told = String::new();
+    let mut unrecorded = false;
     let ended = wait_for(link, timeout, |snapshot| {
+        if let JournalState::Spooling { why } | JournalState::Lost { why } = &snapshot.head.journal
+            && !std::mem::replace(&mut unrecorded, true)
+        {
+            complain(&format!("quarterdeck: the journal does not take what is done here: {why}"));
+        }
         let operation = service_of(snapshot, name)?.operation.as_ref()?;
         let same = operation.fence == fence || operation.earlier.contains(&fence);
         if operation.fence > fence && !same {
@@ -354,7 +433,7 @@ fn follow(link: &mut Link, name: &str, fence: Fence, timeout: Duration) -> Resul
         OperationResult::Verified => 0,
         OperationResult::Refused => 1,
         OperationResult::Partial => 2,
-        OperationResult::Unknown => 3,
+        OperationResult::Unknown => UNKNOWN,
         OperationResult::Superseded => 4,
     })
 }

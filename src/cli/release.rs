@@ -17,7 +17,7 @@ use engine::words;
 use crate::cli::operate::{self, Confirm, service_of};
 use crate::cli::{Exit, Global, print, wait_for};
 use crate::io::clock;
-use crate::link::Link;
+use crate::link::{Link, REPLY_PATIENCE};
 
 #[derive(Args)]
 pub struct Deploy {
@@ -84,7 +84,7 @@ fn start(
     global: &Global,
     command: Command,
 ) -> Result<u8, Exit> {
-    let mut asked = operate::ask(name, Some(confirm), global, command)?;
+    let mut asked = operate::ask(name, Some(confirm), global, command, (REPLY_PATIENCE, None))?;
     match asked.reply {
         Reply::Refused { .. } => Ok(1),
         Reply::Accepted { .. } if patience.no_wait => Ok(0),

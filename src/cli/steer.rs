@@ -13,6 +13,7 @@ use engine::types::{Actor, Untrusted};
 use crate::cli::operate::{self, Asked, Confirm, service_of, stands};
 use crate::cli::{Exit, Global, USAGE, print, submission_id, wait_for};
 use crate::config;
+use crate::link::REPLY_PATIENCE;
 
 /// The picture that shows a taken command comes at once; it is only printed.
 const PICTURE_PATIENCE: Duration = Duration::from_secs(2);
@@ -208,7 +209,8 @@ fn of_service(
     global: &Global,
     command: Command,
 ) -> Result<u8, Exit> {
-    let Asked { mut link, reply, before, .. } = operate::ask(name, confirm, global, command)?;
+    let Asked { mut link, reply, before, .. } =
+        operate::ask(name, confirm, global, command, (REPLY_PATIENCE, None))?;
     match reply {
         Reply::Refused { .. } => Ok(1),
         Reply::Accepted { .. } => {

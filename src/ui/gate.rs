@@ -6,10 +6,10 @@
 
 use engine::reading::AlertState;
 use engine::snapshot::{
-    ArmView, FreezeView, IncidentView, JournalState, ProbeView, RouteState, RouteView, ServiceView,
-    SignalsView, Snapshot,
+    ArmView, FreezeView, IncidentView, JournalState, ProbeView, RouteState, RouteView, RouterView,
+    ServiceView, SignalsView, Snapshot,
 };
-use engine::types::{Freshness, Now, Severity, Status};
+use engine::types::{Freshness, Now, Percent, Severity, Status};
 
 use crate::ui::words;
 
@@ -26,6 +26,8 @@ const WORDS_MAX: usize = 40;
 pub const FREEZE: &str = "freeze";
 /// Names of incidents that are told one by one.
 const NAMED_MAX: usize = 2;
+/// More gates than this are counted in the journal's line.
+const TOLD_MAX: usize = 8;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gate {
@@ -34,6 +36,50 @@ pub struct Gate {
     pub text: String,
     /// False once it stopped standing against, while the guard is open.
     pub holds: bool,
+}
+
+/// What stands against giving the canary `to`; nothing where that is not more than it may have.
+#[must_use]
+pub fn against_split(
+    picture: &Snapshot,
+    service: &ServiceView,
+    to: Percent,
+    now: Now,
+) -> Vec<Gate> {
+    let Some(route) = &service.route else { return Vec::new() };
+    let exposure = exposure(route, now);
+    if to == Percent::ZERO || exposure.is_some_and(|canary| f64::from(to.get()) <= canary) {
+        return Vec::new();
+    }
+    against(picture, service, is_measured(exposure) || to == Percent::FULL, now)
+}
+
+/// The most that any router gives the canary, if all of them were read, lately.
+#[must_use]
+pub fn exposure(route: &RouteView, now: Now) -> Option<f64> {
+    let fresh = |one: &RouterView| one.canary.filter(|_| words::unread(one, now).is_none());
+    let mut read = route.routers.iter().map(fresh);
+    read.try_fold(0.0_f64, |most, canary| Some(most.max(canary?)))
+}
+
+/// The canary has a share by which it can be measured, for all that is known.
+#[must_use]
+pub fn is_measured(exposure: Option<f64>) -> bool {
+    exposure.is_none_or(|canary| canary >= 0.5)
+}
+
+/// A reason behind what it overrides: the journal keeps both.
+#[must_use]
+pub fn overridden(against: &[Gate], reason: &str) -> String {
+    let holding: Vec<&str> =
+        against.iter().filter(|gate| gate.holds).map(|gate| gate.text.as_str()).collect();
+    if holding.is_empty() {
+        return reason.to_owned();
+    }
+    let more = holding.len().saturating_sub(TOLD_MAX);
+    let more = if more > 0 { format!("; {more} more") } else { String::new() };
+    let told = holding[..holding.len().min(TOLD_MAX)].join("; ");
+    format!("OVERRIDE of [{told}{more}]: {reason}")
 }
 
 fn gate(key: &str, text: String) -> Gate {
@@ -95,9 +141,8 @@ fn probe(probe: &ProbeView, now: Now) -> Option<Gate> {
 }
 
 fn route(route: &RouteView, now: Now) -> Vec<Gate> {
-    let unread = |router: &&engine::snapshot::RouterView| {
-        router.canary.is_none() || words::unread(router, now).is_some()
-    };
+    let unread =
+        |router: &&RouterView| router.canary.is_none() || words::unread(router, now).is_some();
     let mut found: Vec<Gate> = route
         .routers
         .iter()

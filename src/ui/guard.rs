@@ -21,15 +21,13 @@ use std::time::Duration;
 
 use engine::command::{Command, Expected};
 use engine::snapshot::{
-    FreezeView, IncidentView, ReleaseView, RouteView, RouterView, ServiceView, Snapshot,
-    TriggerState,
+    FreezeView, IncidentView, ReleaseView, ServiceView, Snapshot, TriggerState,
 };
 use engine::triage::Say;
 use engine::types::{Now, Percent, Time, Untrusted};
 
 use crate::ui::gate::{self, Gate};
 use crate::ui::keymap::{Danger, Key};
-use crate::ui::words;
 
 /// Longer than a key repeat's first delay would be rude, shorter would let a stray key through.
 pub const DEAD_TIME: Duration = Duration::from_millis(400);
@@ -53,8 +51,6 @@ const USUAL_SPAN: &str = "1h";
 const VERSION_CHARS_MAX: usize = 64;
 /// Behind a version: stable is known to be sick.
 const HOTFIX: &str = " hotfix";
-/// More gates than this are counted in the journal's line.
-const GATES_TOLD_MAX: usize = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
@@ -399,9 +395,8 @@ impl Guard {
         let (true, Some((picture, service, route))) = (self.verb.exposes(), found) else {
             return false;
         };
-        self.exposure = exposure(route, now);
-        let nothing_yet = self.exposure.is_some_and(|canary| canary < 0.5);
-        let measured = self.verb == Verb::Promote || !nothing_yet;
+        self.exposure = gate::exposure(route, now);
+        let measured = self.verb == Verb::Promote || gate::is_measured(self.exposure);
         let mut news = false;
         self.against.iter_mut().for_each(|gate| gate.holds = false);
         for gate in gate::against(picture, service, measured, now) {
@@ -761,20 +756,7 @@ impl Guard {
         if !self.overrides() {
             return typed.to_owned();
         }
-        let holding = |gate: &&Gate| gate.holds;
-        let told: Vec<&str> = self
-            .against
-            .iter()
-            .filter(holding)
-            .take(GATES_TOLD_MAX)
-            .map(|gate| gate.text.as_str())
-            .collect();
-        let more = self.against.iter().filter(holding).count() - told.len();
-        let more = if more > 0 { format!("; {more} more") } else { String::new() };
-        if told.is_empty() {
-            return typed.to_owned();
-        }
-        format!("OVERRIDE of [{}{more}]: {typed}", told.join("; "))
+        gate::overridden(&self.against, typed)
     }
 
     fn fire(&self) -> Step {
@@ -879,13 +861,6 @@ fn seconds(text: &str) -> Option<u64> {
     };
     let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
     number.checked_mul(factor).filter(|seconds| *seconds > 0)
-}
-
-/// The most that any router gives the canary, if all of them were read, lately.
-fn exposure(route: &RouteView, now: Now) -> Option<f64> {
-    let fresh = |one: &RouterView| one.canary.filter(|_| words::unread(one, now).is_none());
-    let mut read = route.routers.iter().map(fresh);
-    read.try_fold(0.0_f64, |most, canary| Some(most.max(canary?)))
 }
 
 /// One line that says what stood on the screen when the guard opened.

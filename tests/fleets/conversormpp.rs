@@ -151,7 +151,8 @@ fn bad_canary(fleet: &Fleet, version: &str, rule: &str) {
 /// More than 15 % errors for 5 min without a release: back by itself, once.
 fn trigger(fleet: &Fleet) {
     fleet.control("PUT", "/slots/api-a", &json!({ "version": "2.3.0-errors" }));
-    let words = ["split", "api", "95", "--confirm", "api", "--reason", "by hand"];
+    let words =
+        ["split", "api", "95", "--override", "a test", "--confirm", "api", "--reason", "by hand"];
     fleet.run(&words).ends(0, "VERIFIED");
     comes(fleet, "api", "/split/routers/0/canary", &json!(0.0));
     let mut fired = fleet.records("trigger_fired");

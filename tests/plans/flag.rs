@@ -30,7 +30,17 @@ fn a_flag_is_turned_on_by_degrees_and_off_at_once() {
     let dir = tempfile::tempdir().expect("a directory");
     let deck = deck_with(dir.path(), "");
     let set = |percent: &str| {
-        deck.run(&["flag", "basket", percent, "--confirm", "bask", "--reason", "try"])
+        deck.run(&[
+            "flag",
+            "basket",
+            percent,
+            "--override",
+            "a test",
+            "--confirm",
+            "bask",
+            "--reason",
+            "try",
+        ])
     };
     set("10").ends(0, "VERIFIED");
     assert_eq!(shown(dir.path()), serde_json::json!({"other": 1, "flags": {"basket": 10}}));

@@ -109,8 +109,9 @@ fn a_release_is_steered_by_people_who_see_it() {
     deck.run(&["resume", "web"]).ends(64, "to fire, add --confirm web");
     deck.run(&["resume", "web", "--confirm", "web"]).ends(0, "r1 2.0 RUNNING");
     deck.run(&["resume", "web", "--confirm", "web"]).ends(1, "the release is RUNNING");
-    deck.run(&["split", "web", "30", "--confirm", "web"]).ends(1, "pause, promote or abort it");
-    deck.run(&["promote", "web", "--confirm", "web"]).ends(0, "VERIFIED");
+    deck.run(&["split", "web", "30", "--override", "a test", "--confirm", "web"])
+        .ends(1, "pause, promote or abort it");
+    deck.run(&["promote", "web", "--override", "a test", "--confirm", "web"]).ends(0, "VERIFIED");
     assert_eq!(site.weights(), ["0", "100"]);
     until("the bake", || {
         let step = &service(&deck)["release"]["step"];

@@ -9,7 +9,8 @@ fn a_rule_rolls_back_once_and_only_once() {
     let site = Site::new();
     let rule = "[[service.rollback_when]]\nwhen = \"canary.error_rate > 20.0\"\nfor = \"1s\"\n";
     let deck = site.deck("", rule);
-    let expose = ["split", "web", "50", "--confirm", "web", "--reason", "by hand"];
+    let expose =
+        ["split", "web", "50", "--override", "a test", "--confirm", "web", "--reason", "by hand"];
     deck.run(&expose).ends(0, "VERIFIED");
     site.b.errors(80);
     // Nobody looks: it stays all the same.
@@ -106,7 +107,8 @@ fn a_freeze_refuses_a_release_and_never_a_rollback() {
     let deck = site.deck(&probe, &CANARY.replace("soak = \"1s\"", "soak = \"50s\""));
     // Before the first write: HAProxy says by itself that it would take one.
     until("a rollback that is ready", || (deck.run(&["ready", "web"]).code == 0).then_some(()));
-    deck.run(&["split", "web", "20", "--confirm", "web"]).ends(0, "VERIFIED");
+    deck.run(&["split", "web", "20", "--override", "a test", "--confirm", "web"])
+        .ends(0, "VERIFIED");
     deck.run(&["freeze", "--for", "2h", "--reason", "quarter's end"]).ends(0, "ACCEPTED");
     deck.run(&["freeze", "--for", "2 h", "--reason", "x"]).ends(64, "is no duration");
     let said = deck.run(&["rollback", "web", "--confirm", "web", "--reason", "5xx"]);

@@ -41,7 +41,8 @@ fn each_rung_is_verified_before_the_next_is_offered() {
         let shown: Value = serde_json::from_slice(&text).expect("JSON");
         shown["new-checkout"] == 0
     };
-    deck.run(&["split", "web", "50", "--confirm", "web"]).ends(0, "VERIFIED");
+    deck.run(&["split", "web", "50", "--override", "a test", "--confirm", "web"])
+        .ends(0, "VERIFIED");
 
     // The first rung is done and not verified: the second is not offered.
     site.a.sick(true);

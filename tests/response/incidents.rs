@@ -283,7 +283,18 @@ fn what_quarterdeck_raises_by_itself_is_told_once_also_over_a_restart() {
     );
     let deck = Deck::new(&config);
     let engine = deck.start_engine();
-    deck.run(&["split", "web", "25", "--confirm", "web", "--reason", "try"]).ends(0, "VERIFIED");
+    deck.run(&[
+        "split",
+        "web",
+        "25",
+        "--override",
+        "a test",
+        "--confirm",
+        "web",
+        "--reason",
+        "try",
+    ])
+    .ends(0, "VERIFIED");
     turn(&router, 60, 40);
     // What was told and not recorded yet is told again: that is another test.
     until("its record", || (records(&deck, "notice_ended").len() == 1).then_some(()));

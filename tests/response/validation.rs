@@ -118,7 +118,8 @@ fn deploy_and_promote_need_a_fresh_validation() {
     let router = Fake::serve("router");
     let checks = "[[service.check]]\nname = \"mark\"\nfile = \"mark\"\nretries = 0\n";
     let deck = deck(&router, checks);
-    deck.run(&["promote", "web", "--confirm", "web"]).ends(1, "web: it was not validated");
+    deck.run(&["promote", "web", "--override", "a test", "--confirm", "web"])
+        .ends(1, "web: it was not validated");
     let deploy = ["deploy", "web", "--version", "2", "--confirm", "web", "--timeout", "30s"];
     let said = deck.run(&deploy).ends(1, "rolled back");
     assert!(
@@ -127,7 +128,8 @@ fn deploy_and_promote_need_a_fresh_validation() {
     );
     assert_eq!(router.puts(), 0, "nothing was touched");
     std::fs::write(deck.dir.path().join("mark"), "x").expect("a file is written");
-    deck.run(&["promote", "web", "--confirm", "web"]).ends(1, "its validation failed");
+    deck.run(&["promote", "web", "--override", "a test", "--confirm", "web"])
+        .ends(1, "its validation failed");
     deck.run(&["validate", "web", "--version", "2"]).ends(0, "CAN DEPLOY");
     let begun = records(&deck, "validated").len();
     let again = ["deploy", "web", "--version", "2", "--confirm", "web", "--timeout", "2s"];

@@ -7,7 +7,8 @@ use engine::record::ReleaseState;
 use engine::snapshot::{ServiceView, Snapshot};
 use engine::types::Now;
 
-use super::{Verb, exposure, freeze_of, in_flight, rules};
+use super::{Verb, freeze_of, in_flight, rules};
+use crate::ui::gate;
 
 /// Why `verb` makes no sense now: what the engine would refuse anyway is said before it is typed.
 pub(super) fn may(
@@ -88,7 +89,7 @@ fn may_deploy(service: &ServiceView, picture: &Snapshot, now: Now) -> Result<(),
     if let Some(freeze) = own.or(freeze_of(picture, None, now)) {
         return Err(format!("frozen by {}: {}; thaw ends it", freeze.user, freeze.reason));
     }
-    match service.route.as_ref().and_then(|route| exposure(route, now)) {
+    match service.route.as_ref().and_then(|route| gate::exposure(route, now)) {
         Some(share) if share > 0.0 => Err(format!(
             "the canary has {share:.0} % of the traffic already: roll back or promote first"
         )),
