@@ -64,6 +64,8 @@ pub struct Rollout {
     stable_all: ArmTotals,
     tally: Tally,
     rules_pass: bool,
+    /// A rule that fails had no figures at the last look: it did not say that all is well.
+    blind: Option<String>,
     canary_per_s: Option<f64>,
     next: Next,
     verdict: Verdict,
@@ -105,6 +107,7 @@ impl Rollout {
             stable_all: ArmTotals::default(),
             tally: Tally::default(),
             rules_pass: false,
+            blind: None,
             canary_per_s: None,
             next: Next::Stay,
             verdict: Verdict::NeedMoreData { requests: None, at_rate: None },
@@ -163,6 +166,7 @@ impl Rollout {
         self.latency = None;
         self.tally = Tally::default();
         self.rules_pass = false;
+        self.blind = None;
         self.next = Next::Stay;
         self.verdict = Verdict::NeedMoreData { requests: None, at_rate: None };
         "watching".clone_into(&mut self.sentence);
@@ -356,6 +360,13 @@ impl Rollout {
             fail_when.iter().any(|rule| is_guard(rule) && rule.judge(values) == Answer::True);
         self.tally.count(weighed);
         self.rules_pass = weighed == Weighed::Passed;
+        // Where nobody is left on stable, what is compared with it says nothing any more.
+        let alone = self.is_last();
+        self.blind = fail_when.iter().find_map(|rule| match rule.judge(values) {
+            Answer::NoData(name) if alone && name.starts_with("stable.") => None,
+            Answer::NoData(name) => Some(format!("`{}` has no data: {name}", rule.source)),
+            Answer::True | Answer::False => None,
+        });
         let (look, often) = self.tally.reached(&self.settings.limits)?;
         match look {
             Weighed::Failed if weighed == Weighed::Failed => {
@@ -418,13 +429,14 @@ impl Rollout {
         let waited = self.waits_from.unwrap_or(since).age(now);
         if waited >= times.wait {
             let minutes = waited.as_secs() / 60;
-            return Next::Hold(format!("HOLD after {minutes} min: {}", self.sentence));
+            let why = self.blind.as_ref().unwrap_or(&self.sentence);
+            return Next::Hold(format!("HOLD after {minutes} min: {why}"));
         }
         Next::Stay
     }
 
     fn rules_allow(&self) -> bool {
-        self.settings.pass_when.is_empty() || self.rules_pass
+        if self.settings.pass_when.is_empty() { self.blind.is_none() } else { self.rules_pass }
     }
 
     /// When [`Rollout::next`] may change without a new look.

@@ -57,6 +57,29 @@ fn an_answer_is_as_old_as_its_question() {
 }
 
 #[test]
+fn a_rule_without_figures_lets_nothing_pass_by_time() {
+    let mut rollout = watching(None);
+    for (source, figure, passes) in [
+        ("canary.latency_avg > baseline.latency_avg", None, false),
+        ("canary.latency_avg > baseline.latency_avg", Some("baseline.latency_avg"), true),
+        // At 100 % nobody is left on stable.
+        ("canary.latency_avg > stable.latency_avg", None, true),
+    ] {
+        let rule = Rule::compile(source, rule::CANARY_NAMES).expect("it compiles");
+        rollout.settings.fail_when = vec![rule];
+        let names = ["canary.latency_avg"].into_iter().chain(figure);
+        let values: Values = names.map(|name| (name.to_owned(), 5.0)).collect();
+        assert!(rollout.observe(delta(), Some(now(12).mono), Some(now(16).mono), now(17)));
+        rollout.look(&delta(), values, now(17));
+        let next = rollout.next(now(17));
+        assert_eq!(matches!(next, Next::Pass(_)), passes, "{source}: {next:?}");
+        let Next::Hold(why) = rollout.next(now(400)) else { panic!("{source}: its time is up") };
+        assert_eq!(why.contains("has no data: baseline.latency_avg"), !passes, "{why}");
+        rollout.verified(now(10));
+    }
+}
+
+#[test]
 fn what_began_before_the_split_was_verified_is_left_out() {
     for (from, counts) in [(None, false), (Some(9), false), (Some(10), true)] {
         let mut rollout = watching(None);
