@@ -4,7 +4,7 @@
 //! the console shows, for the groups as the engine, or else the journal, last had them.
 
 use engine::command::Command;
-use engine::record::Event;
+use engine::record::{Event, Record};
 use engine::route::by_hand;
 use engine::snapshot::ServiceView;
 use engine::types::{Group, Percent, Weights};
@@ -54,13 +54,18 @@ pub fn from_disk(exit: Exit, global: &Global, name: &str, command: &Command) -> 
     let (Some(to), Ok((_, loaded))) = (target(command), global.load()) else { return exit };
     let Some(service) = loaded.engine.service_named(name) else { return exit };
     let dir = global.state_dir(&loaded);
-    let stable = dir.ok().and_then(|dir| stable_of(&dir, name)).unwrap_or(Group::A);
+    let Some(stable) = dir.ok().and_then(|dir| stable_of(&dir, name)) else {
+        let unknown = "which group is stable cannot be read from the journal: look before you \
+                       move traffic by hand";
+        return Exit::new(exit.code, format!("{}; nothing was asked; {unknown}", exit.why));
+    };
     let weights = Weights::for_split(stable, to);
     let own = loaded.engine.routers.iter().filter(|router| router.service == service);
     let hand = told(own.map(|it| format!("{}: {}", it.name, by_hand(&it.manual, weights))));
     Exit::new(exit.code, format!("{}; nothing was asked\n{}", exit.why, hand.trim_end()))
 }
 
+/// `None` where the journal does not say it: a guess would send all traffic to the wrong group.
 fn stable_of(dir: &std::path::Path, name: &str) -> Option<Group> {
     let records = sqlite::list(dir, RECORDS_MAX).ok()?;
     let says = |event: Event| {
@@ -73,7 +78,11 @@ fn stable_of(dir: &std::path::Path, name: &str) -> Option<Group> {
         };
         (service == name).then_some(stable)
     };
-    records.iter().rev().find_map(|record| says(record.entry().ok()?.event))
+    let whole = records.len() < RECORDS_MAX as usize;
+    let entries = records.iter().map(Record::entry).collect::<Result<Vec<_>, _>>().ok()?;
+    let said = entries.into_iter().rev().find_map(|entry| says(entry.event));
+    // Before the first record of it, `a` is stable.
+    said.or(whole.then_some(Group::A))
 }
 
 fn told(commands: impl Iterator<Item = String>) -> String {

@@ -61,6 +61,20 @@ fn an_engine_that_hangs_leaves_a_way_by_hand() {
     for part in [format!("the engine (pid {pid})"), "by hand:\n  api: curl".into(), by_hand] {
         assert!(said.err.contains(&part), "{said:?} lacks {part}");
     }
+    // Without a journal to read, no command is named: a guess could send all to the canary.
+    let (journal, aside) = (deck.state(), deck.dir.path().join("aside"));
+    std::fs::create_dir(&aside).expect("a directory");
+    let names = ["journal.sqlite3", "journal.sqlite3-wal", "journal.sqlite3-shm"];
+    let carry = |from: &Path, to: &Path| {
+        for name in names {
+            std::fs::rename(from.join(name), to.join(name)).expect("the journal");
+        }
+    };
+    carry(&journal, &aside);
+    std::fs::write(journal.join(names[0]), "no database").expect("a file in its place");
+    let said = deck.run(&rollback).ends(69, "which group is stable cannot be read");
+    assert!(!said.err.contains("curl"), "{said:?}");
+    carry(&aside, &journal);
     kill_process(engine.pid(), Signal::CONT).expect("it is ours");
     deck.run(&rollback).ends(0, "VERIFIED");
 }
