@@ -240,7 +240,7 @@ impl Driver {
         ready.sort_by_key(rank);
         let person = ready.first().is_some_and(|input| rank(input) == PERSON);
         let moved = ready.first().is_some_and(|input| rank(input) <= URGENT);
-        let acted = self.engine.acts();
+        let acted = moved && self.engine.acts();
         let now = clock::now();
         let mut effects = Vec::new();
         self.unpublished |= !ready.is_empty();

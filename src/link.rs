@@ -376,7 +376,9 @@ fn read_all(mut reader: BufReader<UnixStream>, shared: &std::sync::Weak<Shared>)
             // Read before; a second one says nothing new.
             ToClient::Hello { .. } => {}
             ToClient::Section(section) => {
-                building.get_or_insert_with(wire::empty).apply(section);
+                if building.get_or_insert_with(Snapshot::empty).apply(section).is_err() {
+                    return;
+                }
                 changed = true;
             }
             ToClient::Whole => {

@@ -41,6 +41,12 @@ use ratatui::backend::TestBackend;
 use faces::faces;
 use sample::{now, operation, release, releasing, sample};
 
+fn first_probe(
+    service: &mut Arc<engine::snapshot::ServiceView>,
+) -> &mut engine::snapshot::ProbeView {
+    Arc::make_mut(&mut Arc::make_mut(service).probes[0])
+}
+
 fn lisbon() -> Zone {
     "Europe/Lisbon".parse().expect("a zone")
 }
@@ -160,13 +166,14 @@ fn what_stands_over_the_panels() {
 fn an_operation_and_banners() {
     let mut picture = sample();
     let mut services = (*picture.services).clone();
-    services[1].operation = Some(operation(Phase::Applying));
+    Arc::make_mut(&mut services[1]).operation = Some(operation(Phase::Applying));
     picture.services = Arc::new(services.clone());
     insta::assert_snapshot!(
         "applying",
         printed(&ui(&picture), &picture, 120, 30, Symbols::Unicode)
     );
-    services[1].operation = Some(operation(Phase::Ended(OperationResult::Partial)));
+    Arc::make_mut(&mut services[1]).operation =
+        Some(operation(Phase::Ended(OperationResult::Partial)));
     picture.services = Arc::new(services);
     let mut head = (*picture.head).clone();
     head.journal = JournalState::Spooling { why: Untrusted::new("disk full") };
@@ -411,13 +418,13 @@ fn split(percent: u8, reason: &str) -> Command {
 fn calm() -> Snapshot {
     let mut picture = sample();
     let mut services = (*picture.services).clone();
-    services[1].probes[0].status = Status::Up;
+    first_probe(&mut services[1]).status = Status::Up;
     // Nothing grows stale while a test types.
-    services[1].probes[0].interval = Duration::from_mins(1);
-    let signals = services[1].signals.as_mut().expect("payments is counted");
+    first_probe(&mut services[1]).interval = Duration::from_mins(1);
+    let signals = Arc::make_mut(&mut services[1]).signals.as_mut().expect("payments is counted");
     signals.canary = signals.stable.clone();
     signals.interval = Duration::from_mins(1);
-    let route = services[1].route.as_mut().expect("payments has a route");
+    let route = Arc::make_mut(&mut services[1]).route.as_mut().expect("payments has a route");
     route.routers.iter_mut().for_each(|router| router.reread = Duration::from_mins(1));
     picture.services = Arc::new(services);
     picture.incidents = Arc::new(Incidents::default());
@@ -463,7 +470,7 @@ fn the_page_of_keys_is_the_table() {
 fn moved_to(canary: u8) -> Snapshot {
     let mut moved = sample();
     let mut services = (*moved.services).clone();
-    let route = services[1].route.as_mut().expect("payments has a route");
+    let route = Arc::make_mut(&mut services[1]).route.as_mut().expect("payments has a route");
     route.set = Percent::new(canary);
     route.fence = Fence(42);
     moved.services = Arc::new(services);
@@ -486,9 +493,10 @@ fn the_release_in_every_state_at_four_sizes() {
 fn a_zoomed_release_shows_its_plan_and_every_check() {
     let mut picture = releasing(release());
     let mut services = (*picture.services).clone();
-    services[1].triggers[0].state = TriggerState::Held;
-    services[1].readiness.checks[1].ok = Some(false);
-    services[1].readiness.checks[1].why = Untrusted::new("v1.8.2 is marked bad: leaks");
+    Arc::make_mut(&mut services[1]).triggers[0].state = TriggerState::Held;
+    Arc::make_mut(&mut services[1]).readiness.checks[1].ok = Some(false);
+    Arc::make_mut(&mut services[1]).readiness.checks[1].why =
+        Untrusted::new("v1.8.2 is marked bad: leaks");
     picture.services = Arc::new(services);
     let mut ui = ui(&picture);
     ui.focus = Panel::Release;
@@ -513,7 +521,7 @@ fn fired(picture: &Snapshot, arm: &str, keys: &str) -> Vec<(Command, Option<Expe
 fn calm_release(state: ReleaseState) -> Snapshot {
     let mut picture = calm();
     let mut services = (*picture.services).clone();
-    services[1].release = Some(ReleaseView { state, ..release() });
+    Arc::make_mut(&mut services[1]).release = Some(ReleaseView { state, ..release() });
     picture.services = Arc::new(services);
     picture
 }
@@ -546,7 +554,8 @@ fn going_on_takes_the_alias_and_a_countdown_and_carries_the_step() {
     assert_eq!(fired(&picture, "u", "\n"), [], "an empty alias fires nothing");
     let mut asking = calm_release(ReleaseState::Asking);
     let mut services = (*asking.services).clone();
-    services[1].release.as_mut().expect("it is there").question = faces().swap_remove(2).1.question;
+    Arc::make_mut(&mut services[1]).release.as_mut().expect("it is there").question =
+        faces().swap_remove(2).1.question;
     asking.services = Arc::new(services);
     let reply = |yes| Command::Reply { service: service.clone(), yes, reason: reason.clone() };
     let first = |asked: Vec<(Command, _)>| asked.into_iter().next().map(|(command, _)| command);
@@ -563,7 +572,7 @@ fn a_step_that_moved_meanwhile_is_said_and_stops_the_way_on() {
     press(&mut ui, &picture, &typed("u"), 0);
     let mut moved = picture.clone();
     let mut services = (*moved.services).clone();
-    services[1].release.as_mut().expect("it is there").step = 2;
+    Arc::make_mut(&mut services[1]).release.as_mut().expect("it is there").step = 2;
     moved.services = Arc::new(services);
     let (actions, at) = press(&mut ui, &moved, &typed("pay\n"), 500);
     assert_eq!(submitted(&actions), []);
@@ -577,7 +586,7 @@ fn a_step_that_moved_meanwhile_is_said_and_stops_the_way_on() {
 fn a_deploy_asks_version_reason_and_alias() {
     let mut picture = calm();
     let mut services = (*picture.services).clone();
-    let route = services[1].route.as_mut().expect("payments has a route");
+    let route = Arc::make_mut(&mut services[1]).route.as_mut().expect("payments has a route");
     route.routers.iter_mut().for_each(|router| router.canary = Some(0.0));
     picture.services = Arc::new(services);
     let asked = fired(&picture, "D", "v1.9.1\nfix\npay\n");
@@ -625,7 +634,7 @@ fn a_plan_is_run_by_its_name() {
     refused(&picture, "payments has no plan");
     let planned = |picture: &mut Snapshot| {
         let mut services = (*picture.services).clone();
-        services[1].plans = vec!["rolling".to_owned(), "ladder".to_owned()];
+        Arc::make_mut(&mut services[1]).plans = vec!["rolling".to_owned(), "ladder".to_owned()];
         picture.services = Arc::new(services);
     };
     planned(&mut picture);
@@ -804,7 +813,7 @@ fn what_is_said_of_an_incident_is_asked_for_and_shown() {
 fn a_share_that_is_not_read_any_more_is_said_with_its_age() {
     let mut picture = sample();
     let mut services = (*picture.services).clone();
-    let route = services[1].route.as_mut().expect("payments has a route");
+    let route = Arc::make_mut(&mut services[1]).route.as_mut().expect("payments has a route");
     route.routers[0].read = Some(sample::ago(134));
     route.routers[0].error = Untrusted::new("connection refused");
     route.routers[1].holder = Some(HolderView {
@@ -831,7 +840,7 @@ fn what_is_done_by_hand_is_shown_whole() {
     let manual = "printf 'Authorization: Bearer %s' \"$(cat /etc/quarterdeck/token)\" | curl -sS \
                   --fail -X PUT -H @- -d '{\"stable\":75,\"canary\":25}' http://edge-2:9/split";
     unknown.manual = vec![manual.to_owned()];
-    services[1].operation = Some(unknown);
+    Arc::make_mut(&mut services[1]).operation = Some(unknown);
     picture.services = Arc::new(services);
     let mut ui = ui(&picture);
     ui.focus = Panel::Release;
@@ -888,7 +897,7 @@ fn what_a_zoomed_panel_says_more() {
     incidents.open[0].alerts = Some(AlertsView { total: 9_999, worst: vec![worst] });
     picture.incidents = Arc::new(incidents);
     let mut services = (*picture.services).clone();
-    services[1].runbook = Some("https://wiki.example.com/pay".to_owned());
+    Arc::make_mut(&mut services[1]).runbook = Some("https://wiki.example.com/pay".to_owned());
     picture.services = Arc::new(services);
     let mut ui = ui(&picture);
     ui.zoomed = true;

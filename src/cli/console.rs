@@ -464,7 +464,7 @@ impl Console {
         let now = clock::now();
         let worst = live.services.iter().map(|service| service.status_at(now)).max();
         let phase = |service: &ServiceView| service.operation.as_ref().map(|it| it.phase);
-        Some((worst, live.incidents.total, live.services.iter().map(phase).collect()))
+        Some((worst, live.incidents.total, live.services().map(phase).collect()))
     }
 
     /// The newest picture.

@@ -58,7 +58,7 @@ fn one(snapshot: &Snapshot, name: &str) -> Result<ServiceView, Exit> {
 /// The services asked for.
 fn look(args: &Args, global: &Global) -> Result<Vec<ServiceView>, Exit> {
     let snapshot = answered(global)?;
-    let Some(name) = &args.service else { return Ok(snapshot.services.to_vec()) };
+    let Some(name) = &args.service else { return Ok(snapshot.services().cloned().collect()) };
     Ok(vec![one(&snapshot, name)?])
 }
 
@@ -66,7 +66,7 @@ fn answered(global: &Global) -> Result<Snapshot, Exit> {
     let mut link = global.link()?;
     let whole = wait_for(&mut link, ANSWERS_PATIENCE, |snapshot: &Snapshot| {
         let is_done = |source: &SourceView| !source.is_awaited();
-        snapshot.sources.iter().all(is_done).then(|| snapshot.clone())
+        snapshot.sources().all(is_done).then(|| snapshot.clone())
     });
     whole
         .or_else(|| link.snapshot())

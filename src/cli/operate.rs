@@ -344,7 +344,7 @@ fn submit_within(
 }
 
 pub fn service_of<'a>(snapshot: &'a Snapshot, name: &str) -> Option<&'a ServiceView> {
-    snapshot.services.iter().find(|service| service.name == name)
+    snapshot.services().find(|service| service.name == name)
 }
 
 /// What the operator saw, in one line.

@@ -36,7 +36,7 @@ pub fn run(args: &Args, global: &Global) -> Result<u8, Exit> {
     let patience = Duration::from_secs(args.timeout);
     let whole = wait_for(&mut link, patience, |snapshot| {
         let answered = |source: &SourceView| !source.is_awaited();
-        snapshot.sources.iter().all(answered).then(|| snapshot.clone())
+        snapshot.sources().all(answered).then(|| snapshot.clone())
     });
     let Some(snapshot) = whole.or_else(|| link.snapshot()) else {
         return Err(Exit::new(UNAVAILABLE, "the engine shows nothing"));

@@ -68,10 +68,10 @@ pub fn run(args: &Args, global: &Global) -> Result<u8, Exit> {
 
 fn chosen<'a>(picture: &'a Snapshot, names: &[String]) -> Result<Vec<&'a ServiceView>, String> {
     if names.is_empty() {
-        return Ok(picture.services.iter().collect());
+        return Ok(picture.services().collect());
     }
     let find = |name: &String| {
-        let found = picture.services.iter().find(|service| service.name == *name);
+        let found = picture.services().find(|service| service.name == *name);
         found.ok_or_else(|| format!("there is no service {name}"))
     };
     names.iter().map(find).collect()

@@ -312,7 +312,7 @@ impl Play<'_> {
     fn submission(&mut self, command: Command) -> Result<Submission, String> {
         let snapshot = self.link.snapshot().ok_or("the engine has shown nothing yet")?;
         let route = route(&snapshot).ok_or_else(|| format!("{BROKEN} has no router"))?;
-        let service = snapshot.services.iter().find(|service| service.name == BROKEN);
+        let service = snapshot.services().find(|service| service.name == BROKEN);
         let seen = format!("{BROKEN} {} at {}", route.state.word(), shown(route));
         self.asked += 1;
         let now = clock::now().wall.timestamp_micros();
@@ -381,7 +381,7 @@ fn promote(service: String) -> Command {
 }
 
 fn checkout(snapshot: &Snapshot) -> Option<&ServiceView> {
-    snapshot.services.iter().find(|service| service.name == BROKEN)
+    snapshot.services().find(|service| service.name == BROKEN)
 }
 
 fn route(snapshot: &Snapshot) -> Option<&RouteView> {
@@ -401,7 +401,7 @@ fn is_healthy(snapshot: &Snapshot) -> bool {
         route.state != RouteState::Changing && route.routers.iter().all(|one| one.canary.is_some())
     };
     !snapshot.services.is_empty()
-        && snapshot.services.iter().all(up)
+        && snapshot.services().all(up)
         && route(snapshot).is_some_and(read)
         && feed_is(snapshot, SourceState::Ok)
 }

@@ -115,39 +115,21 @@ pub struct Engine {
     shown: Option<Snapshot>,
 }
 
-/// Sections to build anew for the next snapshot.
-#[derive(Clone, Copy, Debug)]
+/// Sections to build anew for the next snapshot; all of them when there was none.
+#[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "one flag for each section")]
 struct Dirty {
     head: bool,
+    /// All of them.
     services: bool,
+    /// Those whose probes answered.
+    probed: BTreeSet<ServiceId>,
     hosts: bool,
     incidents: bool,
     journal: bool,
     sources: bool,
     /// A probe turned: more than new figures.
     news: bool,
-}
-
-impl Dirty {
-    const ALL: Dirty = Dirty {
-        head: true,
-        services: true,
-        hosts: true,
-        incidents: true,
-        journal: true,
-        sources: true,
-        news: true,
-    };
-    const NONE: Dirty = Dirty {
-        head: false,
-        services: false,
-        hosts: false,
-        incidents: false,
-        journal: false,
-        sources: false,
-        news: false,
-    };
 }
 
 impl Engine {
@@ -170,7 +152,7 @@ impl Engine {
         });
         let mut engine = Engine {
             routes: routes.collect(),
-            probes: settings.probes.iter().map(Probe::new).collect(),
+            probes: Probe::all(&settings),
             hosts: settings.hosts.iter().map(Host::new).collect(),
             groups: settings.scaling.iter().map(scaling::Group::new).collect(),
             feeds: settings.feeds.iter().map(Feed::new).collect(),
@@ -215,7 +197,7 @@ impl Engine {
             responses: BTreeMap::new(),
             promised: BTreeMap::new(),
             banners: Vec::new(),
-            dirty: Dirty::ALL,
+            dirty: Dirty { news: true, ..Dirty::default() },
             shown: None,
         };
         for entry in in_order(entries) {
@@ -364,7 +346,7 @@ impl Engine {
                     if self.releases[service.index()].as_ref().is_some_and(Release::in_flight) {
                         self.touched.insert(service);
                     }
-                    self.dirty.services = true;
+                    self.dirty.probed.insert(service);
                     self.dirty.sources = true;
                     self.look_at_service(service, now, effects);
                 }

@@ -30,6 +30,7 @@ pub mod runbook;
 pub mod scaling;
 mod schedule;
 pub mod score;
+pub mod section;
 pub mod settings;
 pub mod snapshot;
 pub mod tenant;

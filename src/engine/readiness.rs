@@ -5,6 +5,7 @@
 //! while every check is known, good and fresh by the viewer's clock; one that is bad says *no*;
 //! anything else is *unknown*, with the reason.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::reading::Access;
@@ -52,7 +53,7 @@ pub struct Facts<'a> {
     pub route: Option<&'a RouteView>,
     /// The operation in flight, else the last one: how the routers took their last write.
     pub operation: Option<&'a OperationView>,
-    pub probes: &'a [ProbeView],
+    pub probes: &'a [Arc<ProbeView>],
     pub signals: Option<&'a SignalsView>,
     pub target: &'a Target,
     pub journal: &'a JournalState,
@@ -207,7 +208,7 @@ fn arm(service: &settings::Service, signals: &SignalsView) -> Option<Found> {
 }
 
 /// The probe that is down, else the one whose answer is not known, else the oldest answer.
-fn probed(probes: &[ProbeView]) -> Option<Found> {
+fn probed(probes: &[Arc<ProbeView>]) -> Option<Found> {
     let seen = |probe: &ProbeView| probe.observed.map(|at| (at, probe.interval * FRESH_INTERVALS));
     let found = |probe: &ProbeView, ok: Option<bool>| {
         let why = format!("probe {} is {}", probe.name, probe.status);
@@ -216,7 +217,7 @@ fn probed(probes: &[ProbeView]) -> Option<Found> {
     if let Some(down) = probes.iter().find(|probe| probe.status == Status::Down) {
         return Some(found(down, Some(false)));
     }
-    let good = |probe: &&ProbeView| matches!(probe.status, Status::Up | Status::Degraded);
+    let good = |probe: &ProbeView| matches!(probe.status, Status::Up | Status::Degraded);
     if let Some(open) = probes.iter().find(|probe| !good(probe) || probe.observed.is_none()) {
         return Some(found(open, None));
     }
@@ -341,7 +342,7 @@ mod tests {
         service: settings::Service,
         route: RouteView,
         operation: Option<OperationView>,
-        probes: Vec<ProbeView>,
+        probes: Vec<Arc<ProbeView>>,
         signals: Option<SignalsView>,
         target: Target,
         journal: JournalState,
@@ -374,8 +375,8 @@ mod tests {
         }
     }
 
-    fn probe(status: Status) -> ProbeView {
-        ProbeView {
+    fn probe(status: Status) -> Arc<ProbeView> {
+        Arc::new(ProbeView {
             name: "api".to_owned(),
             status,
             interval: Duration::from_secs(5),
@@ -387,7 +388,7 @@ mod tests {
             uptime_percent: None,
             certificate_expires: None,
             since: None,
-        }
+        })
     }
 
     fn signals() -> SignalsView {
@@ -578,7 +579,7 @@ mod tests {
 
     #[test]
     fn probes_count_while_stable_has_everything() {
-        let alone = |probes: Vec<ProbeView>, counted: bool| {
+        let alone = |probes: Vec<Arc<ProbeView>>, counted: bool| {
             move |world: &mut World| {
                 for router in &mut world.route.routers {
                     router.canary = Some(0.0);

@@ -9,6 +9,8 @@
 //!    most 30) and less 3 for each high one (at most 15).
 //! 3. Hosts do not count: their trouble shows in what runs on them, or as an incident.
 
+use std::sync::Arc;
+
 use crate::reading::AlertState;
 use crate::snapshot::{HostView, Incidents, ServiceView};
 use crate::types::{Now, Severity, Status};
@@ -24,7 +26,7 @@ const HIGH_COST_MAX: u32 = 15;
 /// 0 to 100, or `None` when no service counts.
 #[must_use]
 pub fn score(
-    services: &[ServiceView],
+    services: &[Arc<ServiceView>],
     _hosts: &[HostView],
     incidents: &Incidents,
     now: Now,

@@ -17,27 +17,16 @@ use crate::record::{OperationResult, ReleaseKind, ReleaseResult, ReleaseState, R
 use crate::settings::Environment;
 use crate::types::{Fence, Freshness, Now, Percent, Severity, Status, Untrusted};
 
-/// Sections are shared, so that an unchanged one is recognised by its pointer.
+/// Sections are shared, and so are the rows of the long ones: an unchanged one is recognised by its
+/// pointer.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub head: Arc<Head>,
-    pub services: Arc<Vec<ServiceView>>,
+    pub services: Arc<Vec<Arc<ServiceView>>>,
     pub hosts: Arc<Vec<HostView>>,
     pub incidents: Arc<Incidents>,
     pub journal: Arc<Vec<JournalLine>>,
-    pub sources: Arc<Vec<SourceView>>,
-}
-
-/// One section on the wire.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "section", content = "data")]
-pub enum Section {
-    Head(Arc<Head>),
-    Services(Arc<Vec<ServiceView>>),
-    Hosts(Arc<Vec<HostView>>),
-    Incidents(Arc<Incidents>),
-    Journal(Arc<Vec<JournalLine>>),
-    Sources(Arc<Vec<SourceView>>),
+    pub sources: Arc<Vec<Arc<SourceView>>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -86,7 +75,7 @@ pub enum JournalState {
     },
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ServiceView {
     pub name: String,
     pub alias: String,
@@ -94,7 +83,9 @@ pub struct ServiceView {
     /// A feature flag: its split is the percent that it is on for.
     #[serde(default)]
     pub flag: bool,
-    pub probes: Vec<ProbeView>,
+    /// They travel apart: [`crate::section::Section::Probes`].
+    #[serde(skip)]
+    pub probes: Vec<Arc<ProbeView>>,
     /// `None` when the service has no router.
     pub route: Option<RouteView>,
     /// `None` when stable and canary are not counted.
@@ -851,35 +842,11 @@ impl SourceState {
 }
 
 impl Snapshot {
-    /// Replaces one section.
-    pub fn apply(&mut self, section: Section) {
-        match section {
-            Section::Head(data) => self.head = data,
-            Section::Services(data) => self.services = data,
-            Section::Hosts(data) => self.hosts = data,
-            Section::Incidents(data) => self.incidents = data,
-            Section::Journal(data) => self.journal = data,
-            Section::Sources(data) => self.sources = data,
-        }
+    pub fn services(&self) -> impl Iterator<Item = &ServiceView> {
+        self.services.iter().map(Arc::as_ref)
     }
 
-    /// The sections that differ from `older`; all of them when there is none.
-    #[must_use]
-    pub fn changes_since(&self, older: Option<&Snapshot>) -> Vec<Section> {
-        let mut changed = Vec::new();
-        macro_rules! offer {
-            ($field:ident, $section:ident) => {
-                if !older.is_some_and(|older| Arc::ptr_eq(&older.$field, &self.$field)) {
-                    changed.push(Section::$section(Arc::clone(&self.$field)));
-                }
-            };
-        }
-        offer!(head, Head);
-        offer!(services, Services);
-        offer!(hosts, Hosts);
-        offer!(incidents, Incidents);
-        offer!(journal, Journal);
-        offer!(sources, Sources);
-        changed
+    pub fn sources(&self) -> impl Iterator<Item = &SourceView> {
+        self.sources.iter().map(Arc::as_ref)
     }
 }

@@ -5,6 +5,7 @@
 //! age, and its error beside it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::counts::Counts;
@@ -12,8 +13,8 @@ use crate::health::Judge;
 use crate::reading::{FeedReading, HostReading, Measurement, Observation, TenantReading};
 use crate::record::ArmCount;
 use crate::rng::Rng;
-use crate::settings;
-use crate::snapshot::{self, HostView, ProbeView, SignalsView, SourceView};
+use crate::settings::{self, Settings};
+use crate::snapshot::{HostView, ProbeView, SignalsView, SourceView};
 use crate::tenant;
 use crate::types::{EffectId, Failure, Freshness, Group, Now, Status, Time, Untrusted};
 
@@ -21,7 +22,7 @@ use crate::types::{EffectId, Failure, Freshness, Group, Now, Status, Time, Untru
 const HISTORY_MAX: usize = 120;
 
 /// Answers that uptime is computed over.
-const UPTIME_ANSWERS_MAX: usize = 1000;
+const UPTIME_ANSWERS_MAX: usize = 1024;
 
 /// One target that is asked again and again.
 #[derive(Debug)]
@@ -109,100 +110,124 @@ fn remember<T>(ring: &mut VecDeque<T>, value: T, limit: usize) {
 pub struct Probe {
     pub poll: Poll,
     judge: Judge,
-    status: Status,
-    since: Option<Now>,
-    pub observed: Option<Now>,
     /// When the last answer was asked for, if that alone says UP: what is shown may lag behind.
     pub up: Option<Time>,
-    last: Option<Observation>,
-    last_error: Option<(Now, Untrusted)>,
-    latencies_ms: VecDeque<Option<u32>>,
-    good: VecDeque<bool>,
-    good_count: usize,
+    answers: Answers,
+    /// As clients see it, shared with the pictures made since its last answer.
+    view: Arc<ProbeView>,
+    source: Arc<SourceView>,
 }
 
 impl Probe {
-    pub fn new(settings: &settings::Probe) -> Probe {
+    /// One for each probe of the settings, in their order.
+    pub fn all(settings: &Settings) -> Vec<Probe> {
+        let service = |probe: &settings::Probe| &settings.service(probe.service).name;
+        settings.probes.iter().map(|probe| Probe::new(probe, service(probe))).collect()
+    }
+
+    pub fn new(settings: &settings::Probe, service: &str) -> Probe {
+        let poll = Poll::new(settings.interval);
+        let name = format!("{service}/{}", settings.name);
         Probe {
-            poll: Poll::new(settings.interval),
             judge: Judge::new(
                 settings.rise,
                 settings.fall,
                 settings.degraded_above,
                 settings.unhealthy_above,
             ),
-            status: Status::Unknown,
-            since: None,
-            observed: None,
             up: None,
-            last: None,
-            last_error: None,
-            latencies_ms: VecDeque::new(),
-            good: VecDeque::new(),
-            good_count: 0,
+            answers: Answers::default(),
+            view: Arc::new(ProbeView {
+                name: settings.name.clone(),
+                status: Status::Unknown,
+                interval: settings.interval,
+                observed: None,
+                latency: None,
+                message: Untrusted::default(),
+                last_error: None,
+                latencies_ms: Vec::new(),
+                uptime_percent: None,
+                certificate_expires: None,
+                since: None,
+            }),
+            source: Arc::new(poll.source(&name, "probe")),
+            poll,
         }
     }
 
     /// True when the status changed.
     pub fn observe(&mut self, observation: Observation, now: Now) -> bool {
-        let status = self.judge.observe(&observation);
-        let turned = status != self.status || self.since.is_none();
-        if turned {
-            self.since = Some(now);
-        }
-        self.status = status;
-        self.observed = Some(now);
-        self.up = (observation.status == Status::Up).then_some(self.poll.asked);
+        let source = Arc::make_mut(&mut self.source);
         if observation.answered() {
-            self.poll.success = Some(now);
-            self.poll.error = Untrusted::default();
+            source.success = Some(now);
+            source.error = Untrusted::default();
         } else if observation.message.is_empty() {
-            self.poll.error = Untrusted::new("no answer");
+            source.error = Untrusted::new("no answer");
         } else {
-            self.poll.error = observation.message.clone();
+            source.error = observation.message.clone();
         }
+        self.up = (observation.status == Status::Up).then_some(self.poll.asked);
+        let good = matches!(observation.status, Status::Up | Status::Degraded);
+        self.answers.remember(good);
+        let status = self.judge.observe(&observation);
+        let view = Arc::make_mut(&mut self.view);
+        let turned = status != view.status || view.since.is_none();
+        if turned {
+            view.since = Some(now);
+        }
+        view.status = status;
+        view.observed = Some(now);
+        view.latency = observation.latency;
         let millis =
             observation.latency.map(|span| u32::try_from(span.as_millis()).unwrap_or(u32::MAX));
-        remember(&mut self.latencies_ms, millis, HISTORY_MAX);
-        let good = matches!(observation.status, Status::Up | Status::Degraded);
-        if self.good.len() == UPTIME_ANSWERS_MAX && self.good.front() == Some(&true) {
-            self.good_count -= 1;
+        if view.latencies_ms.len() == HISTORY_MAX {
+            view.latencies_ms.remove(0);
         }
-        remember(&mut self.good, good, UPTIME_ANSWERS_MAX);
-        self.good_count += usize::from(good);
+        view.latencies_ms.push(millis);
+        view.uptime_percent = Some(self.answers.good_percent());
         if observation.status != Status::Up && !observation.message.is_empty() {
-            self.last_error = Some((now, observation.message.clone()));
+            view.last_error = Some((now, observation.message.clone()));
         }
-        self.last = Some(observation);
+        view.message = observation.message;
+        view.certificate_expires = observation.certificate_expires;
         turned
     }
 
     /// As in the view.
     pub fn status_at(&self, now: Now) -> Status {
-        snapshot::status_at(self.status, self.observed, self.poll.interval, now)
+        self.view.status_at(now)
     }
 
-    pub fn view(&self, settings: &settings::Probe) -> ProbeView {
-        let last = self.last.as_ref();
-        ProbeView {
-            name: settings.name.clone(),
-            status: self.status,
-            interval: settings.interval,
-            observed: self.observed,
-            latency: last.and_then(|last| last.latency),
-            message: last.map(|last| last.message.clone()).unwrap_or_default(),
-            last_error: self.last_error.clone(),
-            latencies_ms: self.latencies_ms.iter().copied().collect(),
-            uptime_percent: (!self.good.is_empty())
-                .then(|| percent_of(self.good_count, self.good.len())),
-            certificate_expires: last.and_then(|last| last.certificate_expires),
-            since: self.since,
-        }
+    pub fn view(&self) -> Arc<ProbeView> {
+        Arc::clone(&self.view)
     }
 
     /// A probe is its own source: an answer of any kind is a success of the poller, none is not.
-    pub fn source(&self, name: &str) -> SourceView {
-        self.poll.source(name, "probe")
+    pub fn source(&self) -> Arc<SourceView> {
+        Arc::clone(&self.source)
+    }
+}
+
+/// Which of the last answers were good: a bit for each.
+#[derive(Debug, Default)]
+struct Answers {
+    good: [u64; UPTIME_ANSWERS_MAX / 64],
+    /// Of all time.
+    count: usize,
+}
+
+impl Answers {
+    fn remember(&mut self, good: bool) {
+        let place = self.count % UPTIME_ANSWERS_MAX;
+        let (word, bit) = (&mut self.good[place / 64], 1 << (place % 64));
+        *word = if good { *word | bit } else { *word & !bit };
+        self.count += 1;
+    }
+
+    /// After the first answer.
+    fn good_percent(&self) -> f64 {
+        let good = self.good.iter().map(|word| word.count_ones() as usize).sum();
+        percent_of(good, self.count.min(UPTIME_ANSWERS_MAX))
     }
 }
 
@@ -375,7 +400,7 @@ mod tests {
 
     #[test]
     fn a_bad_answer_is_no_up_while_the_status_still_shows_it() {
-        let mut probe = Probe::new(&settings::Probe {
+        let settings = settings::Probe {
             service: ServiceId(0),
             name: "web".to_owned(),
             interval: Duration::from_secs(5),
@@ -384,7 +409,8 @@ mod tests {
             unhealthy_above: None,
             rise: 1,
             fall: 3,
-        });
+        };
+        let mut probe = Probe::new(&settings, "shop");
         let mut rng = Rng::new(1);
         let mut check = |second: u64, status: Status, shown: Status, up: Option<u64>| {
             let at = |second: u64| Now {

@@ -10,7 +10,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use engine::snapshot::{Section, Snapshot};
+use engine::section::Section;
+use engine::snapshot::Snapshot;
 use engine::types::Now;
 use regex_lite::Regex;
 use serde::{Deserialize, Serialize};
@@ -148,7 +149,7 @@ impl Player {
         let whole = self.places[..=place].iter().rposition(|it| it.whole).unwrap_or_default();
         let (from, mut picture) = match self.built.take() {
             Some((built, picture)) if (whole..=place).contains(&built) => (built + 1, picture),
-            Some(_) | None => (whole, crate::io::wire::empty()),
+            Some(_) | None => (whole, Snapshot::empty()),
         };
         for next in from..=place {
             self.apply(next, &mut picture)?;
@@ -170,7 +171,7 @@ impl Player {
             }
             let section: Section = serde_json::from_str(&line)
                 .map_err(|error| format!("the recording is damaged: {error}"))?;
-            picture.apply(section);
+            picture.apply(section).map_err(|error| format!("the recording is damaged: {error}"))?;
         }
     }
 }
@@ -196,7 +197,7 @@ mod tests {
             kind: "intent".to_owned(),
             text: Untrusted::new(text),
         };
-        Snapshot { journal: Arc::new(vec![line]), ..crate::io::wire::empty() }
+        Snapshot { journal: Arc::new(vec![line]), ..Snapshot::empty() }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use engine::command::{Reply, Submission};
 use engine::snapshot::Snapshot;
 use engine::types::{Actor, Untrusted};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
 
@@ -22,6 +23,9 @@ pub const NAME: &str = "engine.sock";
 
 /// A client that takes nothing for this long is gone.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A picture goes out in pieces of about this size: the first of ten thousand probes is megabytes.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// Messages of all clients that the driver has not taken yet; a client with more waits to be read.
 pub const MESSAGES_MAX: usize = 256;
@@ -107,9 +111,13 @@ async fn client(
     let mut sent: Option<Snapshot> = None;
     let mut line = String::new();
     loop {
-        let out = tokio::select! {
+        tokio::select! {
             biased;
-            Some(reply) = replies.recv() => wire::encode(&ToClient::Reply(reply)),
+            Some(reply) = replies.recv() => {
+                if !send(&mut write, &wire::encode(&ToClient::Reply(reply))).await {
+                    return;
+                }
+            }
             got = lines.read_line(&mut line) => {
                 if !matches!(got, Ok(1..)) || !line.ends_with('\n') {
                     return;
@@ -131,7 +139,6 @@ async fn client(
                         let _ = driver.send(FromClient::Retire).await;
                     }
                 }
-                continue;
             }
             changed = snapshots.changed() => {
                 if changed.is_err() {
@@ -141,17 +148,27 @@ async fn client(
                 let mut out = String::new();
                 for section in newest.changes_since(sent.as_ref()) {
                     out.push_str(&wire::encode(&ToClient::Section(section)));
+                    if out.len() >= PIECE_BYTES {
+                        if !send(&mut write, &out).await {
+                            return;
+                        }
+                        out.clear();
+                    }
                 }
                 out.push_str(&wire::encode(&ToClient::Whole));
+                if !send(&mut write, &out).await {
+                    return;
+                }
                 sent = Some(newest);
-                out
             }
-        };
-        let written = tokio::time::timeout(WRITE_PATIENCE, write.write_all(out.as_bytes())).await;
-        if !matches!(written, Ok(Ok(()))) {
-            return;
         }
     }
+}
+
+/// False when the client is gone, or takes nothing.
+async fn send(write: &mut OwnedWriteHalf, text: &str) -> bool {
+    let written = tokio::time::timeout(WRITE_PATIENCE, write.write_all(text.as_bytes())).await;
+    matches!(written, Ok(Ok(())))
 }
 
 /// The name that this machine gives to a user id; the number where it gives none.

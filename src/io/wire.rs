@@ -4,14 +4,13 @@
 //! [`LINE_BYTES_MAX`] bytes; an unknown message ends the connection with a clear error, because
 //! both ends of one state directory should be of one version.
 
-use std::sync::Arc;
-
 use engine::command::{Reply, Submission};
-use engine::snapshot::{Head, JournalState, Section, Snapshot};
-use engine::types::{Now, Time, Untrusted};
+use engine::section::Section;
+use engine::types::Untrusted;
 use serde::{Deserialize, Serialize};
 
-/// The largest section is the incidents', at most 500 rows of a few kilobytes.
+/// The largest section is the incidents', at most 500 rows of a few kilobytes, or at first the
+/// sources', one for each probe.
 pub const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Version and commit of this build, as both ends compare it.
@@ -51,25 +50,4 @@ pub fn encode<T: Serialize>(message: &T) -> String {
     let mut line = serde_json::to_string(message).expect("messages have string keys only");
     line.push('\n');
     line
-}
-
-/// A snapshot to fill: the first message carries all sections, so nothing empty is ever shown.
-#[must_use]
-pub fn empty() -> Snapshot {
-    let epoch = Now { mono: Time(0), wall: chrono::DateTime::<chrono::Utc>::UNIX_EPOCH };
-    Snapshot {
-        head: Arc::new(Head {
-            environment: engine::settings::Environment::default(),
-            started: epoch,
-            journal: JournalState::Writable,
-            banners: Vec::new(),
-            freezes: Vec::new(),
-            runs: Vec::new(),
-        }),
-        services: Arc::default(),
-        hosts: Arc::default(),
-        incidents: Arc::default(),
-        journal: Arc::default(),
-        sources: Arc::default(),
-    }
 }

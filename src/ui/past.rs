@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::snapshot::Snapshot;
+use engine::snapshot::{ServiceView, Snapshot};
 use engine::types::{Now, Time};
 
 use super::keymap::Act;
@@ -100,8 +100,16 @@ fn bytes(last: Option<&Snapshot>, picture: &Snapshot) -> usize {
     let new = |shared: Option<bool>| !shared.unwrap_or(false);
     let mut bytes = ROW_BYTES;
     if new(last.map(|last| Arc::ptr_eq(&last.services, &picture.services))) {
-        let probes: usize = picture.services.iter().map(|one| one.probes.len() + 1).sum();
-        bytes += probes * PROBE_BYTES;
+        let last = last.map(|last| last.services.as_slice());
+        let probes = |service: &ServiceView, last: Option<&Arc<ServiceView>>| {
+            1 + unshared(last.map(|last| last.probes.as_slice()), &service.probes)
+        };
+        let services = picture.services.iter().enumerate().map(|(place, service)| {
+            let last = last.and_then(|last| last.get(place));
+            let shared = last.is_some_and(|last| Arc::ptr_eq(last, service));
+            if shared { 0 } else { probes(service, last) }
+        });
+        bytes += services.sum::<usize>() * PROBE_BYTES;
     }
     if new(last.map(|last| Arc::ptr_eq(&last.hosts, &picture.hosts))) {
         bytes += picture.hosts.len() * HOST_BYTES;
@@ -113,9 +121,17 @@ fn bytes(last: Option<&Snapshot>, picture: &Snapshot) -> usize {
         bytes += picture.journal.len() * ROW_BYTES;
     }
     if new(last.map(|last| Arc::ptr_eq(&last.sources, &picture.sources))) {
-        bytes += picture.sources.len() * ROW_BYTES;
+        bytes += unshared(last.map(|last| last.sources.as_slice()), &picture.sources) * ROW_BYTES;
     }
     bytes
+}
+
+/// Rows that the list before does not have.
+fn unshared<T>(last: Option<&[Arc<T>]>, rows: &[Arc<T>]) -> usize {
+    let had = |place: usize, row: &Arc<T>| {
+        last.and_then(|last| last.get(place)).is_some_and(|last| Arc::ptr_eq(last, row))
+    };
+    rows.iter().enumerate().filter(|(place, row)| !had(*place, row)).count()
 }
 
 impl Ui {

@@ -105,9 +105,8 @@ impl Ui {
             })
         };
         let selected = self.selected_service(live);
-        let services = live.map(|live| live.services.as_slice()).unwrap_or_default();
         let service = match incident {
-            Some(_) => services.iter().find(|service| names(service)),
+            Some(_) => live.and_then(|live| live.services().find(|service| names(service))),
             None => selected,
         };
         let place = incident.and_then(|incident| self.runbooks.of_incident(incident));

@@ -5,7 +5,7 @@
 
 use engine::record::ReleaseState;
 use engine::snapshot::{IncidentView, ServiceView, Snapshot};
-use engine::types::Now;
+use engine::types::{Now, Status};
 
 use super::keymap::{self, Act, Danger, Where};
 use super::past::Past;
@@ -15,20 +15,19 @@ impl Ui {
     /// The services that the filter lets through, worst first, else as configured.
     #[must_use]
     pub fn services<'a>(&self, picture: &'a Snapshot, now: Now) -> Vec<&'a ServiceView> {
-        let mut shown: Vec<&ServiceView> = picture
-            .services
-            .iter()
-            .filter(|service| {
-                let fields = [
-                    ("name", service.name.as_str()),
-                    ("alias", service.alias.as_str()),
-                    ("status", service.status_at(now).word()),
-                ];
-                filter::matches(&self.filter, &fields)
-            })
-            .collect();
-        shown.sort_by_key(|service| std::cmp::Reverse(service.status_at(now)));
-        shown
+        let passes = |service: &ServiceView, status: Status| {
+            let fields = [
+                ("name", service.name.as_str()),
+                ("alias", service.alias.as_str()),
+                ("status", status.word()),
+            ];
+            filter::matches(&self.filter, &fields)
+        };
+        let judged = picture.services().map(|service| (service.status_at(now), service));
+        let mut shown: Vec<_> =
+            judged.filter(|(status, service)| passes(service, *status)).collect();
+        shown.sort_by_key(|(status, _)| std::cmp::Reverse(*status));
+        shown.into_iter().map(|(_, service)| service).collect()
     }
 
     /// The incidents that the filter lets through, in the engine's order.
@@ -72,7 +71,7 @@ impl Ui {
     #[must_use]
     pub fn selected_service<'a>(&self, live: Option<&'a Snapshot>) -> Option<&'a ServiceView> {
         let name = self.service.as_ref()?;
-        live?.services.iter().find(|service| service.name == *name)
+        live?.services().find(|service| service.name == *name)
     }
 
     /// The selected service if its row shows; why not. Acts are always on the live picture, even

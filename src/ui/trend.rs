@@ -113,7 +113,7 @@ impl Trends {
             if new {
                 seed(rings, &service.probes);
             }
-            let value = slowest(service.probes.iter());
+            let value = slowest(service.probes.iter().map(AsRef::as_ref));
             for (window, ring) in Window::ALL.iter().zip(rings.iter_mut()) {
                 ring.note(now.mono, value, window.step());
             }
@@ -149,7 +149,7 @@ impl Trends {
 }
 
 /// What the engine remembers of each probe was seen before this console began.
-fn seed(rings: &mut [Ring; 4], probes: &[ProbeView]) {
+fn seed(rings: &mut [Ring; 4], probes: &[std::sync::Arc<ProbeView>]) {
     for probe in probes {
         let Some(last) = probe.observed else { continue };
         let ago = (0..).zip(probe.latencies_ms.iter().rev());

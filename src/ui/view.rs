@@ -219,7 +219,7 @@ fn is_bare(picture: Option<&Snapshot>) -> bool {
             && service.triggers.is_empty()
             && service.validation.is_none()
     };
-    picture.is_some_and(|picture| picture.services.iter().all(bare))
+    picture.is_some_and(|picture| picture.services().all(bare))
 }
 
 fn wide(body: Rect, picture: Option<&Snapshot>) -> Vec<(Panel, Rect)> {

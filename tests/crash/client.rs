@@ -10,7 +10,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use engine::command::{Command, Reply, Submission};
-use engine::snapshot::{Head, JournalState, Phase, Section, ServiceView};
+use engine::section::Section;
+use engine::snapshot::{Head, JournalState, Phase, ServiceView};
 use engine::types::{Actor, Fence, Untrusted};
 use quarterdeck::io::wire::{self, BUILD, ToClient, ToEngine};
 
@@ -118,8 +119,9 @@ impl Heard {
     fn take(&mut self, message: ToClient) {
         match message {
             ToClient::Reply(reply) => self.replies.push(reply),
-            ToClient::Section(Section::Services(services)) => {
-                self.service = services.first().cloned();
+            ToClient::Section(Section::Services(rows)) => {
+                // The only one.
+                self.service = rows.changed.first().map(|(_, service)| service.as_ref().clone());
                 let shown = self.service.as_ref().and_then(|service| service.operation.as_ref());
                 let ended = shown.filter(|shown| matches!(shown.phase, Phase::Ended(_)));
                 if let Some(ended) = ended.map(|ended| (ended.fence, ended.phase))
@@ -133,7 +135,8 @@ impl Heard {
                 self.head = Some(head);
             }
             ToClient::Section(
-                Section::Hosts(_)
+                Section::Probes { .. }
+                | Section::Hosts(_)
                 | Section::Incidents(_)
                 | Section::Journal(_)
                 | Section::Sources(_),

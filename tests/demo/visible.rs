@@ -70,8 +70,7 @@ impl Watched {
                     })
             };
             let known = picture.sources.iter().all(|one| one.state_at(now) == SourceState::Ok);
-            (known && !picture.services.is_empty() && picture.services.iter().all(well))
-                .then_some(())
+            (known && !picture.services.is_empty() && picture.services().all(well)).then_some(())
         });
         watched
     }

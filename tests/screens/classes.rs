@@ -227,12 +227,13 @@ fn live_is_said_while_data_arrives_and_only_then() {
     let mut silent = picture.clone();
     let mut sources = (*picture.sources).clone();
     for source in &mut sources {
-        source.error = Untrusted::new("no route to host");
+        Arc::make_mut(source).error = Untrusted::new("no route to host");
     }
     silent.sources = Arc::new(sources);
     // A status that is known is data, though its probe got no answer.
     let mut services = (*picture.services).clone();
-    for probe in services.iter_mut().flat_map(|service| &mut service.probes) {
+    for probe in services.iter_mut().flat_map(|it| &mut Arc::make_mut(it).probes).map(Arc::make_mut)
+    {
         probe.observed = Some(sample::ago(134));
     }
     silent.services = Arc::new(services);

@@ -87,8 +87,9 @@ fn reading() -> Reading {
 
 /// The tests' sample carries text of attackers, which is no sight for a first look.
 fn without_attacks(snapshot: &mut Snapshot) {
-    for service in Arc::make_mut(&mut snapshot.services) {
-        for probe in service.probes.iter_mut().filter(|probe| !probe.message.is_empty()) {
+    for service in Arc::make_mut(&mut snapshot.services).iter_mut().map(Arc::make_mut) {
+        let probes = service.probes.iter_mut().map(Arc::make_mut);
+        for probe in probes.filter(|probe| !probe.message.is_empty()) {
             probe.message = Untrusted::new("db: pool at 96 %");
         }
         for step in service.release.iter_mut().flat_map(|release| &mut release.steps) {

@@ -90,7 +90,7 @@ fn service(name: &str, alias: &str, probe: ProbeView) -> ServiceView {
         alias: alias.to_owned(),
         runbook: None,
         flag: false,
-        probes: vec![probe],
+        probes: vec![Arc::new(probe)],
         route: None,
         signals: None,
         operation: None,
@@ -197,7 +197,7 @@ pub fn release() -> ReleaseView {
 pub fn releasing(release: ReleaseView) -> Snapshot {
     let mut picture = sample();
     let mut services = (*picture.services).clone();
-    let payments = &mut services[1];
+    let payments = Arc::make_mut(&mut services[1]);
     payments.release = Some(release);
     payments.runbook = Some("https://wiki.example.com/payments".to_owned());
     let passed = |name: &str, state, detail: &str| CheckView {
@@ -349,12 +349,14 @@ pub fn sample() -> Snapshot {
         kind: kind.to_owned(),
         text: Untrusted::new(text),
     };
-    let source = |name: &str, kind: &str, seconds, error: &str| SourceView {
-        name: name.to_owned(),
-        kind: kind.to_owned(),
-        interval: Duration::from_secs(5),
-        success: Some(ago(seconds)),
-        error: Untrusted::new(error),
+    let source = |name: &str, kind: &str, seconds, error: &str| {
+        Arc::new(SourceView {
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            interval: Duration::from_secs(5),
+            success: Some(ago(seconds)),
+            error: Untrusted::new(error),
+        })
     };
     let lost = HostView {
         name: "web-2".to_owned(),
@@ -378,7 +380,7 @@ pub fn sample() -> Snapshot {
             freezes: Vec::new(),
             runs: Vec::new(),
         }),
-        services: Arc::new(vec![checkout, payments(), search]),
+        services: Arc::new([checkout, payments(), search].map(Arc::new).into()),
         hosts: Arc::new(vec![host("here", 33.0), host("web-1", 97.0), lost]),
         incidents: Arc::new(Incidents {
             open: vec![

@@ -26,7 +26,7 @@ fn panel(tenants: Vec<TenantView>, seconds: u64) -> String {
     let mut picture = sample();
     let mut services = (*picture.services).clone();
     let own = services.iter_mut().find(|own| own.name == "payments").expect("it is there");
-    own.signals.as_mut().expect("it counts").tenants = tenants;
+    Arc::make_mut(own).signals.as_mut().expect("it counts").tenants = tenants;
     picture.services = Arc::new(services);
     let mut ui = ui(&picture);
     ui.focus = Panel::Release;

@@ -10,7 +10,8 @@ use super::*;
 fn quiet() -> Snapshot {
     let mut picture = sample();
     let mut services = (*picture.services).clone();
-    for probe in services.iter_mut().flat_map(|service| &mut service.probes) {
+    for probe in services.iter_mut().flat_map(|it| &mut Arc::make_mut(it).probes).map(Arc::make_mut)
+    {
         probe.status = Status::Up;
         probe.message = Untrusted::default();
         probe.observed = Some(sample::ago(1));
@@ -35,7 +36,7 @@ fn the_wall_is_quiet_until_something_is_wrong() {
     insta::assert_snapshot!("wall_trouble", printed(&own, &trouble, 120, 40, Symbols::Unicode));
     let mut down = sample();
     let mut services = (*down.services).clone();
-    services[1].probes[0].status = Status::Down;
+    crate::first_probe(&mut services[1]).status = Status::Down;
     down.services = Arc::new(services);
     insta::assert_snapshot!("wall_down", printed(&own, &down, 120, 40, Symbols::Ascii));
 }
@@ -51,10 +52,11 @@ fn the_wall_turns_while_all_is_well_and_follows_the_worst_else() {
     };
     let mut long = calm.clone();
     let mut services = (*long.services).clone();
-    for probe in services.iter_mut().flat_map(|service| &mut service.probes) {
+    for probe in services.iter_mut().flat_map(|it| &mut Arc::make_mut(it).probes).map(Arc::make_mut)
+    {
         probe.interval = Duration::from_hours(1);
     }
-    for route in services.iter_mut().filter_map(|service| service.route.as_mut()) {
+    for route in services.iter_mut().filter_map(|it| Arc::make_mut(it).route.as_mut()) {
         route.routers.iter_mut().for_each(|router| router.reread = Duration::from_hours(1));
     }
     long.services = Arc::new(services.clone());
@@ -62,8 +64,8 @@ fn the_wall_turns_while_all_is_well_and_follows_the_worst_else() {
     assert!(shows(&own, &long, 30).contains("0 % to the canary, VERIFIED"));
     assert!(shows(&own, &long, 50).contains("25 % to the canary, VERIFIED"));
     assert!(shows(&own, &long, 90).contains("+3 healthy"), "and round again");
-    services[2].probes[0].status = Status::Down;
-    services[2].probes[0].message = Untrusted::new("no answer");
+    crate::first_probe(&mut services[2]).status = Status::Down;
+    crate::first_probe(&mut services[2]).message = Untrusted::new("no answer");
     long.services = Arc::new(services);
     for seconds in [10, 30, 50, 70] {
         assert!(shows(&own, &long, seconds).contains("api: no answer"), "{seconds}");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::snapshot::{Incidents, Phase, ServiceView, Snapshot, SourceView};
+use engine::snapshot::{Incidents, Phase, Snapshot, SourceView};
 use engine::types::{Status, Untrusted};
 use quarterdeck::ui::theme::{Role, Symbols};
 use quarterdeck::ui::{Click, Event, FaultItem, Mode, Panel, Ui, view};
@@ -20,13 +20,13 @@ const REFUSED: &str = "nothing listens at 127.0.0.1:3000: connection refused (os
 /// One watched service that is down, as with the first configuration of the README.
 fn first() -> Snapshot {
     let sample = sample();
-    let mut service: ServiceView = sample.services[2].clone();
-    let probe = &mut service.probes[0];
+    let mut service = Arc::clone(&sample.services[2]);
+    let probe = crate::first_probe(&mut service);
     probe.status = Status::Down;
     probe.observed = Some(now());
     probe.latency = None;
     probe.message = Untrusted::new(REFUSED);
-    let mut source = sample.sources[2].clone();
+    let mut source = sample.sources[2].as_ref().clone();
     source.success = None;
     source.error = Untrusted::new(REFUSED);
     Snapshot {
@@ -34,7 +34,7 @@ fn first() -> Snapshot {
         hosts: Arc::default(),
         incidents: Arc::new(Incidents::default()),
         journal: Arc::default(),
-        sources: Arc::new(vec![source]),
+        sources: Arc::new(vec![Arc::new(source)]),
         ..sample
     }
 }
@@ -48,8 +48,8 @@ fn words_of(screen: &str) -> String {
 #[test]
 fn why_the_selected_service_is_down_stands_there_whole() {
     let mut several = (*sample().services).clone();
-    several[1].probes[0].status = Status::Down;
-    several[1].probes[0].message = Untrusted::new(REFUSED);
+    crate::first_probe(&mut several[1]).status = Status::Down;
+    crate::first_probe(&mut several[1]).message = Untrusted::new(REFUSED);
     let several = Snapshot { services: Arc::new(several), ..sample() };
     for picture in [first(), several] {
         let mut own = ui(&picture);
@@ -101,7 +101,7 @@ fn empty(feeds: &[SourceView]) -> String {
     let mut picture = sample();
     let mut sources = (*picture.sources).clone();
     sources.remove(0);
-    sources.extend_from_slice(feeds);
+    sources.extend(feeds.iter().cloned().map(Arc::new));
     picture.sources = Arc::new(sources);
     picture.incidents = Arc::new(Incidents::default());
     let mut own = ui(&picture);
@@ -142,8 +142,8 @@ fn an_empty_list_of_incidents_says_what_is_known() {
 fn feeds_are_named_while_other_incidents_are_open() {
     let mut picture = sample();
     let mut sources = (*picture.sources).clone();
-    sources[0].success = None;
-    sources[0].error = Untrusted::new("connection refused");
+    Arc::make_mut(&mut sources[0]).success = None;
+    Arc::make_mut(&mut sources[0]).error = Untrusted::new("connection refused");
     picture.sources = Arc::new(sources);
     let mut own = ui(&picture);
     own.focus = Panel::Incidents;
@@ -156,7 +156,7 @@ fn feeds_are_named_while_other_incidents_are_open() {
 fn a_route_that_was_read_long_ago_is_not_called_verified() {
     let mut picture = sample();
     let mut services = (*picture.services).clone();
-    let route = services[1].route.as_mut().expect("payments has a route");
+    let route = Arc::make_mut(&mut services[1]).route.as_mut().expect("payments has a route");
     for router in &mut route.routers {
         router.read = Some(ago(134));
     }
@@ -176,8 +176,8 @@ fn a_refused_connection_is_data() {
 fn a_source_says_why_it_fails_where_there_is_room() {
     let mut picture = first();
     let mut sources = (*picture.sources).clone();
-    sources[0].name = "pager feed".to_owned();
-    sources[0].error = Untrusted::new(&format!("feed pager: {REFUSED}"));
+    Arc::make_mut(&mut sources[0]).name = "pager feed".to_owned();
+    Arc::make_mut(&mut sources[0]).error = Untrusted::new(&format!("feed pager: {REFUSED}"));
     picture.sources = Arc::new(sources);
     let screen = printed(&ui(&picture), &picture, 120, 40, Symbols::Unicode);
     // The panel stands beside the journal, which is empty.
@@ -189,8 +189,8 @@ fn a_source_says_why_it_fails_where_there_is_room() {
 fn a_router_that_said_nothing_has_no_comma() {
     let mut picture = sample();
     let mut services = (*picture.services).clone();
-    services[1].operation = Some(operation(Phase::Applying));
-    let route = services[1].route.as_mut().expect("payments has a route");
+    Arc::make_mut(&mut services[1]).operation = Some(operation(Phase::Applying));
+    let route = Arc::make_mut(&mut services[1]).route.as_mut().expect("payments has a route");
     route.routers[1].error = Untrusted::new("no answer");
     picture.services = Arc::new(services);
     let screen = printed(&ui(&picture), &picture, 120, 40, Symbols::Unicode);
@@ -233,8 +233,8 @@ fn a_rule_says_its_sentence_whole_where_there_is_room() {
     let (_, face) = faces().swap_remove(0);
     let mut picture = releasing(face);
     let mut services = (*picture.services).clone();
-    services[1].triggers[0].sentence = Untrusted::new(sentence);
-    services[1].release = None;
+    Arc::make_mut(&mut services[1]).triggers[0].sentence = Untrusted::new(sentence);
+    Arc::make_mut(&mut services[1]).release = None;
     picture.services = Arc::new(services);
     for size in [(120, 40), (200, 60)] {
         let screen = printed(&ui(&picture), &picture, size.0, size.1, Symbols::Unicode);

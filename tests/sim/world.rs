@@ -973,7 +973,7 @@ impl World {
             let phase = view.operation.as_ref().map(|operation| operation.phase);
             phase.is_some_and(|phase| !matches!(phase, Phase::Ended(_)))
         };
-        if running.services.iter().any(moves) {
+        if running.services().any(moves) {
             return Ok(());
         }
         let mut ignored = Vec::new();

@@ -43,7 +43,7 @@ pub fn reachable(picture: &Snapshot) -> Vec<Finding> {
             }
         }
     };
-    picture.sources.iter().map(line).collect()
+    picture.sources().map(line).collect()
 }
 
 /// How far the clocks of the servers are from ours, by the date of their answers.

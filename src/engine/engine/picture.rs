@@ -3,6 +3,7 @@
 //! Decides which sections are built anew. Never changes what they show. Contract: a section that
 //! did not change keeps its pointer.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::snapshot::{
 };
 use crate::types::{HostId, Now, Percent, ServiceId};
 use crate::validation::Validation;
+use crate::watch::Probe;
 
 impl Engine {
     /// Something is under way: an operation, a release, an answer to an operator.
@@ -57,13 +59,13 @@ impl Engine {
     /// What is not in a snapshot yet is more than new figures of what is watched.
     #[must_use]
     pub fn has_news(&self) -> bool {
-        let Dirty { head, incidents, journal, news, .. } = self.dirty;
-        head || incidents || journal || news
+        let Dirty { head, incidents, journal, news, .. } = &self.dirty;
+        *head || *incidents || *journal || *news
     }
 
     /// The state as clients see it; sections that did not change keep their pointer.
     pub fn snapshot(&mut self) -> Snapshot {
-        let dirty = std::mem::replace(&mut self.dirty, Dirty::NONE);
+        let dirty = std::mem::take(&mut self.dirty);
         let old = self.shown.take();
         macro_rules! section {
             ($field:ident, $build:expr) => {
@@ -75,7 +77,10 @@ impl Engine {
         }
         let snapshot = Snapshot {
             head: section!(head, self.head()),
-            services: section!(services, self.service_views()),
+            services: match &old {
+                Some(old) if !dirty.services => self.services_from(&old.services, &dirty.probed),
+                Some(_) | None => Arc::new(self.service_views()),
+            },
             hosts: section!(
                 hosts,
                 (0..)
@@ -114,11 +119,27 @@ impl Engine {
         }
     }
 
-    fn service_views(&self) -> Vec<ServiceView> {
+    fn service_views(&self) -> Vec<Arc<ServiceView>> {
         (0..)
             .zip(&self.settings.services)
-            .map(|(n, own)| self.service_view(ServiceId(n), own))
+            .map(|(n, own)| Arc::new(self.service_view(ServiceId(n), own)))
             .collect()
+    }
+
+    /// The same views but of the services whose probes answered.
+    fn services_from(
+        &self,
+        old: &Arc<Vec<Arc<ServiceView>>>,
+        probed: &BTreeSet<ServiceId>,
+    ) -> Arc<Vec<Arc<ServiceView>>> {
+        if probed.is_empty() {
+            return Arc::clone(old);
+        }
+        let mut views = Vec::clone(old);
+        for &id in probed {
+            views[id.index()] = Arc::new(self.service_view(id, self.settings.service(id)));
+        }
+        Arc::new(views)
     }
 
     fn service_view(&self, id: ServiceId, settings: &settings::Service) -> ServiceView {
@@ -137,9 +158,7 @@ impl Engine {
             alias: settings.alias.clone(),
             runbook: settings.runbook.clone(),
             flag: settings.flag,
-            probes: probes
-                .map(|&id| self.probes[id.index()].view(self.settings.probe(id)))
-                .collect(),
+            probes: probes.map(|&id| self.probes[id.index()].view()).collect(),
             route: (!settings.routers.is_empty()).then(|| route.view(&self.settings, traffic)),
             signals,
             operation: route.operation_view(&self.settings),
@@ -160,12 +179,8 @@ impl Engine {
         own.map(|plan| plan.name.clone()).collect()
     }
 
-    fn source_views(&self) -> Vec<SourceView> {
+    fn source_views(&self) -> Vec<Arc<SourceView>> {
         let mut sources = Vec::new();
-        for (probe, settings) in self.probes.iter().zip(&self.settings.probes) {
-            let service = &self.settings.service(settings.service).name;
-            sources.push(probe.source(&format!("{service}/{}", settings.name)));
-        }
         for (host, settings) in self.hosts.iter().zip(&self.settings.hosts) {
             sources.push(host.source(settings));
         }
@@ -189,6 +204,7 @@ impl Engine {
                 });
             }
         }
-        sources
+        let probes = self.probes.iter().map(Probe::source);
+        probes.chain(sources.into_iter().map(Arc::new)).collect()
     }
 }

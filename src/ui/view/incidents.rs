@@ -140,7 +140,7 @@ impl Known {
 }
 
 fn feeds(picture: &Snapshot) -> impl Iterator<Item = &SourceView> {
-    picture.sources.iter().filter(|one| FEED_KINDS.contains(&one.kind.as_str()))
+    picture.sources().filter(|one| FEED_KINDS.contains(&one.kind.as_str()))
 }
 
 /// The feeds that do not say anything now: what they last said may be over, or worse.
@@ -340,7 +340,7 @@ fn runbook<'a>(incident: &IncidentView, picture: &'a Snapshot) -> Option<&'a str
     let names = |service: &&ServiceView| {
         incident.labels.values().any(|value| value.display() == service.name)
     };
-    picture.services.iter().find(names)?.runbook.as_deref()
+    picture.services().find(names)?.runbook.as_deref()
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ fn below(at: Rect, rows: u16) -> Rect {
 
 fn overview(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot) {
     let theme = scene.theme;
-    let mut services: Vec<&ServiceView> = picture.services.iter().collect();
+    let mut services: Vec<&ServiceView> = picture.services().collect();
     services.sort_by_key(|service| std::cmp::Reverse(service.status_at(scene.now)));
     let worst = services.first().map_or(Status::Unknown, |one| one.status_at(scene.now));
     let well = |status: Status| matches!(status, Status::Up | Status::Maint);

@@ -69,7 +69,7 @@ fn trouble(service: &ServiceView, now: Now) -> Option<String> {
         return Some(format!("{} UNKNOWN: no probe watches it", service.name));
     }
     let mut probes: Vec<(Status, &ProbeView)> =
-        service.probes.iter().map(|probe| (probe.status_at(now), probe)).collect();
+        service.probes.iter().map(|probe| (probe.status_at(now), probe.as_ref())).collect();
     probes.sort_by_key(|(status, _)| std::cmp::Reverse(*status));
     let told = probes.into_iter().filter_map(|(status, probe)| {
         let name = format!("{}/{}", service.name, probe.name);

@@ -65,7 +65,7 @@ impl World {
         let Some(shown) = self.shown() else { return Ok(()) };
         match stage {
             Stage::Look { glances } => {
-                let rests = shown.services.iter().all(rests);
+                let rests = shown.services().all(rests);
                 if glances > 0 && (!rests || self.stays()) {
                     self.after(GLANCE, Happening::Settle(Stage::Look { glances: glances - 1 }));
                     return Ok(());
@@ -113,7 +113,7 @@ impl World {
         let in_flight = |view: &&ServiceView| {
             view.release.as_ref().is_some_and(|release| release.result.is_none())
         };
-        let open = shown.services.iter().filter(in_flight).map(|view| view.name.clone());
+        let open = shown.services().filter(in_flight).map(|view| view.name.clone());
         let open: Vec<String> = open.collect();
         if open.is_empty() {
             return self.settle(Stage::RollBack { tries: 0 });
