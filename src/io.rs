@@ -110,11 +110,12 @@ struct Append {
 impl World {
     pub fn new(
         engine: &engine::settings::Settings,
-        settings: settings::Settings,
+        mut settings: settings::Settings,
         journal: Journal,
         state_dir: &Path,
         inputs: mpsc::UnboundedSender<Input>,
     ) -> Result<World, Failure> {
+        probe::close_seldom(&mut settings.probes, &engine.probes);
         let identity = router::lease::Identity::here(&engine.environment.name, state_dir);
         let targets = settings.routers.iter().zip(&settings.fallbacks);
         let routers = engine.routers.iter().zip(targets).map(|(own, (target, fallback))| {

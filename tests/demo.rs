@@ -386,6 +386,7 @@ fn target(sandbox: &Sandbox, token: Secret) -> HttpTarget {
         follow_redirects: false,
         compressed: false,
         ca_file: None,
+        close: false,
     }
 }
 

@@ -16,7 +16,7 @@ use engine::types::{FailureKind, Status};
 use quarterdeck::io::http::{Client, Method};
 use quarterdeck::io::settings::{HttpTarget, ProbeTarget, Secret};
 use quarterdeck::io::{command, probe};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 const BODY_MAX: usize = 64 * 1024;
@@ -125,6 +125,7 @@ fn target(url: String) -> HttpTarget {
         follow_redirects: false,
         compressed: false,
         ca_file: None,
+        close: false,
     }
 }
 
@@ -504,6 +505,42 @@ async fn a_certificate_must_be_trusted_and_its_end_is_told() {
 
     let ca_file = Some(fixtures().join("tls/nothing.pem"));
     check(&look(HttpTarget { ca_file, ..target(url) }).await, Status::Unknown, "nothing.pem");
+}
+
+/// How many connections three looks at one target take, of a server that would keep each.
+async fn connections(close: bool) -> usize {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}/", listener.local_addr().expect("it is bound"));
+    let made = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&made);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            count.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(async move {
+                let mut stream = BufReader::new(stream);
+                let mut line = String::new();
+                while stream.read_line(&mut line).await.is_ok_and(|read| read > 0) {
+                    if line == "\r\n" {
+                        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK";
+                        stream.write_all(answer).await.expect("the client reads");
+                    }
+                    line.clear();
+                }
+            });
+        }
+    });
+    let client = client();
+    let http = HttpTarget { close, ..target(url) };
+    let look = ProbeTarget::Http { http, expect: None, figures: Vec::new() };
+    for _ in 0..3 {
+        check(&probe::run(&client, &look).await, Status::Up, "");
+    }
+    made.load(Ordering::Relaxed)
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_unless_it_is_to_close() {
+    assert_eq!((connections(false).await, connections(true).await), (1, 3));
 }
 
 #[tokio::test]

@@ -30,6 +30,7 @@ fn http(url: &str) -> HttpTarget {
         follow_redirects: false,
         compressed: false,
         ca_file: None,
+        close: false,
     }
 }
 

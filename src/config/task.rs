@@ -195,6 +195,7 @@ pub fn call(table: &mut Table<'_>) -> Option<Made> {
         follow_redirects: false,
         compressed: false,
         ca_file: watch::ca_file(&mut inner),
+        close: false,
     };
     inner.finish();
     let url = url?;
@@ -371,6 +372,7 @@ fn asked(table: &mut Table<'_>, key: &'static str) -> Option<(HttpTarget, String
         follow_redirects: false,
         compressed: false,
         ca_file: watch::ca_file(table),
+        close: false,
     };
     let url = url(table, key)?;
     let shown = url.split(['?', '#']).next().unwrap_or("").to_owned();

@@ -72,6 +72,7 @@ pub fn http_options(table: &mut Table<'_>, timeout: Duration, body_bytes_max: us
         follow_redirects: false,
         compressed: false,
         ca_file: ca_file(table),
+        close: false,
     }
 }
 

@@ -52,6 +52,8 @@ const AGENT: &str = concat!("quarterdeck/", env!("CARGO_PKG_VERSION"));
 #[derive(Clone)]
 pub struct Client {
     plain: reqwest::Client,
+    /// Keeps no connection.
+    closing: reqwest::Client,
     /// Built at the first `https` address, one for each set of trusted authorities.
     secure: Arc<Mutex<BTreeMap<Option<PathBuf>, reqwest::Client>>>,
 }
@@ -100,8 +102,9 @@ pub struct Answer {
 impl Client {
     pub fn new() -> Result<Client, Failure> {
         // No authority is trusted here: this one only ever sees plain addresses.
-        let plain = build(rustls::RootCertStore::empty(), Names { lookup })?;
-        Ok(Client { plain, secure: Arc::default() })
+        let client = |kept| build(rustls::RootCertStore::empty(), Names { lookup }, kept);
+        let (plain, closing) = (client(IDLE_PER_HOST_MAX)?, client(0)?);
+        Ok(Client { plain, closing, secure: Arc::default() })
     }
 
     /// Sends one request to `url` (the target's own, or one below it) under the target's limits.
@@ -168,7 +171,7 @@ impl Client {
             ));
         }
         let headers = assemble(target, headers, body.is_some()).await?;
-        let client = self.client_for(&url, target.ca_file.as_deref()).await?;
+        let client = self.client_for(&url, target).await?;
         for _ in 0..=REDIRECTS_MAX {
             let response = ask(&client, method, &url, &headers, body.as_deref()).await?;
             let redirect = response.status().is_redirection() && method == Method::Get;
@@ -182,11 +185,11 @@ impl Client {
         Err(Trouble::new(FailureKind::Refused, format!("more than {REDIRECTS_MAX} redirects")))
     }
 
-    async fn client_for(&self, url: &Url, ca: Option<&Path>) -> Result<reqwest::Client, Trouble> {
+    async fn client_for(&self, url: &Url, target: &HttpTarget) -> Result<reqwest::Client, Trouble> {
         if url.scheme() == "http" {
-            return Ok(self.plain.clone());
+            return Ok(if target.close { &self.closing } else { &self.plain }.clone());
         }
-        let key = ca.map(Path::to_path_buf);
+        let key = target.ca_file.clone();
         let known = {
             let clients = self.secure.lock().unwrap_or_else(PoisonError::into_inner);
             clients.get(&key).cloned()
@@ -196,10 +199,10 @@ impl Client {
         }
         let mut roots = rustls::RootCertStore::empty();
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        if let Some(path) = ca {
+        if let Some(path) = &key {
             add_authorities(&mut roots, path).await?;
         }
-        let client = build(roots, Names { lookup })
+        let client = build(roots, Names { lookup }, IDLE_PER_HOST_MAX)
             .map_err(|failure| Trouble::new(failure.kind, failure.text.display().to_owned()))?;
         let mut clients = self.secure.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(clients.entry(key).or_insert(client).clone())
@@ -277,7 +280,11 @@ fn is_link_local(address: IpAddr) -> bool {
     }
 }
 
-fn build(roots: rustls::RootCertStore, names: Names) -> Result<reqwest::Client, Failure> {
+fn build(
+    roots: rustls::RootCertStore,
+    names: Names,
+    kept: usize,
+) -> Result<reqwest::Client, Failure> {
     let failed = |error: &dyn StdError| {
         Failure::new(FailureKind::Denied, format!("set up the HTTP client: {}", deepest(error)))
     };
@@ -298,7 +305,7 @@ fn build(roots: rustls::RootCertStore, names: Names) -> Result<reqwest::Client, 
         .retry(reqwest::retry::never())
         .referer(false)
         .connect_timeout(CONNECT_TIMEOUT_MAX)
-        .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
+        .pool_max_idle_per_host(kept)
         .pool_idle_timeout(IDLE_TIMEOUT)
         .tcp_nodelay(true)
         .user_agent(AGENT)
@@ -686,8 +693,8 @@ mod tests {
                 Box::pin(async move { Ok(vec![text.parse().expect("an address")]) })
             },
         };
-        let plain = build(rustls::RootCertStore::empty(), names).expect("a client");
-        let client = Client { plain, secure: Arc::default() };
+        let plain = build(rustls::RootCertStore::empty(), names, 1).expect("a client");
+        let client = Client { closing: plain.clone(), plain, secure: Arc::default() };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("binds");
         let port = listener.local_addr().expect("an address").port();
         let asked = async |url: &str| {
@@ -700,6 +707,7 @@ mod tests {
                 compressed: false,
                 follow_redirects: false,
                 ca_file: None,
+                close: false,
             };
             client.send(&target, Method::Get, url, &[], None).await.expect_err("no answer")
         };

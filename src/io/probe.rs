@@ -20,8 +20,27 @@ use crate::io::settings::{HttpTarget, ProbeTarget};
 
 /// Asks for the richer format where a server has several.
 const ACCEPT: &str = "application/health+json, application/json;q=0.9, */*;q=0.8";
+/// A kept connection takes 25 KB, most of it buffers; one made anew costs about as much CPU as the
+/// request on it.
+const CONNECTIONS_MAX: usize = 1_000;
 /// As much as a message has room for.
 const LINE_CHARS_MAX: usize = 240;
+
+/// Decides which connections are worth keeping: where there are many, those of the targets that are
+/// asked most often, and all that a handshake would have to make again.
+pub fn close_seldom(targets: &mut [ProbeTarget], probes: &[engine::settings::Probe]) {
+    let plain = probes.iter().zip(targets).filter_map(|(probe, target)| match target {
+        ProbeTarget::Http { http, .. } if http.url.starts_with("http:") => {
+            Some((probe.interval, http))
+        }
+        ProbeTarget::Http { .. } | ProbeTarget::Tcp { .. } | ProbeTarget::Command { .. } => None,
+    });
+    let mut plain: Vec<(Duration, &mut HttpTarget)> = plain.collect();
+    plain.sort_by_key(|(interval, _)| *interval);
+    for (_, http) in plain.into_iter().skip(CONNECTIONS_MAX) {
+        http.close = true;
+    }
+}
 
 /// Takes one look and says what was seen.
 pub async fn run(client: &Client, target: &ProbeTarget) -> Observation {
@@ -138,4 +157,41 @@ fn last_line(output: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(output);
     let line = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;
     Some(line.chars().take(LINE_CHARS_MAX).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_connections_the_busiest_are_kept() {
+        let target = |url: &str| ProbeTarget::Http {
+            http: HttpTarget { url: url.to_owned(), ..HttpTarget::default() },
+            expect: None,
+            figures: Vec::new(),
+        };
+        let probe = |seconds: u64| engine::settings::Probe {
+            service: engine::types::ServiceId(0),
+            name: String::new(),
+            interval: Duration::from_secs(seconds),
+            timeout: Duration::from_secs(1),
+            degraded_above: None,
+            unhealthy_above: None,
+            rise: 1,
+            fall: 1,
+        };
+        // Two seldom, one of them over TLS; then as many as are kept.
+        let mut targets = vec![target("http://a/"), target("https://a/")];
+        let mut probes = vec![probe(60), probe(60)];
+        for _ in 0..CONNECTIONS_MAX {
+            targets.push(target("http://a/"));
+            probes.push(probe(5));
+        }
+        close_seldom(&mut targets, &probes);
+        let closed =
+            |target: &ProbeTarget| matches!(target, ProbeTarget::Http { http, .. } if http.close);
+        let closed: Vec<usize> =
+            (0..).zip(&targets).filter(|(_, it)| closed(it)).map(|(place, _)| place).collect();
+        assert_eq!(closed, [0]);
+    }
 }

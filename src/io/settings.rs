@@ -62,6 +62,8 @@ pub struct HttpTarget {
     pub compressed: bool,
     /// PEM file of an authority to trust besides the public ones.
     pub ca_file: Option<PathBuf>,
+    /// The connection ends with the answer.
+    pub close: bool,
 }
 
 #[derive(Clone, Debug)]
