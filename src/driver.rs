@@ -92,6 +92,7 @@ async fn serve(loaded: Loaded, options: &Options) -> Result<(), String> {
         Engine::recover(loaded.engine, wire::BUILD, seed(now), &entries, floor, now, &mut effects);
     // The whole history: the engine has taken from it what it needs.
     drop(entries);
+    let acting = engine.acts();
     let mut driver = Driver {
         engine,
         world,
@@ -107,6 +108,7 @@ async fn serve(loaded: Loaded, options: &Options) -> Result<(), String> {
         beaten: Time(0),
         show_from: Time(0),
         unpublished: true,
+        acting,
         on_demand: options.on_demand,
     };
     driver.perform(effects);
@@ -159,6 +161,8 @@ struct Driver {
     /// Before this, mere figures wait.
     show_from: Time,
     unpublished: bool,
+    /// Something is under way, as of the last turn.
+    acting: bool,
     on_demand: bool,
 }
 
@@ -240,7 +244,7 @@ impl Driver {
         ready.sort_by_key(rank);
         let person = ready.first().is_some_and(|input| rank(input) == PERSON);
         let moved = ready.first().is_some_and(|input| rank(input) <= URGENT);
-        let acted = moved && self.engine.acts();
+        let acted = self.acting;
         let now = clock::now();
         let mut effects = Vec::new();
         self.unpublished |= !ready.is_empty();
@@ -249,9 +253,10 @@ impl Driver {
         }
         self.engine.handle_deadline(now, &mut effects);
         self.perform(effects);
-        self.show(now, person || (moved && (acted || self.engine.acts())));
+        self.acting = self.engine.acts();
+        self.show(now, person || (moved && (acted || self.acting)));
         self.beat(now);
-        if self.joined > 0 || self.engine.acts() {
+        if self.joined > 0 || self.acting {
             self.quiet_since = now.mono;
         }
         let quiet = self.on_demand && now.mono.since(self.quiet_since) >= IDLE_EXIT;
@@ -318,7 +323,7 @@ impl Driver {
     /// When what is not shown yet goes out: news soon, mere figures with the next second.
     fn show_at(&self) -> Time {
         let soon = self.published + FRAME;
-        if self.engine.has_news() || self.engine.acts() { soon } else { soon.max(self.show_from) }
+        if self.engine.has_news() || self.acting { soon } else { soon.max(self.show_from) }
     }
 
     fn show(&mut self, now: Now, urgent: bool) {
