@@ -522,7 +522,7 @@ fn join(options: &Options) -> Result<Joined, Failure> {
                 ),
             ));
         }
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

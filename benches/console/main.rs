@@ -11,6 +11,7 @@
 
 #![expect(clippy::cast_precision_loss, reason = "what is counted here is far below 2^52")]
 
+mod floor;
 mod process;
 mod scale;
 mod targets;
@@ -59,7 +60,11 @@ fn peers() -> Vec<Peer> {
         help,
         package,
     };
+    let own = std::env::current_exe().expect("this program").display().to_string();
+    let floor = format!("{own} {}", floor::WORD);
     vec![
+        // Bare ratatui, as the libraries alone would have it.
+        peer("floor", &floor, [b"?" as &[u8], b"?"], floor::HELP, "this program"),
         peer("bottom", "btm --rate 1s", [b"?" as &[u8], b"?"], "General", "cargo install bottom"),
         peer("btop", "btop --utf-force", [b"h" as &[u8], b"h"], "Description:", "apt install btop"),
         peer("htop", "htop -d 10", [b"h" as &[u8], b"q"], "released under", "apt install htop"),
@@ -282,17 +287,20 @@ fn print(rows: &[Row]) {
     }
 }
 
-/// From the start of a console that must start its engine first.
-fn cold_start(targets: &Targets, size: (u16, u16)) -> Option<Duration> {
-    let mut paints = Vec::new();
+/// From the start of a console that must start its engine first: in a new state directory, whose
+/// journal has to be made, and in the same one again.
+fn cold_start(targets: &Targets, size: (u16, u16)) -> [Option<Duration>; 2] {
+    let mut paints = [Vec::new(), Vec::new()];
     for _ in 0..setting("QUARTERDECK_ROUNDS", 9) {
         let deck = Deck::new(&config(targets));
-        let session = Session::start(&deck.words(), size);
-        paints.extend(session.full_paint());
-        drop(session);
-        end_engines_in(deck.path());
+        for paints in &mut paints {
+            let session = Session::start(&deck.words(), size);
+            paints.extend(session.full_paint());
+            drop(session);
+            end_engines_in(deck.path());
+        }
     }
-    median(&mut paints)
+    paints.map(|mut paints| median(&mut paints))
 }
 
 /// Engines that a console started outlive it.
@@ -352,6 +360,9 @@ fn main() {
     if scale::is_client() {
         return scale::client();
     }
+    if std::env::args().any(|word| word == floor::WORD) {
+        return floor::run().expect("a terminal");
+    }
     println!("machine: {}", process::machine());
     if std::env::args().any(|word| word == "scale") {
         return scale::run();
@@ -376,7 +387,8 @@ fn main() {
             rows.push(measure(peer.name, &peer.words, None, (peer.keys, peer.help), size));
         }
         print(&rows);
-        println!("with the engine's start: {} ms", ms(cold_start(&targets, size)));
+        let [first, again] = cold_start(&targets, size).map(ms);
+        println!("with the engine's start: {again} ms, {first} ms in a new state directory");
     }
     idle(&targets);
     println!("\nleaving");
@@ -384,7 +396,7 @@ fn main() {
     deck.start_engine();
     leaving("quarterdeck", &deck.words());
     drop(deck);
-    for peer in &peers {
+    for peer in peers.iter().filter(|peer| peer.help != floor::HELP) {
         leaving(peer.name, &peer.words);
     }
     scale::run();
