@@ -341,6 +341,8 @@ impl Freshness {
     /// Live below 1.5 intervals, late to 3, stale beyond.
     #[must_use]
     pub fn of(age: Duration, interval: Duration) -> Freshness {
+        // Whole numbers: this is asked of every probe for every frame.
+        let (age, interval) = (age.as_nanos(), interval.as_nanos());
         if age * 2 < interval * 3 {
             Freshness::Live
         } else if age <= interval * 3 {

@@ -22,7 +22,7 @@ use crate::io::settings::{HttpTarget, ProbeTarget};
 const ACCEPT: &str = "application/health+json, application/json;q=0.9, */*;q=0.8";
 /// A kept connection takes 25 KB, most of it buffers; one made anew costs about as much CPU as the
 /// request on it.
-const CONNECTIONS_MAX: usize = 1_000;
+const CONNECTIONS_MAX: usize = 500;
 /// As much as a message has room for.
 const LINE_CHARS_MAX: usize = 240;
 
