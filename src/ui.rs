@@ -13,7 +13,7 @@ use engine::reading::AlertState;
 use engine::record::OperationResult;
 use engine::snapshot::{Phase, Snapshot};
 use engine::types::{Fence, Now, Time, Untrusted};
-use ratatui::layout::{Position, Rect};
+use ratatui::layout::{Position, Rect, Size};
 
 pub mod filter;
 pub mod gate;
@@ -64,7 +64,8 @@ pub enum Event {
         at: Position,
         area: Rect,
     },
-    Resize,
+    /// The screen is of this size now.
+    Resize(Size),
     Tick,
     /// The snapshot changed.
     Changed,
@@ -261,6 +262,8 @@ pub struct Ui {
     pub mouse: bool,
     pub faults: Vec<FaultItem>,
     pub runbooks: Runbooks,
+    /// Of the screen; `None` until it is known.
+    pub size: Option<Size>,
     pub message: Option<Message>,
     pub requested: BTreeMap<String, Requested>,
     pub acking: BTreeMap<String, Time>,
@@ -297,6 +300,7 @@ impl Ui {
             mouse: false,
             faults: Vec::new(),
             runbooks: Runbooks::default(),
+            size: None,
             message: None,
             requested: BTreeMap::new(),
             acking: BTreeMap::new(),
@@ -348,6 +352,12 @@ impl Ui {
     /// Takes one event; says what is to be done.
     pub fn update(&mut self, event: Event, live: Option<&Snapshot>, now: Now) -> Vec<Action> {
         self.keep_selection(live, now);
+        let actions = self.take(event, live, now);
+        self.close_unseen(now);
+        actions
+    }
+
+    fn take(&mut self, event: Event, live: Option<&Snapshot>, now: Now) -> Vec<Action> {
         match event {
             Event::Key(key) => {
                 let close = self.last_key.is_some_and(|last| now.mono.since(last) < BURST);
@@ -366,7 +376,10 @@ impl Ui {
                 actions
             }
             Event::Click { click, at, area } => self.click(click, at, area, live, now),
-            Event::Resize => vec![Action::Redraw],
+            Event::Resize(size) => {
+                self.size = Some(size);
+                vec![Action::Redraw]
+            }
             Event::Tick => self.tick(live, now),
             Event::Changed => {
                 self.lost = None;
@@ -383,6 +396,15 @@ impl Ui {
                 vec![Action::Redraw]
             }
             Event::Replied(command, answer) => self.replied(&command, answer, live, now),
+        }
+    }
+
+    /// Nothing stays open that would be answered unseen.
+    fn close_unseen(&mut self, now: Now) {
+        let unseen = self.size.and_then(|size| view::small::unseen(&self.mode, size));
+        if let Some(what) = unseen {
+            self.mode = Mode::Panels;
+            self.alarm(&format!("too small for {what}: it takes 40x10; nothing was sent"), now);
         }
     }
 

@@ -12,6 +12,8 @@ mod panels;
 mod pictures;
 #[path = "screens/sample.rs"]
 mod sample;
+#[path = "screens/small.rs"]
+mod small;
 #[path = "screens/tenants.rs"]
 mod tenants;
 #[path = "screens/times.rs"]

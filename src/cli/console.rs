@@ -278,7 +278,7 @@ impl Console {
     fn run(mut self, messages: &Receiver<Message>) -> io::Result<ExitKind> {
         self.list_faults();
         self.learn_zone();
-        self.handle(Event::Resize)?;
+        self.handle(Event::Resize(self.screen.area().as_size()))?;
         self.screen.set_mouse(self.ui.mouse)?;
         self.draw()?;
         if self.probes
@@ -414,9 +414,12 @@ impl Console {
             Message::Told(Told::Continued) => {
                 self.link.as_ref().inspect(|link| link.listen_anew());
                 self.screen.again()?;
-                Ok(After::Draw)
+                // Nobody tells of a size that changed while another had the terminal.
+                self.handle(Event::Resize(self.screen.area().as_size()))
             }
-            Message::Told(Told::Resized) => self.handle(Event::Resize),
+            Message::Told(Told::Resized) => {
+                self.handle(Event::Resize(self.screen.area().as_size()))
+            }
             Message::Told(Told::End(signal)) => Ok(After::End(ExitKind::Signal(signal))),
         }
     }
