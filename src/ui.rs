@@ -457,7 +457,7 @@ impl Ui {
             Mode::Runbook(_) => self.runbook_key(key, burst, now),
             Mode::Faults => self.fault_key(key, burst),
             Mode::Guard(guard) => {
-                let step = guard.key(key, live, now);
+                let step = guard.key(key, burst, live, now);
                 let mut actions = vec![Action::Redraw];
                 actions.extend(self.after(step, live, now));
                 actions

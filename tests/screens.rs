@@ -253,6 +253,30 @@ fn pasted_text_never_confirms() {
 }
 
 #[test]
+fn an_enter_that_came_with_the_text_fires_nothing() {
+    let picture = calm();
+    for (verb, text) in [('R', "pay\n"), ('S', "pay\n40\npasted\n"), ('X', "why\n")] {
+        let mut ui = ui(&picture);
+        press(&mut ui, &picture, &[Key::Char(verb)], 0);
+        let mut actions = Vec::new();
+        for key in typed(text) {
+            actions.extend(ui.update(Event::Burst(key), Some(&picture), later(600)));
+        }
+        actions.extend(ui.update(Event::Tick, Some(&picture), later(10_000)));
+        assert_eq!(submitted(&actions), [], "{verb}");
+        let screen = printed(&ui, &picture, 100, 30, Symbols::Unicode);
+        assert!(screen.contains("Enter came with the text: press it again"), "{screen}");
+    }
+    let mut ui = ui(&picture);
+    press(&mut ui, &picture, &[Key::Char('R')], 0);
+    for key in typed("pay\n") {
+        ui.update(Event::Burst(key), Some(&picture), later(600));
+    }
+    let (actions, _) = press(&mut ui, &picture, &[Key::Enter], 700);
+    assert_eq!(submitted(&actions).len(), 1, "a person's own Enter confirms what is there");
+}
+
+#[test]
 fn keys_that_come_together_are_no_person() {
     let picture = sample();
     let mut ui = ui(&picture);

@@ -10,7 +10,7 @@
 //!    against more exposure is named; it takes the word `override` and a reason, and both go into
 //!    the journal.
 //! 3. Enter on an empty field that is needed does nothing. Pasted text never fills a field and
-//!    never confirms.
+//!    never confirms; where the terminal does not mark it, an Enter that came with text is none.
 //! 4. Esc cancels; so does [`IDLE_MAX`] without a key.
 //! 5. When the service moved meanwhile, the guard says so; exposure is then refused here, and the
 //!    engine refuses it anyway, because the expected state travels with the command.
@@ -546,13 +546,18 @@ impl Guard {
         if self.is_dead(now) { own.min(self.opened.mono + DEAD_TIME) } else { own }
     }
 
-    pub fn key(&mut self, key: Key, snapshot: Option<&Snapshot>, now: Now) -> Step {
+    /// `burst`: it came together with others, typed by no person.
+    pub fn key(&mut self, key: Key, burst: bool, snapshot: Option<&Snapshot>, now: Now) -> Step {
         if self.is_dead(now) {
             return Step::Open;
         }
         self.last_key = now.mono;
         if self.fires.is_some() {
             return Step::Closed("cancelled in the countdown; nothing was sent");
+        }
+        if burst && key == Key::Enter {
+            "Enter came with the text: press it again".clone_into(&mut self.problem);
+            return Step::Open;
         }
         self.problem.clear();
         if self.look(snapshot, now) && self.overrides() {
