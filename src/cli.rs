@@ -145,7 +145,7 @@ enum Command {
     Replay {
         file: PathBuf,
         /// As fast as it was, or so many times faster
-        #[arg(long, value_name = "TIMES", default_value_t = 1.0)]
+        #[arg(long, value_name = "TIMES", default_value_t = 1.0]
         speed: f64,
     },
     /// What of terminal, machine, secrets and sources is wrong, and what to do about it
@@ -434,8 +434,13 @@ fn check(global: &Global) -> Result<u8, Exit> {
         complain(&format!("{path}:{line}:{column}: warning: {}", problem.text));
     }
     if let Ok(own) = taste::path() {
-        for told in taste::read(&own).2 {
-            complain(&told);
+        let told = taste::read(&own).2;
+        for told in &told {
+            complain(&format!("{}:{}", own.display(), told.text));
+        }
+        if told.iter().any(|told| told.grave) {
+            let why = format!("{}: an emergency would lose its key", own.display());
+            return Err(Exit::new(BAD_CONFIG, why));
         }
     }
     let engine = &loaded.engine;

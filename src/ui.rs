@@ -754,7 +754,10 @@ impl Ui {
             | Key::PageUp
             | Key::PageDown
             | Key::Home
-            | Key::End => Vec::new(),
+            | Key::End
+            | Key::Insert
+            | Key::Delete
+            | Key::F(_) => Vec::new(),
         }
     }
 

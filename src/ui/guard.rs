@@ -587,7 +587,10 @@ impl Guard {
             | Key::PageUp
             | Key::PageDown
             | Key::Home
-            | Key::End => {}
+            | Key::End
+            | Key::Insert
+            | Key::Delete
+            | Key::F(_) => {}
         }
         Step::Open
     }

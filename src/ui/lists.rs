@@ -32,7 +32,10 @@ impl Ui {
             | Key::PageUp
             | Key::PageDown
             | Key::Home
-            | Key::End => {}
+            | Key::End
+            | Key::Insert
+            | Key::Delete
+            | Key::F(_) => {}
         }
         vec![Action::Redraw]
     }
@@ -76,7 +79,10 @@ impl Ui {
             | Key::PageUp
             | Key::PageDown
             | Key::Home
-            | Key::End => {}
+            | Key::End
+            | Key::Insert
+            | Key::Delete
+            | Key::F(_) => {}
         }
         vec![Action::Redraw]
     }
@@ -101,7 +107,10 @@ impl Ui {
             | Key::BackTab
             | Key::Backspace
             | Key::Left
-            | Key::Right => self.mode = Mode::Panels,
+            | Key::Right
+            | Key::Insert
+            | Key::Delete
+            | Key::F(_) => self.mode = Mode::Panels,
         }
         vec![Action::Redraw]
     }

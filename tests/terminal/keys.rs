@@ -70,6 +70,10 @@ fn bytes(key: Key) -> String {
         Key::PageDown => "\x1b[6~".to_owned(),
         Key::Home => "\x1b[H".to_owned(),
         Key::End => "\x1b[F".to_owned(),
+        Key::Insert => "\x1b[2~".to_owned(),
+        Key::Delete => "\x1b[3~".to_owned(),
+        Key::F(number @ 1..=4) => format!("\x1bO{}", char::from(b'O' + number)),
+        Key::F(number) => panic!("the table has no F{number}"),
     }
 }
 
