@@ -145,7 +145,7 @@ enum Command {
     Replay {
         file: PathBuf,
         /// As fast as it was, or so many times faster
-        #[arg(long, value_name = "TIMES", default_value_t = 1.0]
+        #[arg(long, value_name = "TIMES", default_value_t = 1.0, value_parser = speed)]
         speed: f64,
     },
     /// What of terminal, machine, secrets and sources is wrong, and what to do about it
@@ -392,6 +392,12 @@ fn open_console(global: &Global) -> Result<u8, Exit> {
         return plain::run(link);
     }
     show(Source::Engine(link), global, None, &settings, Some(state_dir))
+}
+
+/// How many times as fast a recording is played.
+fn speed(text: &str) -> Result<f64, String> {
+    let speed = text.parse().ok().filter(|speed: &f64| speed.is_finite() && *speed > 0.0);
+    speed.ok_or_else(|| "a number above 0 such as 0.5 or 16".to_owned())
 }
 
 /// Runs the console until it is left; a sandbox and a recording remember nothing, and have no

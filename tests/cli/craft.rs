@@ -71,6 +71,15 @@ fn check_tells_what_of_a_persons_own_file_does_not_count() {
 }
 
 #[test]
+fn a_speed_is_a_number_above_nothing() {
+    for wrong in ["nan", "inf", "-inf", "0", "-1", "fast"] {
+        let speed = format!("--speed={wrong}");
+        bare(&["replay", &speed, "/nothing"]).ends(64, "a number above 0");
+    }
+    bare(&["replay", "--speed", "0.5", "/nothing"]).ends(65, "");
+}
+
+#[test]
 fn waiting_ends_when_it_is_so_or_the_time_is_up() {
     let web = Fake::serve("web");
     let service = format!("{HEAD}[[service]]\nname = \"web\"\n{}", probe(web.port));
