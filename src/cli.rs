@@ -253,6 +253,7 @@ fn dispatch(cli: Cli) -> Result<u8, Exit> {
         Some(Command::Wait(args)) => wait::run(&args, &global),
         Some(Command::Replay { file, speed }) => {
             let player = Player::open(&file).map_err(|why| Exit::new(BAD_CONFIG, why))?;
+            needs_screen()?;
             show(Source::Recording { player, speed }, &global, None, &Settings::default(), None)
         }
         Some(Command::Doctor(args)) => doctor::run(&args, &global),
@@ -387,11 +388,19 @@ impl Global {
 }
 
 fn open_console(global: &Global) -> Result<u8, Exit> {
+    if !global.plain {
+        needs_screen()?;
+    }
     let (link, settings, state_dir) = global.join_in()?;
     if global.plain {
         return plain::run(link);
     }
     show(Source::Engine(link), global, None, &settings, Some(state_dir))
+}
+
+/// Before anything is started for a screen that cannot be drawn.
+fn needs_screen() -> Result<(), Exit> {
+    console::cannot_draw().map_or(Ok(()), |why| Err(Exit::new(1, why)))
 }
 
 /// How many times as fast a recording is played.

@@ -643,9 +643,9 @@ fn every_size_draws_and_none_panics() {
 }
 
 #[test]
-fn small_and_dumb_terminals_show_the_state() {
-    for (size, term) in [((40, 10), "xterm"), ((20, 5), "xterm"), ((80, 24), "dumb")] {
-        let console = Console::on_feed(INCIDENT, size, &[("TERM", term)]);
+fn small_terminals_show_the_state() {
+    for size in [(40, 10), (20, 5)] {
+        let console = Console::on_feed(INCIDENT, size, &[("TERM", "xterm")]);
         console.shows("shop");
     }
 }

@@ -46,7 +46,7 @@ use crate::ui::theme::{Background, Symbols, Theme};
 use crate::ui::{Action, Click, Event, FaultItem, Mode, Ui, Unanswered, view};
 use crate::zone::Zone;
 
-pub use crate::cli::console::look::{ColorChoice, knows_modes, symbols};
+pub use crate::cli::console::look::{ColorChoice, cannot_draw, knows_modes, symbols};
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Options {
