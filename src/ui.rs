@@ -606,7 +606,10 @@ impl Ui {
             return self.alarm("the engine is not heard: no more exposure on old data", now);
         }
         match Guard::open(verb, service, picture, now) {
-            Ok(guard) => self.mode = Mode::Guard(Box::new(guard)),
+            Ok(mut guard) => {
+                guard.thaw = self.keymap.shown(Act::Thaw);
+                self.mode = Mode::Guard(Box::new(guard));
+            }
             Err(why) => self.say(&why, now),
         }
     }

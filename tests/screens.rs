@@ -702,6 +702,11 @@ fn the_line_is_stopped_by_two_keys_and_started_by_a_word() {
     let asked = fired(&picture, "T", "all\nover\n");
     assert_eq!(asked.first().map(|asked| &asked.0), Some(&thaw));
     assert_eq!(fired(&picture, "T", "pay\nover\n"), [], "it is about every service");
+    let mut own = ui(&picture);
+    own.keymap = keymap::Keymap::with(&[("thaw", &["F5".to_owned()])]).0;
+    press(&mut own, &picture, &[Key::Char('S')], 0);
+    press(&mut own, &picture, &typed("pay\n"), 500);
+    assert!(printed(&own, &picture, 100, 30, Symbols::Unicode).contains("; F5 thaws"), "its key");
     let held = frozen(calm_release(ReleaseState::Held));
     assert_eq!(fired(&held, "u", "pay\n"), [], "going on against it takes an override");
     let asked = fired(&held, "R", "pay\n");

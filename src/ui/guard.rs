@@ -258,6 +258,8 @@ pub struct Guard {
     pub fires: Option<Time>,
     /// What the operator saw, kept for the journal.
     pub seen: String,
+    /// The key that ends a freeze, as it is shown.
+    pub thaw: String,
     /// What stood against more exposure since the guard opened; empty toward safety.
     pub against: Vec<Gate>,
     /// The most that the canary may be getting; `None` when a router could not say.
@@ -364,6 +366,7 @@ impl Guard {
             problem: String::new(),
             fires: None,
             seen: String::new(),
+            thaw: String::new(),
             against: Vec::new(),
             exposure: None,
             rules: Vec::new(),
@@ -651,7 +654,7 @@ impl Guard {
             return Step::Open;
         }
         if let Some(frozen) = self.frozen() {
-            self.problem = format!("{frozen}; T thaws");
+            self.problem = format!("{frozen}; {} thaws", self.thaw);
             return Step::Open;
         }
         // The version of a plan may stay empty, but not unseen: the plan may be about it.

@@ -152,6 +152,7 @@ fn fade(buffer: &mut Buffer, at: Rect, scene: Scene<'_>) {
     }
 }
 
+pub use help::last as help_last;
 pub use services::row_at as service_row;
 
 fn draw_panel(buffer: &mut Buffer, at: Rect, panel: Panel, scene: Scene<'_>, picture: &Snapshot) {
