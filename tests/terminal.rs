@@ -6,6 +6,8 @@ mod cost;
 mod keys;
 #[path = "terminal/looks.rs"]
 mod looks;
+#[path = "terminal/options.rs"]
+mod options;
 #[path = "terminal/soak.rs"]
 mod soak;
 #[path = "terminal/times.rs"]
