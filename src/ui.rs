@@ -515,7 +515,7 @@ impl Ui {
             Act::MarkGood => self.arm(Verb::MarkGood, live, now),
             Act::Verify => return self.ask_of_service(live, now, true),
             Act::Validate => return self.ask_of_service(live, now, false),
-            Act::Acknowledge => self.acknowledge(live, now),
+            Act::Acknowledge => return self.acknowledge(live, now),
             Act::Escalate => self.escalate(live, now),
             Act::Assign => self.say_of_incident(Verb::Assign, live, now),
             Act::Note => self.say_of_incident(Verb::Note, live, now),
@@ -647,12 +647,7 @@ impl Ui {
                         self.service = Some(name);
                         self.focus = Panel::Release;
                     }
-                    Target::Incident(key) => {
-                        if matches!(command, Command::Acknowledge { .. }) {
-                            self.acking.insert(key, now.mono);
-                        }
-                    }
-                    Target::Everything => {}
+                    Target::Incident(_) | Target::Everything => {}
                 }
                 self.keep_selection(live, now);
                 vec![Action::Submit { command, expected, seen }]
@@ -679,21 +674,32 @@ impl Ui {
         vec![Action::Redraw, Action::Submit { command, expected: None, seen: Untrusted::default() }]
     }
 
-    fn acknowledge(&mut self, live: Option<&Snapshot>, now: Now) {
+    /// One key: it is personal, and can be taken back. The row says so until the feed did.
+    fn acknowledge(&mut self, live: Option<&Snapshot>, now: Now) -> Vec<Action> {
         let incident = match self.visible_incident(live) {
-            Ok(incident) => incident,
-            Err(why) => return self.say(why, now),
+            Ok(incident) if incident.can_acknowledge => incident,
+            Ok(_) => return self.only_say("its feed takes no acknowledgement", now),
+            Err(why) => return self.only_say(why, now),
         };
-        if !incident.can_acknowledge {
-            return self.say("its feed takes no acknowledgement", now);
+        if self.size.is_some_and(view::small::is_small) {
+            return self.only_say("too small for incidents: it takes 40x10", now);
         }
         if incident.state != AlertState::Triggered {
-            return self.say("it is acknowledged already", now);
+            return self.only_say("it is acknowledged already", now);
         }
         if self.acking.contains_key(&incident.key) {
-            return self.say("it is being acknowledged", now);
+            return self.only_say("it is being acknowledged", now);
         }
-        self.mode = Mode::Guard(Box::new(Guard::of_incident(Verb::Acknowledge, incident, now)));
+        let (key, seen) = (incident.key.clone(), incident.name.clone());
+        self.say(&format!("REQUESTED: acknowledge {}", seen.display()), now);
+        self.acking.insert(key.clone(), now.mono);
+        let command = Command::Acknowledge { key, comment: Untrusted::default() };
+        vec![Action::Redraw, Action::Submit { command, expected: None, seen }]
+    }
+
+    fn only_say(&mut self, text: &str, now: Now) -> Vec<Action> {
+        self.say(text, now);
+        vec![Action::Redraw]
     }
 
     /// What is personal and on record alone: it needs nothing of the feed.

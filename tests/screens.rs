@@ -41,6 +41,7 @@ use quarterdeck::ui::{Action, Event, FaultItem, Mode, Panel, Ui, view};
 use quarterdeck::zone::Zone;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
+use ratatui::layout::Size;
 
 use faces::faces;
 use sample::{now, operation, release, releasing, sample};
@@ -776,26 +777,27 @@ fn nothing_acts_on_what_a_filter_hides() {
 }
 
 #[test]
-fn an_acknowledgement_names_its_incident_and_takes_a_comment() {
+fn an_acknowledgement_is_one_key_and_its_row_says_so() {
     let picture = sample();
     for key in ["a", "e"] {
         let mut elsewhere = ui(&picture);
-        press(&mut elsewhere, &picture, &typed(key), 0);
+        let (actions, _) = press(&mut elsewhere, &picture, &typed(key), 0);
+        assert_eq!(submitted(&actions), [], "{key} outside of the incidents");
         assert!(matches!(elsewhere.mode, Mode::Panels), "{key} outside of the incidents");
     }
     let mut ui = ui(&picture);
     ui.focus = Panel::Incidents;
-    press(&mut ui, &picture, &typed("a"), 0);
-    let screen = printed(&ui, &picture, 100, 30, Symbols::Unicode);
-    assert!(screen.contains("ACKNOWLEDGE HighErrorRate"), "{screen}");
-    let mut quick = ui.clone();
-    let (actions, _) = press(&mut quick, &picture, &typed("\n"), 500);
-    assert_eq!(submitted(&actions).len(), 1, "a comment may stay away");
-    let (actions, at) = press(&mut ui, &picture, &typed("mine\n"), 500);
-    let command = Command::Acknowledge { key: "a/1".to_owned(), comment: Untrusted::new("mine") };
+    let mut tiny = ui.clone();
+    tiny.update(Event::Resize(Size { width: 39, height: 9 }), Some(&picture), later(0));
+    let (actions, _) = press(&mut tiny, &picture, &typed("a"), 0);
+    assert_eq!(submitted(&actions), [], "its row is not seen");
+    let (actions, at) = press(&mut ui, &picture, &typed("a"), 0);
+    let command = Command::Acknowledge { key: "a/1".to_owned(), comment: Untrusted::default() };
     assert_eq!(submitted(&actions), [(command, None)]);
-    assert!(printed(&ui, &picture, 100, 30, Symbols::Unicode).contains("acking…"));
-    let (actions, _) = press(&mut ui, &picture, &typed("a\n"), at + 500);
+    let screen = printed(&ui, &picture, 100, 30, Symbols::Unicode);
+    assert!(screen.contains("acking…"), "{screen}");
+    assert!(screen.contains("REQUESTED: acknowledge HighErrorRate"), "{screen}");
+    let (actions, _) = press(&mut ui, &picture, &typed("a"), at + 500);
     assert_eq!(submitted(&actions), [], "asked once");
 }
 
@@ -812,8 +814,8 @@ fn what_is_said_of_an_incident_is_asked_for_and_shown() {
     ] {
         let mut ui = ui(&picture);
         ui.focus = Panel::Incidents;
-        press(&mut ui, &picture, &typed(&keys[..1]), 0);
-        let (actions, _) = press(&mut ui, &picture, &typed(&keys[1..]), 500);
+        // No dead time: it is no guard.
+        let (actions, _) = press(&mut ui, &picture, &typed(keys), 0);
         let command = Command::Triage { key: key(), say };
         assert_eq!(submitted(&actions), [(command, None)], "{keys:?}");
     }

@@ -4,6 +4,7 @@
 //! the target is frozen by name when the guard opens, with the state the operator saw. Contract:
 //!
 //! 1. Keys of the first [`DEAD_TIME`] are dropped: they were meant for what stood there before.
+//!    What is only said of an incident takes them at once.
 //! 2. What only holds things up (pause, no, freeze, stop the line) and what is personal takes Enter
 //!    alone. Toward safety: the alias, Enter. Toward exposure, or away from a protection: the
 //!    alias, what the verb asks for, Enter, then a countdown that any key cancels. What stands
@@ -71,7 +72,6 @@ pub enum Verb {
     RuleOn,
     MarkBad,
     MarkGood,
-    Acknowledge,
     Assign,
     Note,
     Snooze,
@@ -98,7 +98,6 @@ impl Verb {
             Verb::RuleOn => "RULE ON",
             Verb::MarkBad => "MARK BAD",
             Verb::MarkGood => "MARK GOOD",
-            Verb::Acknowledge => "ACKNOWLEDGE",
             Verb::Assign => "ASSIGN",
             Verb::Note => "NOTE",
             Verb::Snooze => "SNOOZE",
@@ -120,7 +119,6 @@ impl Verb {
             | Verb::Freeze
             | Verb::RuleOn
             | Verb::MarkBad
-            | Verb::Acknowledge
             | Verb::Assign
             | Verb::Note
             | Verb::Snooze => Danger::Confirmed,
@@ -144,7 +142,6 @@ impl Verb {
             | Verb::RuleOn
             | Verb::MarkBad
             | Verb::MarkGood
-            | Verb::Acknowledge
             | Verb::Assign
             | Verb::Note
             | Verb::Snooze => false,
@@ -185,7 +182,6 @@ impl Verb {
             Verb::RuleOn => "nothing: it may roll back by itself again",
             Verb::MarkBad => "nothing: it is not deployed again until it is marked good",
             Verb::MarkGood => "nothing: it may be deployed and rolled back to again",
-            Verb::Acknowledge => "nothing: its feed may call others off",
             Verb::Assign => "nothing: it can be given to somebody else",
             Verb::Note => "the note: it stays in the journal",
             Verb::Snooze => "nothing: it speaks again when its time is over",
@@ -314,7 +310,6 @@ impl Guard {
             | Verb::Thaw
             | Verb::MarkBad
             | Verb::MarkGood
-            | Verb::Acknowledge
             | Verb::Assign
             | Verb::Note
             | Verb::Snooze => {}
@@ -452,7 +447,6 @@ impl Guard {
             Verb::RuleOff => vec![Field::Alias, Field::Span, Field::Reason],
             Verb::MarkBad => vec![Field::Version, Field::Reason],
             Verb::MarkGood => vec![Field::Alias, Field::Version, Field::Reason],
-            Verb::Acknowledge => vec![Field::Comment],
             Verb::Assign => vec![Field::Assignee],
             Verb::Note => vec![Field::Note],
             Verb::Snooze => vec![Field::Span, Field::Comment],
@@ -521,7 +515,6 @@ impl Guard {
             | Verb::RuleOn
             | Verb::MarkBad
             | Verb::MarkGood
-            | Verb::Acknowledge
             | Verb::Assign
             | Verb::Note
             | Verb::Snooze => None,
@@ -539,7 +532,7 @@ impl Guard {
 
     #[must_use]
     pub fn is_dead(&self, now: Now) -> bool {
-        self.opened.age(now) < DEAD_TIME
+        self.opened.age(now) < DEAD_TIME && !matches!(self.target, Target::Incident(_))
     }
 
     /// When this guard next changes by itself.
@@ -785,11 +778,9 @@ impl Guard {
             Say::Assign { to: typed(Field::Assignee) }
         } else if asked(Field::Note) {
             Say::Note { text: typed(Field::Note) }
-        } else if asked(Field::Span) {
+        } else {
             let seconds = seconds(self.typed(Field::Span).trim())?;
             Say::Snooze { seconds, reason: typed(Field::Comment) }
-        } else {
-            return Some(Command::Acknowledge { key, comment: typed(Field::Comment) });
         };
         Some(Command::Triage { key, say })
     }
@@ -829,7 +820,7 @@ impl Guard {
             Verb::MarkBad | Verb::MarkGood => {
                 Command::Mark { service, version, bad: self.verb == Verb::MarkBad, reason }
             }
-            Verb::Acknowledge | Verb::Assign | Verb::Note | Verb::Snooze => {
+            Verb::Assign | Verb::Note | Verb::Snooze => {
                 return self.said_of_incident();
             }
         })

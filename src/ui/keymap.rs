@@ -316,8 +316,8 @@ pub const BINDINGS: &[Binding] = table![
     MarkGood [Key::Char('B')], Service, Exposure, "mark good", "A version is good after all";
     Verify [Key::Char('v')], Service, Light, "verify", "Read the routers of the service again";
     Validate [Key::Char('V')], Service, Light, "validate", "Run the checks of the service";
-    Acknowledge [Key::Char('a')], Incident, Confirmed, "acknowledge",
-        "Say that you have the incident, with a comment";
+    Acknowledge [Key::Char('a')], Incident, Light, "acknowledge",
+        "Say that you have the incident";
     Escalate [Key::Char('e')], Incident, Confirmed, "escalate",
         "Hand the incident to the next level";
     Assign [Key::Char('i')], Incident, Confirmed, "assign", "Say who has the incident";

@@ -67,7 +67,6 @@ pub(super) fn may(
         | Verb::RuleOn
         | Verb::MarkBad
         | Verb::MarkGood
-        | Verb::Acknowledge
         | Verb::Assign
         | Verb::Note
         | Verb::Snooze => Ok(()),

@@ -242,7 +242,6 @@ fn standing(
         | Verb::Promote
         | Verb::Shift
         | Verb::StopTheLine
-        | Verb::Acknowledge
         | Verb::Assign
         | Verb::Note
         | Verb::Snooze => {}

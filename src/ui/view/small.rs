@@ -79,7 +79,6 @@ fn head(guard: &Guard, arrow: &str) -> Option<String> {
         | Verb::RuleOn
         | Verb::MarkBad
         | Verb::MarkGood
-        | Verb::Acknowledge
         | Verb::Assign
         | Verb::Note
         | Verb::Snooze => None,
