@@ -145,7 +145,7 @@ enum Command {
     Replay {
         file: PathBuf,
         /// As fast as it was, or so many times faster
-        #[arg(long, value_name = "TIMES", default_value_t = 1.0)]
+        #[arg(long, value_name = "TIMES", default_value_t = 1.0, value_parser = speed)]
         speed: f64,
     },
     /// What of terminal, machine, secrets and sources is wrong, and what to do about it
@@ -253,6 +253,7 @@ fn dispatch(cli: Cli) -> Result<u8, Exit> {
         Some(Command::Wait(args)) => wait::run(&args, &global),
         Some(Command::Replay { file, speed }) => {
             let player = Player::open(&file).map_err(|why| Exit::new(BAD_CONFIG, why))?;
+            needs_screen()?;
             show(Source::Recording { player, speed }, &global, None, &Settings::default(), None)
         }
         Some(Command::Doctor(args)) => doctor::run(&args, &global),
@@ -387,11 +388,25 @@ impl Global {
 }
 
 fn open_console(global: &Global) -> Result<u8, Exit> {
+    if !global.plain {
+        needs_screen()?;
+    }
     let (link, settings, state_dir) = global.join_in()?;
     if global.plain {
         return plain::run(link);
     }
     show(Source::Engine(link), global, None, &settings, Some(state_dir))
+}
+
+/// Before anything is started for a screen that cannot be drawn.
+fn needs_screen() -> Result<(), Exit> {
+    console::cannot_draw().map_or(Ok(()), |why| Err(Exit::new(1, why)))
+}
+
+/// How many times as fast a recording is played.
+fn speed(text: &str) -> Result<f64, String> {
+    let speed = text.parse().ok().filter(|speed: &f64| speed.is_finite() && *speed > 0.0);
+    speed.ok_or_else(|| "a number above 0 such as 0.5 or 16".to_owned())
 }
 
 /// Runs the console until it is left; a sandbox and a recording remember nothing, and have no
@@ -434,8 +449,13 @@ fn check(global: &Global) -> Result<u8, Exit> {
         complain(&format!("{path}:{line}:{column}: warning: {}", problem.text));
     }
     if let Ok(own) = taste::path() {
-        for told in taste::read(&own).2 {
-            complain(&told);
+        let told = taste::read(&own).2;
+        for told in &told {
+            complain(&format!("{}:{}", own.display(), told.text));
+        }
+        if told.iter().any(|told| told.grave) {
+            let why = format!("{}: an emergency would lose its key", own.display());
+            return Err(Exit::new(BAD_CONFIG, why));
         }
     }
     let engine = &loaded.engine;

@@ -13,7 +13,7 @@ use engine::reading::AlertState;
 use engine::record::OperationResult;
 use engine::snapshot::{Phase, Snapshot};
 use engine::types::{Fence, Now, Time, Untrusted};
-use ratatui::layout::{Position, Rect};
+use ratatui::layout::{Position, Rect, Size};
 
 pub mod filter;
 pub mod gate;
@@ -64,7 +64,8 @@ pub enum Event {
         at: Position,
         area: Rect,
     },
-    Resize,
+    /// The screen is of this size now.
+    Resize(Size),
     Tick,
     /// The snapshot changed.
     Changed,
@@ -261,6 +262,8 @@ pub struct Ui {
     pub mouse: bool,
     pub faults: Vec<FaultItem>,
     pub runbooks: Runbooks,
+    /// Of the screen; `None` until it is known.
+    pub size: Option<Size>,
     pub message: Option<Message>,
     pub requested: BTreeMap<String, Requested>,
     pub acking: BTreeMap<String, Time>,
@@ -297,6 +300,7 @@ impl Ui {
             mouse: false,
             faults: Vec::new(),
             runbooks: Runbooks::default(),
+            size: None,
             message: None,
             requested: BTreeMap::new(),
             acking: BTreeMap::new(),
@@ -348,6 +352,12 @@ impl Ui {
     /// Takes one event; says what is to be done.
     pub fn update(&mut self, event: Event, live: Option<&Snapshot>, now: Now) -> Vec<Action> {
         self.keep_selection(live, now);
+        let actions = self.take(event, live, now);
+        self.close_unseen(now);
+        actions
+    }
+
+    fn take(&mut self, event: Event, live: Option<&Snapshot>, now: Now) -> Vec<Action> {
         match event {
             Event::Key(key) => {
                 let close = self.last_key.is_some_and(|last| now.mono.since(last) < BURST);
@@ -366,7 +376,10 @@ impl Ui {
                 actions
             }
             Event::Click { click, at, area } => self.click(click, at, area, live, now),
-            Event::Resize => vec![Action::Redraw],
+            Event::Resize(size) => {
+                self.size = Some(size);
+                vec![Action::Redraw]
+            }
             Event::Tick => self.tick(live, now),
             Event::Changed => {
                 self.lost = None;
@@ -383,6 +396,15 @@ impl Ui {
                 vec![Action::Redraw]
             }
             Event::Replied(command, answer) => self.replied(&command, answer, live, now),
+        }
+    }
+
+    /// Nothing stays open that would be answered unseen.
+    fn close_unseen(&mut self, now: Now) {
+        let unseen = self.size.and_then(|size| view::small::unseen(&self.mode, size));
+        if let Some(what) = unseen {
+            self.mode = Mode::Panels;
+            self.alarm(&format!("too small for {what}: it takes 40x10; nothing was sent"), now);
         }
     }
 
@@ -435,7 +457,7 @@ impl Ui {
             Mode::Runbook(_) => self.runbook_key(key, burst, now),
             Mode::Faults => self.fault_key(key, burst),
             Mode::Guard(guard) => {
-                let step = guard.key(key, live, now);
+                let step = guard.key(key, burst, live, now);
                 let mut actions = vec![Action::Redraw];
                 actions.extend(self.after(step, live, now));
                 actions
@@ -493,7 +515,7 @@ impl Ui {
             Act::MarkGood => self.arm(Verb::MarkGood, live, now),
             Act::Verify => return self.ask_of_service(live, now, true),
             Act::Validate => return self.ask_of_service(live, now, false),
-            Act::Acknowledge => self.acknowledge(live, now),
+            Act::Acknowledge => return self.acknowledge(live, now),
             Act::Escalate => self.escalate(live, now),
             Act::Assign => self.say_of_incident(Verb::Assign, live, now),
             Act::Note => self.say_of_incident(Verb::Note, live, now),
@@ -584,7 +606,10 @@ impl Ui {
             return self.alarm("the engine is not heard: no more exposure on old data", now);
         }
         match Guard::open(verb, service, picture, now) {
-            Ok(guard) => self.mode = Mode::Guard(Box::new(guard)),
+            Ok(mut guard) => {
+                guard.thaw = self.keymap.shown(Act::Thaw);
+                self.mode = Mode::Guard(Box::new(guard));
+            }
             Err(why) => self.say(&why, now),
         }
     }
@@ -622,12 +647,7 @@ impl Ui {
                         self.service = Some(name);
                         self.focus = Panel::Release;
                     }
-                    Target::Incident(key) => {
-                        if matches!(command, Command::Acknowledge { .. }) {
-                            self.acking.insert(key, now.mono);
-                        }
-                    }
-                    Target::Everything => {}
+                    Target::Incident(_) | Target::Everything => {}
                 }
                 self.keep_selection(live, now);
                 vec![Action::Submit { command, expected, seen }]
@@ -654,21 +674,32 @@ impl Ui {
         vec![Action::Redraw, Action::Submit { command, expected: None, seen: Untrusted::default() }]
     }
 
-    fn acknowledge(&mut self, live: Option<&Snapshot>, now: Now) {
+    /// One key: it is personal, and can be taken back. The row says so until the feed did.
+    fn acknowledge(&mut self, live: Option<&Snapshot>, now: Now) -> Vec<Action> {
         let incident = match self.visible_incident(live) {
-            Ok(incident) => incident,
-            Err(why) => return self.say(why, now),
+            Ok(incident) if incident.can_acknowledge => incident,
+            Ok(_) => return self.only_say("its feed takes no acknowledgement", now),
+            Err(why) => return self.only_say(why, now),
         };
-        if !incident.can_acknowledge {
-            return self.say("its feed takes no acknowledgement", now);
+        if self.size.is_some_and(view::small::is_small) {
+            return self.only_say("too small for incidents: it takes 40x10", now);
         }
         if incident.state != AlertState::Triggered {
-            return self.say("it is acknowledged already", now);
+            return self.only_say("it is acknowledged already", now);
         }
         if self.acking.contains_key(&incident.key) {
-            return self.say("it is being acknowledged", now);
+            return self.only_say("it is being acknowledged", now);
         }
-        self.mode = Mode::Guard(Box::new(Guard::of_incident(Verb::Acknowledge, incident, now)));
+        let (key, seen) = (incident.key.clone(), incident.name.clone());
+        self.say(&format!("REQUESTED: acknowledge {}", seen.display()), now);
+        self.acking.insert(key.clone(), now.mono);
+        let command = Command::Acknowledge { key, comment: Untrusted::default() };
+        vec![Action::Redraw, Action::Submit { command, expected: None, seen }]
+    }
+
+    fn only_say(&mut self, text: &str, now: Now) -> Vec<Action> {
+        self.say(text, now);
+        vec![Action::Redraw]
     }
 
     /// What is personal and on record alone: it needs nothing of the feed.
@@ -732,7 +763,10 @@ impl Ui {
             | Key::PageUp
             | Key::PageDown
             | Key::Home
-            | Key::End => Vec::new(),
+            | Key::End
+            | Key::Insert
+            | Key::Delete
+            | Key::F(_) => Vec::new(),
         }
     }
 

@@ -6,12 +6,16 @@ mod classes;
 mod cost;
 #[path = "screens/faces.rs"]
 mod faces;
+#[path = "screens/gates.rs"]
+mod gates;
 #[path = "screens/panels.rs"]
 mod panels;
 #[path = "screens/pictures.rs"]
 mod pictures;
 #[path = "screens/sample.rs"]
 mod sample;
+#[path = "screens/small.rs"]
+mod small;
 #[path = "screens/tenants.rs"]
 mod tenants;
 #[path = "screens/times.rs"]
@@ -37,6 +41,7 @@ use quarterdeck::ui::{Action, Event, FaultItem, Mode, Panel, Ui, view};
 use quarterdeck::zone::Zone;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
+use ratatui::layout::Size;
 
 use faces::faces;
 use sample::{now, operation, release, releasing, sample};
@@ -255,6 +260,30 @@ fn pasted_text_never_confirms() {
     assert_eq!(submitted(&actions), []);
     let (actions, _) = press(&mut ui, &picture, &[Key::Enter], 600);
     assert_eq!(submitted(&actions), []);
+}
+
+#[test]
+fn an_enter_that_came_with_the_text_fires_nothing() {
+    let picture = calm();
+    for (verb, text) in [('R', "pay\n"), ('S', "pay\n40\npasted\n"), ('X', "why\n")] {
+        let mut ui = ui(&picture);
+        press(&mut ui, &picture, &[Key::Char(verb)], 0);
+        let mut actions = Vec::new();
+        for key in typed(text) {
+            actions.extend(ui.update(Event::Burst(key), Some(&picture), later(600)));
+        }
+        actions.extend(ui.update(Event::Tick, Some(&picture), later(10_000)));
+        assert_eq!(submitted(&actions), [], "{verb}");
+        let screen = printed(&ui, &picture, 100, 30, Symbols::Unicode);
+        assert!(screen.contains("Enter came with the text: press it again"), "{screen}");
+    }
+    let mut ui = ui(&picture);
+    press(&mut ui, &picture, &[Key::Char('R')], 0);
+    for key in typed("pay\n") {
+        ui.update(Event::Burst(key), Some(&picture), later(600));
+    }
+    let (actions, _) = press(&mut ui, &picture, &[Key::Enter], 700);
+    assert_eq!(submitted(&actions).len(), 1, "a person's own Enter confirms what is there");
 }
 
 #[test]
@@ -683,6 +712,11 @@ fn the_line_is_stopped_by_two_keys_and_started_by_a_word() {
     let asked = fired(&picture, "T", "all\nover\n");
     assert_eq!(asked.first().map(|asked| &asked.0), Some(&thaw));
     assert_eq!(fired(&picture, "T", "pay\nover\n"), [], "it is about every service");
+    let mut own = ui(&picture);
+    own.keymap = keymap::Keymap::with(&[("thaw", &["F5".to_owned()])]).0;
+    press(&mut own, &picture, &[Key::Char('S')], 0);
+    press(&mut own, &picture, &typed("pay\n"), 500);
+    assert!(printed(&own, &picture, 100, 30, Symbols::Unicode).contains("; F5 thaws"), "its key");
     let held = frozen(calm_release(ReleaseState::Held));
     assert_eq!(fired(&held, "u", "pay\n"), [], "going on against it takes an override");
     let asked = fired(&held, "R", "pay\n");
@@ -752,26 +786,27 @@ fn nothing_acts_on_what_a_filter_hides() {
 }
 
 #[test]
-fn an_acknowledgement_names_its_incident_and_takes_a_comment() {
+fn an_acknowledgement_is_one_key_and_its_row_says_so() {
     let picture = sample();
     for key in ["a", "e"] {
         let mut elsewhere = ui(&picture);
-        press(&mut elsewhere, &picture, &typed(key), 0);
+        let (actions, _) = press(&mut elsewhere, &picture, &typed(key), 0);
+        assert_eq!(submitted(&actions), [], "{key} outside of the incidents");
         assert!(matches!(elsewhere.mode, Mode::Panels), "{key} outside of the incidents");
     }
     let mut ui = ui(&picture);
     ui.focus = Panel::Incidents;
-    press(&mut ui, &picture, &typed("a"), 0);
-    let screen = printed(&ui, &picture, 100, 30, Symbols::Unicode);
-    assert!(screen.contains("ACKNOWLEDGE HighErrorRate"), "{screen}");
-    let mut quick = ui.clone();
-    let (actions, _) = press(&mut quick, &picture, &typed("\n"), 500);
-    assert_eq!(submitted(&actions).len(), 1, "a comment may stay away");
-    let (actions, at) = press(&mut ui, &picture, &typed("mine\n"), 500);
-    let command = Command::Acknowledge { key: "a/1".to_owned(), comment: Untrusted::new("mine") };
+    let mut tiny = ui.clone();
+    tiny.update(Event::Resize(Size { width: 39, height: 9 }), Some(&picture), later(0));
+    let (actions, _) = press(&mut tiny, &picture, &typed("a"), 0);
+    assert_eq!(submitted(&actions), [], "its row is not seen");
+    let (actions, at) = press(&mut ui, &picture, &typed("a"), 0);
+    let command = Command::Acknowledge { key: "a/1".to_owned(), comment: Untrusted::default() };
     assert_eq!(submitted(&actions), [(command, None)]);
-    assert!(printed(&ui, &picture, 100, 30, Symbols::Unicode).contains("acking…"));
-    let (actions, _) = press(&mut ui, &picture, &typed("a\n"), at + 500);
+    let screen = printed(&ui, &picture, 100, 30, Symbols::Unicode);
+    assert!(screen.contains("acking…"), "{screen}");
+    assert!(screen.contains("REQUESTED: acknowledge HighErrorRate"), "{screen}");
+    let (actions, _) = press(&mut ui, &picture, &typed("a"), at + 500);
     assert_eq!(submitted(&actions), [], "asked once");
 }
 
@@ -788,8 +823,8 @@ fn what_is_said_of_an_incident_is_asked_for_and_shown() {
     ] {
         let mut ui = ui(&picture);
         ui.focus = Panel::Incidents;
-        press(&mut ui, &picture, &typed(&keys[..1]), 0);
-        let (actions, _) = press(&mut ui, &picture, &typed(&keys[1..]), 500);
+        // No dead time: it is no guard.
+        let (actions, _) = press(&mut ui, &picture, &typed(keys), 0);
         let command = Command::Triage { key: key(), say };
         assert_eq!(submitted(&actions), [(command, None)], "{keys:?}");
     }

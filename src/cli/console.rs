@@ -46,7 +46,7 @@ use crate::ui::theme::{Background, Symbols, Theme};
 use crate::ui::{Action, Click, Event, FaultItem, Mode, Ui, Unanswered, view};
 use crate::zone::Zone;
 
-pub use crate::cli::console::look::{ColorChoice, knows_modes, symbols};
+pub use crate::cli::console::look::{ColorChoice, cannot_draw, knows_modes, symbols};
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Options {
@@ -209,7 +209,7 @@ fn prepare(options: &Options) -> (Ui, Look, Option<PathBuf>) {
     let own = &options.own;
     let path = options.state_dir.as_deref().map(|dir| dir.join(session::NAME));
     let path = path.filter(|_| !options.kiosk);
-    let (before, broken) = match path.as_deref().map(Session::read).transpose() {
+    let (before, mut broken) = match path.as_deref().map(Session::read).transpose() {
         Ok(before) => (before.flatten(), None),
         Err(why) => (None, Some(why)),
     };
@@ -217,8 +217,11 @@ fn prepare(options: &Options) -> (Ui, Look, Option<PathBuf>) {
     let mut name = options.theme.clone().or(remembered).or(own.theme.clone());
     let build = |name| Look::new(name, options.color, options.symbols, own.themes.clone());
     let mut look = build(name.clone());
-    if options.theme.is_none() && look.theme().is_err() {
-        // One of before that is gone: nobody asked for it now.
+    if options.theme.is_none()
+        && let Err(why) = look.theme()
+    {
+        // One of before, or of the person's file: that it is none stops nobody.
+        broken.get_or_insert(why);
         name = None;
         look = build(name);
     }
@@ -278,7 +281,7 @@ impl Console {
     fn run(mut self, messages: &Receiver<Message>) -> io::Result<ExitKind> {
         self.list_faults();
         self.learn_zone();
-        self.handle(Event::Resize)?;
+        self.handle(Event::Resize(self.screen.area().as_size()))?;
         self.screen.set_mouse(self.ui.mouse)?;
         self.draw()?;
         if self.probes
@@ -414,9 +417,12 @@ impl Console {
             Message::Told(Told::Continued) => {
                 self.link.as_ref().inspect(|link| link.listen_anew());
                 self.screen.again()?;
-                Ok(After::Draw)
+                // Nobody tells of a size that changed while another had the terminal.
+                self.handle(Event::Resize(self.screen.area().as_size()))
             }
-            Message::Told(Told::Resized) => self.handle(Event::Resize),
+            Message::Told(Told::Resized) => {
+                self.handle(Event::Resize(self.screen.area().as_size()))
+            }
             Message::Told(Told::End(signal)) => Ok(After::End(ExitKind::Signal(signal))),
         }
     }
@@ -667,6 +673,9 @@ fn key_of(code: KeyCode, modifiers: KeyModifiers) -> Option<Key> {
         KeyCode::PageDown => Key::PageDown,
         KeyCode::Home => Key::Home,
         KeyCode::End => Key::End,
+        KeyCode::Insert => Key::Insert,
+        KeyCode::Delete => Key::Delete,
+        KeyCode::F(number) => Key::F(number),
         _ => return None,
     })
 }

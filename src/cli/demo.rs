@@ -19,7 +19,7 @@ use rustix::process::{Pid, Signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::cli::{Exit, Global, UNAVAILABLE, USAGE, console, print, show};
+use crate::cli::{Exit, Global, UNAVAILABLE, USAGE, console, needs_screen, print, show};
 use crate::demo::{Fault, Fleet, fleets, scenario};
 use crate::io::journal::sqlite;
 use crate::io::{state, terminal};
@@ -75,6 +75,9 @@ pub fn run(args: &Args, global: &Global) -> Result<u8, Exit> {
         if !args.headless {
             return Err(Exit::new(USAGE, "a scenario plays with --headless"));
         }
+    }
+    if !args.headless {
+        needs_screen()?;
     }
     let place = Place::make()?;
     let started = Arc::new(OnceLock::new());

@@ -116,7 +116,11 @@ fn own_file() -> Vec<Finding> {
     let Ok(path) = taste::path() else { return Vec::new() };
     let told = taste::read(&path).2;
     told.into_iter()
-        .map(|text| Finding::new("console.toml", State::Warn, text, "mend that line"))
+        .map(|told| {
+            let state = if told.grave { State::Fail } else { State::Warn };
+            let text = format!("{}:{}", path.display(), told.text);
+            Finding::new("console.toml", state, text, "mend that line")
+        })
         .collect()
 }
 

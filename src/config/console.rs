@@ -2,7 +2,7 @@
 //!
 //! Decides what such a file may say, and where in it something is wrong. Never holds anything of
 //! an environment, and never stops the console: what is wrong is said, the rest counts. Contract:
-//! what a key or a theme is called is known elsewhere; here it has its place.
+//! what a key is called is known elsewhere; here it has its place. The themes are the caller's.
 
 use std::path::Path;
 
@@ -37,21 +37,22 @@ pub struct OwnKeys {
     pub column: usize,
 }
 
-/// What the file says, and what is wrong in it; nothing of either when there is none.
+/// What the file says, and what is wrong in it; nothing of either when there is none. `themes` are
+/// the names of those that there are.
 #[must_use]
-pub fn read(path: &Path) -> (Taste, Vec<Problem>) {
+pub fn read(path: &Path, themes: &[String]) -> (Taste, Vec<Problem>) {
     if !path.exists() {
         return (Taste::default(), Vec::new());
     }
     match contents(path) {
-        Ok(text) => parse(&text),
+        Ok(text) => parse(&text, themes),
         Err(text) => (Taste::default(), vec![Problem { line: 1, column: 1, text }]),
     }
 }
 
 /// The same of a text.
 #[must_use]
-pub fn parse(text: &str) -> (Taste, Vec<Problem>) {
+pub fn parse(text: &str, themes: &[String]) -> (Taste, Vec<Problem>) {
     let (document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         return (Taste::default(), syntax(text, &errors));
@@ -60,7 +61,7 @@ pub fn parse(text: &str) -> (Taste, Vec<Problem>) {
     let reader = Reader::new(Path::new("/"), &no_env);
     let mut table = Table::root(&reader, document.get_ref());
     let mut taste = Taste {
-        theme: table.name("theme"),
+        theme: theme(&mut table, themes),
         mouse: table.boolean("mouse").unwrap_or_default(),
         bell: table.boolean("bell").unwrap_or_default(),
         notice: table.boolean("notice").unwrap_or_default(),
@@ -94,6 +95,19 @@ pub fn parse(text: &str) -> (Taste, Vec<Problem>) {
     (taste, problems)
 }
 
+fn theme(table: &mut Table<'_>, themes: &[String]) -> Option<String> {
+    let name = table.name("theme")?;
+    if themes.contains(&name) {
+        return Some(name);
+    }
+    let hint = match value::nearest(&name, themes.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("there are {}", themes.join(", ")),
+    };
+    table.problem("theme", format!("there is no theme `{name}`; {hint}"));
+    None
+}
+
 fn zones(table: &mut Table<'_>) -> Vec<Zone> {
     let names = table.strings("timezones").unwrap_or_default();
     if names.len() > ZONES_MAX {
@@ -122,7 +136,7 @@ mod tests {
     fn what_is_wrong_has_its_place_and_the_rest_counts() {
         let text = "theme = \"light\"\ncolour = 1\ntimezones = [\"Europe/Lisbom\", \"UTC\"]\n\
                     [keys]\nrollback = \"Q\"\n  \"next-panel\" = [\"n\", \"Tab\"]\nhelp = 3\n";
-        let (taste, problems) = parse(text);
+        let (taste, problems) = parse(text, &["dark".to_owned(), "light".to_owned()]);
         assert_eq!(taste.theme.as_deref(), Some("light"));
         assert_eq!(taste.timezones, ["UTC".parse().expect("a zone")]);
         let own: Vec<(&str, usize, usize)> =
@@ -133,5 +147,19 @@ mod tests {
         assert!(places.iter().any(|(line, text)| *line == 2 && text.contains("colour")));
         assert!(places.iter().any(|(line, text)| *line == 3 && text.contains("Europe/Lisbon")));
         assert!(places.iter().any(|(line, _)| *line == 7), "{places:?}");
+    }
+
+    #[test]
+    fn a_theme_that_is_none_is_told_with_the_nearest() {
+        let themes = ["dark".to_owned(), "light".to_owned()];
+        let check = |text: &str, expected: &str| {
+            let (taste, problems) = parse(text, &themes);
+            assert_eq!(taste.theme, None);
+            let told: Vec<(usize, &str)> =
+                problems.iter().map(|problem| (problem.line, problem.text.as_str())).collect();
+            assert_eq!(told, [(1, expected)]);
+        };
+        check("theme = \"ligth\"\n", "there is no theme `ligth`; did you mean `light`?");
+        check("theme = \"solarized\"\n", "there is no theme `solarized`; there are dark, light");
     }
 }

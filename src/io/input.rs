@@ -193,6 +193,7 @@ fn escape(bytes: &[u8]) -> Parsed {
         Some(b'[') => csi(bytes),
         Some(b'O') => match bytes.get(2) {
             None => Parsed::Open,
+            Some(last @ b'P'..=b'S') => Parsed::Whole(3, Some(key(KeyCode::F(last - b'P' + 1)))),
             Some(last) => Parsed::Whole(3, arrow(*last)),
         },
         Some(b']' | b'P' | b'_' | b'^' | b'X') => string(bytes),
@@ -218,7 +219,11 @@ fn arrow(last: u8) -> Option<Input> {
 fn csi(bytes: &[u8]) -> Parsed {
     // The function keys of the Linux console have no last byte of the usual range first.
     if bytes.get(2) == Some(&b'[') {
-        return if bytes.len() > 3 { Parsed::Whole(4, None) } else { Parsed::Open };
+        return match bytes.get(3) {
+            None => Parsed::Open,
+            Some(last @ b'A'..=b'E') => Parsed::Whole(4, Some(key(KeyCode::F(last - b'A' + 1)))),
+            Some(_) => Parsed::Whole(4, None),
+        };
     }
     let end = bytes[2..].iter().position(|byte| !(0x20..0x40).contains(byte));
     let Some(end) = end.map(|end| end + 2) else {
@@ -248,7 +253,15 @@ fn key_of_number(text: &str) -> Option<Input> {
         "4" | "8" => KeyCode::End,
         "5" => KeyCode::PageUp,
         "6" => KeyCode::PageDown,
-        _ => return None,
+        "2" => KeyCode::Insert,
+        "3" => KeyCode::Delete,
+        // Gaps in the numbers: keyboards of terminals had them.
+        _ => KeyCode::F(match number.parse::<u8>().ok()? {
+            number @ 11..=15 => number - 10,
+            number @ 17..=21 => number - 11,
+            number @ 23..=24 => number - 12,
+            _ => return None,
+        }),
     }))
 }
 
@@ -378,7 +391,8 @@ mod tests {
 
     #[test]
     fn keys_are_told_from_sequences() {
-        use KeyCode::{BackTab, Backspace, Char, Down, End, Enter, Esc, Home, PageUp, Tab, Up};
+        use KeyCode::{BackTab, Backspace, Char, Delete, Down, End, Enter};
+        use KeyCode::{Esc, F, Home, Insert, PageUp, Tab, Up};
         check(b"aR ", &keys(&[Char('a'), Char('R'), Char(' ')]));
         check("é日😀".as_bytes(), &keys(&[Char('é'), Char('日'), Char('😀')]));
         check(b"\r\t\x7f\x08", &keys(&[Enter, Tab, Backspace, Backspace]));
@@ -387,8 +401,11 @@ mod tests {
         check(b"\x1b\x1b", &keys(&[Esc, Esc]));
         check(b"\x1b[A\x1bOB\x1b[1;5A\x1b[Z", &keys(&[Up, Down, Up, BackTab]));
         check(b"\x1b[H\x1b[4~\x1b[5~\x1b[7~", &keys(&[Home, End, PageUp, Home]));
-        check(b"\x1b[[Ax", &keys(&[Char('x')]));
-        check(b"\x1b[3~\x1b[15~\x1bOPx", &keys(&[Char('x')]));
+        check(b"\x1b[[Ax\x1b[[Zx", &keys(&[F(1), Char('x'), Char('x')]));
+        check(b"\x1b[2~\x1b[3~\x1b[3;2~", &keys(&[Insert, Delete, Delete]));
+        check(b"\x1bOP\x1bOS\x1b[11~\x1b[15~", &keys(&[F(1), F(4), F(1), F(5)]));
+        check(b"\x1b[17~\x1b[21~\x1b[23~\x1b[24~", &keys(&[F(6), F(10), F(11), F(12)]));
+        check(b"\x1b[16~\x1b[22~\x1b[25~x", &keys(&[Char('x')]));
         check(b"\xff\xfea\xc3", &keys(&[Char('a')]));
         check(b"\x1b[99\x1b[A", &keys(&[Up]));
         let control = Event::Key(KeyEvent::new(Char('c'), KeyModifiers::CONTROL));

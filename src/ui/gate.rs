@@ -98,14 +98,15 @@ pub fn against(picture: &Snapshot, service: &ServiceView, measured: bool, now: N
         }
     }
     found.extend(freezes(picture, service, now));
-    if service.probes.is_empty() {
+    // A flag has nothing to ask and no arms to count: its reading is all that is known of it.
+    if service.probes.is_empty() && !service.flag {
         found.push(gate("probes", "UNKNOWN: nothing watches it".to_owned()));
     }
     found.extend(service.probes.iter().filter_map(|one| probe(one, now)));
     if let Some(view) = &service.route {
         found.extend(route(view, now));
     }
-    found.extend(signals(service.signals.as_ref(), measured, now));
+    found.extend(signals(service.signals.as_ref(), measured && !service.flag, now));
     found.extend(incidents(&picture.incidents.open));
     found
 }

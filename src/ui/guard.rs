@@ -4,13 +4,14 @@
 //! the target is frozen by name when the guard opens, with the state the operator saw. Contract:
 //!
 //! 1. Keys of the first [`DEAD_TIME`] are dropped: they were meant for what stood there before.
+//!    What is only said of an incident takes them at once.
 //! 2. What only holds things up (pause, no, freeze, stop the line) and what is personal takes Enter
 //!    alone. Toward safety: the alias, Enter. Toward exposure, or away from a protection: the
 //!    alias, what the verb asks for, Enter, then a countdown that any key cancels. What stands
 //!    against more exposure is named; it takes the word `override` and a reason, and both go into
 //!    the journal.
 //! 3. Enter on an empty field that is needed does nothing. Pasted text never fills a field and
-//!    never confirms.
+//!    never confirms; where the terminal does not mark it, an Enter that came with text is none.
 //! 4. Esc cancels; so does [`IDLE_MAX`] without a key.
 //! 5. When the service moved meanwhile, the guard says so; exposure is then refused here, and the
 //!    engine refuses it anyway, because the expected state travels with the command.
@@ -71,7 +72,6 @@ pub enum Verb {
     RuleOn,
     MarkBad,
     MarkGood,
-    Acknowledge,
     Assign,
     Note,
     Snooze,
@@ -98,7 +98,6 @@ impl Verb {
             Verb::RuleOn => "RULE ON",
             Verb::MarkBad => "MARK BAD",
             Verb::MarkGood => "MARK GOOD",
-            Verb::Acknowledge => "ACKNOWLEDGE",
             Verb::Assign => "ASSIGN",
             Verb::Note => "NOTE",
             Verb::Snooze => "SNOOZE",
@@ -120,7 +119,6 @@ impl Verb {
             | Verb::Freeze
             | Verb::RuleOn
             | Verb::MarkBad
-            | Verb::Acknowledge
             | Verb::Assign
             | Verb::Note
             | Verb::Snooze => Danger::Confirmed,
@@ -144,7 +142,6 @@ impl Verb {
             | Verb::RuleOn
             | Verb::MarkBad
             | Verb::MarkGood
-            | Verb::Acknowledge
             | Verb::Assign
             | Verb::Note
             | Verb::Snooze => false,
@@ -185,7 +182,6 @@ impl Verb {
             Verb::RuleOn => "nothing: it may roll back by itself again",
             Verb::MarkBad => "nothing: it is not deployed again until it is marked good",
             Verb::MarkGood => "nothing: it may be deployed and rolled back to again",
-            Verb::Acknowledge => "nothing: its feed may call others off",
             Verb::Assign => "nothing: it can be given to somebody else",
             Verb::Note => "the note: it stays in the journal",
             Verb::Snooze => "nothing: it speaks again when its time is over",
@@ -258,6 +254,8 @@ pub struct Guard {
     pub fires: Option<Time>,
     /// What the operator saw, kept for the journal.
     pub seen: String,
+    /// The key that ends a freeze, as it is shown.
+    pub thaw: String,
     /// What stood against more exposure since the guard opened; empty toward safety.
     pub against: Vec<Gate>,
     /// The most that the canary may be getting; `None` when a router could not say.
@@ -312,7 +310,6 @@ impl Guard {
             | Verb::Thaw
             | Verb::MarkBad
             | Verb::MarkGood
-            | Verb::Acknowledge
             | Verb::Assign
             | Verb::Note
             | Verb::Snooze => {}
@@ -364,6 +361,7 @@ impl Guard {
             problem: String::new(),
             fires: None,
             seen: String::new(),
+            thaw: String::new(),
             against: Vec::new(),
             exposure: None,
             rules: Vec::new(),
@@ -449,7 +447,6 @@ impl Guard {
             Verb::RuleOff => vec![Field::Alias, Field::Span, Field::Reason],
             Verb::MarkBad => vec![Field::Version, Field::Reason],
             Verb::MarkGood => vec![Field::Alias, Field::Version, Field::Reason],
-            Verb::Acknowledge => vec![Field::Comment],
             Verb::Assign => vec![Field::Assignee],
             Verb::Note => vec![Field::Note],
             Verb::Snooze => vec![Field::Span, Field::Comment],
@@ -518,7 +515,6 @@ impl Guard {
             | Verb::RuleOn
             | Verb::MarkBad
             | Verb::MarkGood
-            | Verb::Acknowledge
             | Verb::Assign
             | Verb::Note
             | Verb::Snooze => None,
@@ -536,7 +532,7 @@ impl Guard {
 
     #[must_use]
     pub fn is_dead(&self, now: Now) -> bool {
-        self.opened.age(now) < DEAD_TIME
+        self.opened.age(now) < DEAD_TIME && !matches!(self.target, Target::Incident(_))
     }
 
     /// When this guard next changes by itself.
@@ -546,13 +542,18 @@ impl Guard {
         if self.is_dead(now) { own.min(self.opened.mono + DEAD_TIME) } else { own }
     }
 
-    pub fn key(&mut self, key: Key, snapshot: Option<&Snapshot>, now: Now) -> Step {
+    /// `burst`: it came together with others, typed by no person.
+    pub fn key(&mut self, key: Key, burst: bool, snapshot: Option<&Snapshot>, now: Now) -> Step {
         if self.is_dead(now) {
             return Step::Open;
         }
         self.last_key = now.mono;
         if self.fires.is_some() {
             return Step::Closed("cancelled in the countdown; nothing was sent");
+        }
+        if burst && key == Key::Enter {
+            "Enter came with the text: press it again".clone_into(&mut self.problem);
+            return Step::Open;
         }
         self.problem.clear();
         if self.look(snapshot, now) && self.overrides() {
@@ -582,7 +583,10 @@ impl Guard {
             | Key::PageUp
             | Key::PageDown
             | Key::Home
-            | Key::End => {}
+            | Key::End
+            | Key::Insert
+            | Key::Delete
+            | Key::F(_) => {}
         }
         Step::Open
     }
@@ -643,7 +647,7 @@ impl Guard {
             return Step::Open;
         }
         if let Some(frozen) = self.frozen() {
-            self.problem = format!("{frozen}; T thaws");
+            self.problem = format!("{frozen}; {} thaws", self.thaw);
             return Step::Open;
         }
         // The version of a plan may stay empty, but not unseen: the plan may be about it.
@@ -774,11 +778,9 @@ impl Guard {
             Say::Assign { to: typed(Field::Assignee) }
         } else if asked(Field::Note) {
             Say::Note { text: typed(Field::Note) }
-        } else if asked(Field::Span) {
+        } else {
             let seconds = seconds(self.typed(Field::Span).trim())?;
             Say::Snooze { seconds, reason: typed(Field::Comment) }
-        } else {
-            return Some(Command::Acknowledge { key, comment: typed(Field::Comment) });
         };
         Some(Command::Triage { key, say })
     }
@@ -818,7 +820,7 @@ impl Guard {
             Verb::MarkBad | Verb::MarkGood => {
                 Command::Mark { service, version, bad: self.verb == Verb::MarkBad, reason }
             }
-            Verb::Acknowledge | Verb::Assign | Verb::Note | Verb::Snooze => {
+            Verb::Assign | Verb::Note | Verb::Snooze => {
                 return self.said_of_incident();
             }
         })

@@ -4,9 +4,13 @@
 //! win over the table's. Never acts: `Ui` does, in one place for keys and palette alike. Contract:
 //! no key means two things, and Ctrl-C and Esc always mean what they say.
 
+mod own;
+
 use std::fmt;
 use std::fmt::Write as _;
 use std::str::FromStr;
+
+pub use own::Conflict;
 
 /// A key as the console knows it, whatever the terminal library calls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +30,10 @@ pub enum Key {
     PageDown,
     Home,
     End,
+    Insert,
+    Delete,
+    /// F1 to F12.
+    F(u8),
 }
 
 impl Key {
@@ -48,20 +56,32 @@ impl FromStr for Key {
             return Ok(Key::Char(c));
         }
         if let Some(letter) = text.strip_prefix("Ctrl-").filter(|letter| letter.len() == 1) {
-            let letter = letter.bytes().next().unwrap_or_default();
-            return Ok(Key::Ctrl(char::from(letter.to_ascii_lowercase())));
+            return control(letter.chars().next().unwrap_or_default());
         }
         let named = NAMED.iter().find(|key| key.to_string().eq_ignore_ascii_case(text));
         named.copied().ok_or_else(|| {
             format!(
-                "there is no key \"{text}\": write a letter, Ctrl-X, or Space, Enter, Tab, Up …"
+                "there is no key \"{text}\": write a letter, Ctrl-X, F1, or Space, Tab, Delete …"
             )
         })
     }
 }
 
+/// A letter with Ctrl, where a terminal has a byte of its own for it.
+fn control(letter: char) -> Result<Key, String> {
+    let sent = match letter.to_ascii_lowercase() {
+        'h' => Key::Backspace,
+        'i' => Key::Tab,
+        'm' => Key::Enter,
+        letter @ 'a'..='z' => return Ok(Key::Ctrl(letter)),
+        _ => return Err(format!("there is no key \"Ctrl-{letter}\": Ctrl goes with a letter")),
+    };
+    let letter = letter.to_ascii_uppercase();
+    Err(format!("a terminal sends {sent} for Ctrl-{letter}: choose another key"))
+}
+
 /// The keys that have a name.
-const NAMED: [Key; 14] = [
+const NAMED: [Key; 28] = [
     Key::Char(' '),
     Key::Enter,
     Key::Esc,
@@ -76,6 +96,20 @@ const NAMED: [Key; 14] = [
     Key::PageDown,
     Key::Home,
     Key::End,
+    Key::Insert,
+    Key::Delete,
+    Key::F(1),
+    Key::F(2),
+    Key::F(3),
+    Key::F(4),
+    Key::F(5),
+    Key::F(6),
+    Key::F(7),
+    Key::F(8),
+    Key::F(9),
+    Key::F(10),
+    Key::F(11),
+    Key::F(12),
 ];
 
 impl fmt::Display for Key {
@@ -97,6 +131,9 @@ impl fmt::Display for Key {
             Key::PageDown => f.write_str("PageDown"),
             Key::Home => f.write_str("Home"),
             Key::End => f.write_str("End"),
+            Key::Insert => f.write_str("Insert"),
+            Key::Delete => f.write_str("Delete"),
+            Key::F(number) => write!(f, "F{number}"),
         }
     }
 }
@@ -279,8 +316,8 @@ pub const BINDINGS: &[Binding] = table![
     MarkGood [Key::Char('B')], Service, Exposure, "mark good", "A version is good after all";
     Verify [Key::Char('v')], Service, Light, "verify", "Read the routers of the service again";
     Validate [Key::Char('V')], Service, Light, "validate", "Run the checks of the service";
-    Acknowledge [Key::Char('a')], Incident, Confirmed, "acknowledge",
-        "Say that you have the incident, with a comment";
+    Acknowledge [Key::Char('a')], Incident, Light, "acknowledge",
+        "Say that you have the incident";
     Escalate [Key::Char('e')], Incident, Confirmed, "escalate",
         "Hand the incident to the next level";
     Assign [Key::Char('i')], Incident, Confirmed, "assign", "Say who has the incident";
@@ -331,9 +368,6 @@ pub const BINDINGS: &[Binding] = table![
     Quit [Key::Char('q')], Everywhere, None, "quit", "Leave; what is in flight goes on";
 ];
 
-/// They always mean the same: what cancels must not be looked for.
-const FIXED: [Act; 2] = [Act::Interrupt, Act::Back];
-
 /// The table as one person uses it.
 #[derive(Clone, Debug)]
 pub struct Keymap {
@@ -348,86 +382,6 @@ impl Default for Keymap {
 }
 
 impl Keymap {
-    /// The table with a person's own keys: name of the act, and its keys, all of them. What cannot
-    /// be is told with the place of its entry, and what to do about it.
-    #[must_use]
-    pub fn with(own: &[(&str, &[String])]) -> (Keymap, Vec<(usize, String)>) {
-        let mut map = Keymap::default();
-        let mut problems = Vec::new();
-        // Whose each key is now, by the person's own word.
-        let mut taken: Vec<(Key, usize)> = Vec::new();
-        let mut chosen: Vec<usize> = Vec::new();
-        for (place, (name, keys)) in own.iter().enumerate() {
-            let found = BINDINGS.iter().position(|binding| config_name(binding) == *name);
-            let at = match found {
-                Some(at) if FIXED.contains(&BINDINGS[at].act) => {
-                    problems.push((place, format!("{name} always keeps its key")));
-                    continue;
-                }
-                Some(at) if chosen.contains(&at) => continue,
-                Some(at) => at,
-                None => {
-                    let near = search(name).first().map(|binding| config_name(binding));
-                    let hint = near.map_or(String::new(), |near| format!("; did you mean {near}?"));
-                    problems.push((place, format!("nothing is called {name}{hint}")));
-                    continue;
-                }
-            };
-            chosen.push(at);
-            let mut kept = Vec::new();
-            for text in *keys {
-                match map.claim(text, at, &mut taken) {
-                    Ok(key) => kept.push(key),
-                    Err(why) => problems.push((place, why)),
-                }
-            }
-            map.keys[at] = kept;
-        }
-        problems.extend(map.yield_to(&taken, &chosen).into_iter().map(|(owner, text)| {
-            let name = config_name(&BINDINGS[owner]);
-            let place = own.iter().position(|(own, _)| *own == name);
-            (place.unwrap_or_default(), text)
-        }));
-        (map, problems)
-    }
-
-    /// The person's own word wins over the table; who is left without a key is told, with whose
-    /// key it is now.
-    fn yield_to(&mut self, taken: &[(Key, usize)], chosen: &[usize]) -> Vec<(usize, String)> {
-        let mut problems = Vec::new();
-        for (key, owner) in taken {
-            for (at, keys) in self.keys.iter_mut().enumerate() {
-                if at == *owner || chosen.contains(&at) || !keys.contains(key) {
-                    continue;
-                }
-                keys.retain(|own| own != key);
-                if keys.is_empty() {
-                    let (lost, wins) = (config_name(&BINDINGS[at]), BINDINGS[*owner].name);
-                    let text = format!(
-                        "{key} is {wins} now, and {lost} has no key left: give it one, or find it \
-                         in the palette"
-                    );
-                    problems.push((*owner, text));
-                }
-            }
-        }
-        problems
-    }
-
-    /// The key, if nobody else has it by the person's word.
-    fn claim(&self, text: &str, at: usize, taken: &mut Vec<(Key, usize)>) -> Result<Key, String> {
-        let key: Key = text.parse()?;
-        if FIXED.iter().any(|act| self.keys(*act).contains(&key)) {
-            return Err(format!("{key} always cancels: choose another key"));
-        }
-        if let Some((_, other)) = taken.iter().find(|(own, _)| *own == key) {
-            let other = config_name(&BINDINGS[*other]);
-            return Err(format!("{key} is {other}'s already: keep one of the two"));
-        }
-        taken.push((key, at));
-        Ok(key)
-    }
-
     /// What `key` asks for.
     #[must_use]
     pub fn find(&self, key: Key) -> Option<&'static Binding> {
@@ -551,40 +505,11 @@ mod tests {
         for key in BINDINGS.iter().flat_map(|binding| binding.keys) {
             assert_eq!(key.to_string().parse(), Ok(*key));
         }
-        for wrong in ["", "RR", "Ctrl-", "Ctrl-AB", "F1", "\u{7}"] {
+        for key in NAMED {
+            assert_eq!(key.to_string().parse(), Ok(key));
+        }
+        for wrong in ["", "RR", "Ctrl-", "Ctrl-AB", "Ctrl-1", "Ctrl-M", "F0", "F13", "\u{7}"] {
             assert!(wrong.parse::<Key>().is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn own_keys_win_and_what_cannot_be_is_told_with_its_place() {
-        let check = |own: &[(&str, &[&str])], expected: &[(usize, &str)]| {
-            let keys: Vec<Vec<String>> = own
-                .iter()
-                .map(|(_, keys)| keys.iter().map(|key| (*key).to_owned()).collect())
-                .collect();
-            let own: Vec<(&str, &[String])> =
-                own.iter().zip(&keys).map(|((name, _), keys)| (*name, keys.as_slice())).collect();
-            let (map, problems) = Keymap::with(&own);
-            let found: Vec<(usize, &str)> =
-                problems.iter().map(|(place, text)| (*place, text.as_str())).collect();
-            assert_eq!(found, expected);
-            map
-        };
-        let map = check(&[("rollback", &["Q", "Ctrl-R"]), ("shift", &["R"])], &[]);
-        assert_eq!(map.find(Key::Char('R')).map(|binding| binding.act), Some(Act::Shift));
-        assert_eq!(map.all(Act::Rollback), "Q Ctrl-R");
-        assert_eq!(map.find(Key::Char('S')).map(|binding| binding.act), None);
-        let text =
-            "q is zoom now, and quit has no key left: give it one, or find it in the palette";
-        check(&[("zoom", &["q"])], &[(0, text)]);
-        check(&[("zoom", &["q"]), ("quit", &["Ctrl-Q"])], &[]);
-        let both = "x is zoom's already: keep one of the two";
-        let map = check(&[("zoom", &["x"]), ("help", &["x", "?"])], &[(1, both)]);
-        assert_eq!(map.find(Key::Char('x')).map(|binding| binding.act), Some(Act::Zoom));
-        assert_eq!(map.all(Act::Help), "?");
-        check(&[("rolback", &["x"])], &[(0, "nothing is called rolback; did you mean rollback?")]);
-        check(&[("interrupt", &["x"])], &[(0, "interrupt always keeps its key")]);
-        check(&[("help", &["Esc", "?"])], &[(0, "Esc always cancels: choose another key")]);
     }
 }

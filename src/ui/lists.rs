@@ -5,9 +5,13 @@
 
 use engine::snapshot::Snapshot;
 use engine::types::Now;
+use ratatui::layout::Size;
 
 use super::keymap::{self, Key};
-use super::{Action, Mode, PAGE, Ui, filter};
+use super::{Action, Mode, PAGE, Ui, filter, view};
+
+/// Of a screen that did not say yet.
+const SIZE_USUAL: Size = Size { width: 80, height: 24 };
 
 impl Ui {
     pub(super) fn filter_key(&mut self, key: Key) -> Vec<Action> {
@@ -32,7 +36,10 @@ impl Ui {
             | Key::PageUp
             | Key::PageDown
             | Key::Home
-            | Key::End => {}
+            | Key::End
+            | Key::Insert
+            | Key::Delete
+            | Key::F(_) => {}
         }
         vec![Action::Redraw]
     }
@@ -76,16 +83,19 @@ impl Ui {
             | Key::PageUp
             | Key::PageDown
             | Key::Home
-            | Key::End => {}
+            | Key::End
+            | Key::Insert
+            | Key::Delete
+            | Key::F(_) => {}
         }
         vec![Action::Redraw]
     }
 
     pub(super) fn help_key(&mut self, key: Key) -> Vec<Action> {
+        let last = view::help_last(self, self.size.unwrap_or(SIZE_USUAL));
         let Mode::Help { scroll } = &mut self.mode else {
             return Vec::new();
         };
-        let last = keymap::BINDINGS.len();
         match key {
             Key::Down | Key::Char('j') => *scroll = (*scroll + 1).min(last),
             Key::Up | Key::Char('k') => *scroll = scroll.saturating_sub(1),
@@ -101,7 +111,10 @@ impl Ui {
             | Key::BackTab
             | Key::Backspace
             | Key::Left
-            | Key::Right => self.mode = Mode::Panels,
+            | Key::Right
+            | Key::Insert
+            | Key::Delete
+            | Key::F(_) => self.mode = Mode::Panels,
         }
         vec![Action::Redraw]
     }

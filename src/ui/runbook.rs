@@ -206,7 +206,10 @@ impl Reading {
             | Key::BackTab
             | Key::Backspace
             | Key::Left
-            | Key::Right => {}
+            | Key::Right
+            | Key::Insert
+            | Key::Delete
+            | Key::F(_) => {}
         }
         After::Open
     }
@@ -276,7 +279,10 @@ impl Reading {
             | Key::PageUp
             | Key::PageDown
             | Key::Home
-            | Key::End => {}
+            | Key::End
+            | Key::Insert
+            | Key::Delete
+            | Key::F(_) => {}
         }
         self.step = Step::Ask { values, at };
         After::Open
@@ -301,7 +307,10 @@ impl Reading {
             | Key::PageUp
             | Key::PageDown
             | Key::Home
-            | Key::End => {}
+            | Key::End
+            | Key::Insert
+            | Key::Delete
+            | Key::F(_) => {}
         }
         self.step = Step::Confirm { values, typed };
         After::Open

@@ -13,7 +13,7 @@
 //! footer                            footer              footer
 //! ```
 //! Where no service can be released, the release panel keeps one line, and narrow screens leave it
-//! to the incidents. Below 40×10 a single line says the status.
+//! to the incidents. Below 40×10 there are a few words.
 
 use engine::reading::AlertState;
 use engine::snapshot::{ServiceView, Snapshot};
@@ -44,11 +44,12 @@ mod rollout;
 mod room;
 mod runbook;
 mod services;
+pub mod small;
 mod sources;
 mod tenants;
 mod validation;
 
-/// Smaller screens get one line.
+/// Smaller screens get a few words.
 const WIDTH_MIN: u16 = 40;
 const HEIGHT_MIN: u16 = 10;
 /// From here on two columns.
@@ -101,8 +102,8 @@ pub fn draw_in(
     // The past is shown whole, its clock and its sources, too.
     let (live, clock) = if ui.past.is_some() { (ui.shown(live), shown_at) } else { (live, now) };
     let scene = Scene { live, ui, theme, now: shown_at, clock };
-    if area.width < WIDTH_MIN || area.height < HEIGHT_MIN {
-        one_line(buffer, area, scene);
+    if small::is_small(area.as_size()) {
+        small::draw(buffer, area, scene);
     } else if let Mode::Room { since } = ui.mode {
         room::draw(buffer, area, scene, since);
     } else {
@@ -151,6 +152,7 @@ fn fade(buffer: &mut Buffer, at: Rect, scene: Scene<'_>) {
     }
 }
 
+pub use help::last as help_last;
 pub use services::row_at as service_row;
 
 fn draw_panel(buffer: &mut Buffer, at: Rect, panel: Panel, scene: Scene<'_>, picture: &Snapshot) {
@@ -287,28 +289,6 @@ fn stacked(body: Rect, ui: &Ui, picture: Option<&Snapshot>) -> Vec<(Panel, Rect)
     }
     let usual = if bare && ui.focus != Panel::Release { Panel::Incidents } else { Panel::Release };
     vec![(Panel::Services, services), (focused.unwrap_or(usual), below)]
-}
-
-/// The whole state in one line, for screens too small for panels.
-fn one_line(buffer: &mut Buffer, area: Rect, scene: Scene<'_>) {
-    if area.width == 0 || area.height == 0 {
-        return;
-    }
-    let line = match scene.ui.shown(scene.live) {
-        None => Line::raw("no data"),
-        Some(picture) => {
-            let worst = picture.services.iter().map(|service| service.status_at(scene.now)).max();
-            let worst = worst.unwrap_or(Status::Unknown);
-            let at = picture.services.iter().find(|it| it.status_at(scene.now) == worst);
-            let name = at.map_or("", |service| service.name.as_str());
-            let open = match picture.incidents.total {
-                0 if !incidents::is_known(picture, scene.now) => String::new(),
-                total => format!(" {total} open"),
-            };
-            Line::from(vec![status_span(scene.theme, worst), Span::raw(format!(" {name}{open}"))])
-        }
-    };
-    put(buffer, area, 0, line);
 }
 
 #[must_use]

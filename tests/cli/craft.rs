@@ -51,6 +51,35 @@ fn the_doctor_names_what_is_wrong_and_what_to_do() {
 }
 
 #[test]
+fn check_tells_what_of_a_persons_own_file_does_not_count() {
+    let deck = Deck::new(HEAD);
+    let home = deck.state().with_file_name("own");
+    std::fs::create_dir_all(home.join("quarterdeck")).expect("a folder");
+    let check = |text: &str, code: i32, told: &[&str]| {
+        std::fs::write(home.join("quarterdeck/console.toml"), text).expect("the file");
+        let output = deck.command(&["check"]).env("XDG_CONFIG_HOME", &home).output();
+        let said = Said::of(&output.expect("it runs"));
+        assert_eq!(said.code, code, "{said:?}");
+        for told in told {
+            assert!(said.err.contains(told), "{told}: {said:?}");
+        }
+    };
+    check("theme = \"ligth\"\n", 0, &["console.toml:1:9", "did you mean `light`?"]);
+    check("[keys]\nfilter = \"l\"\n", 0, &["2:1: l is filter now, next-panel keeps Tab Right"]);
+    check("[keys]\nrollback = []\n", 65, &["2:1: rollback must have a key: it keeps R"]);
+    check("[keys]\nquit = \"F1\"\nmark-bad = \"Delete\"\n", 0, &[]);
+}
+
+#[test]
+fn a_speed_is_a_number_above_nothing() {
+    for wrong in ["nan", "inf", "-inf", "0", "-1", "fast"] {
+        let speed = format!("--speed={wrong}");
+        bare(&["replay", &speed, "/nothing"]).ends(64, "a number above 0");
+    }
+    bare(&["replay", "--speed", "0.5", "/nothing"]).ends(65, "");
+}
+
+#[test]
 fn waiting_ends_when_it_is_so_or_the_time_is_up() {
     let web = Fake::serve("web");
     let service = format!("{HEAD}[[service]]\nname = \"web\"\n{}", probe(web.port));

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use engine::snapshot::{Incidents, Phase, Snapshot, SourceView};
 use engine::types::{Status, Untrusted};
+use quarterdeck::ui::keymap::Key;
 use quarterdeck::ui::theme::{Role, Symbols};
 use quarterdeck::ui::{Click, Event, FaultItem, Mode, Panel, Ui, view};
 use ratatui::buffer::Buffer;
-use ratatui::layout::{Position, Rect};
+use ratatui::layout::{Position, Rect, Size};
 
 use crate::faces::faces;
 use crate::sample::{ago, now, operation, releasing, sample};
@@ -257,13 +258,35 @@ fn a_fault_that_is_on_is_said_in_the_footer() {
         let last = screen.lines().last().unwrap_or_default();
         assert_eq!(last.contains("ON"), !text.is_empty(), "{screen}");
         assert!(last.contains(text), "{text}: {screen}");
+        let told = last.matches(" F ").count();
+        assert_eq!(told, 1, "the key of the faults once: {last}");
     };
-    check(&own, 80, "");
     own.faults = vec![fault(false), fault(false)];
-    check(&own, 80, "");
+    check(&own, 120, "");
     own.faults[1].on = true;
     check(&own, 80, "F fault ON: database down");
     check(&own, 40, "F fault ON");
     own.faults[0].on = true;
     check(&own, 80, "F 2 faults ON");
+}
+
+#[test]
+fn the_page_of_keys_cuts_no_guard_and_says_that_more_follows() {
+    let picture = sample();
+    for (width, height) in [(80, 24), (40, 10), (120, 40)] {
+        let mut own = ui(&picture);
+        own.update(Event::Resize(Size { width, height }), Some(&picture), now());
+        press(&mut own, &picture, &typed("?"), 0);
+        let mut seen = printed(&own, &picture, width, height, Symbols::Unicode);
+        assert!(seen.contains(" more below "), "{seen}");
+        for _ in 0..200 {
+            press(&mut own, &picture, &[Key::Down], 0);
+            seen += &printed(&own, &picture, width, height, Symbols::Unicode);
+        }
+        press(&mut own, &picture, &[Key::End], 0);
+        let end = printed(&own, &picture, width, height, Symbols::Unicode);
+        assert!(end.contains("Leave; what is in") && !end.contains(" more below "), "{end}");
+        // Wider screens show the panels beside the page.
+        assert!(!seen.contains('…') || width > 98, "{seen}");
+    }
 }

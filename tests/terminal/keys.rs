@@ -70,6 +70,10 @@ fn bytes(key: Key) -> String {
         Key::PageDown => "\x1b[6~".to_owned(),
         Key::Home => "\x1b[H".to_owned(),
         Key::End => "\x1b[F".to_owned(),
+        Key::Insert => "\x1b[2~".to_owned(),
+        Key::Delete => "\x1b[3~".to_owned(),
+        Key::F(number @ 1..=4) => format!("\x1bO{}", char::from(b'O' + number)),
+        Key::F(number) => panic!("the table has no F{number}"),
     }
 }
 
@@ -274,8 +278,7 @@ fn every_key_of_the_table_does_its_act() {
     console.does_every_act(true);
     // A plan by its name, and what can be said to its question.
     console.arm("E", "RUN shop");
-    console.keys("\x15ask\r\r");
-    console.expose("try it\rshp\r", "RUN in", "");
+    console.expose("\x15ask\r\rtry it\rshp\r", "RUN in", "");
     console.shows("Go on?");
     for (key, title) in [("p", "PAUSE shop"), ("y", "ANSWER YES shop"), ("n", "ANSWER NO shop")] {
         console.arm(key, title);
@@ -319,10 +322,9 @@ fn a_hotfix_is_deployed_and_a_plan_is_run_by_its_name_in_the_sandbox() {
     let mut console = Console::demo((120, 40), &[]);
     console.selects("catalog");
     console.arm("E", "RUN catalog");
-    console.keys("smoke\r");
+    console.types("smoke\r");
     console.shows("a name of a plan: deploy-catalog, smoke-catalog");
-    console.keys("\x15smoke-catalog\r\r");
-    console.expose("after the incident\rcat\r", "RUN in", "");
+    console.expose("\x15smoke-catalog\r\rafter the incident\rcat\r", "RUN in", "");
     console.shows("r1 smoke-catalog · FINALISED");
     console.arm("D", "DEPLOY catalog");
     console.keys("7.1.0 hotfix");
@@ -330,7 +332,7 @@ fn a_hotfix_is_deployed_and_a_plan_is_run_by_its_name_in_the_sandbox() {
     console.expose("\rstable is sick\rcat\r", "DEPLOY in", "");
     console.shows("r2 7.1.0 HOTFIX  CANARY 1/4 · RUNNING");
     console.arm("R", "ROLLBACK catalog");
-    console.keys("cat\r");
+    console.types("cat\r");
     console.shows("r2 7.1.0 HOTFIX · ROLLED BACK");
     console.shows("1 of 1 read back at 0 %");
     console.keys("q");
@@ -376,9 +378,9 @@ fn rows_that_change_their_places_leave_a_guard_on_its_service() {
         std::thread::sleep(10 * PAUSE);
     }
     console.shows("ROLLBACK alpha");
-    console.keys("bra\r");
+    console.types("bra\r");
     console.shows("\"bra\" is not the alias of alpha");
-    console.keys("\x15alp\r");
+    console.types("\x15alp\r");
     console.shows("alpha VERIFIED");
     let read = |path: &String| fs::read_to_string(path).expect("the split");
     assert_eq!(splits.each_ref().map(read), ["0\n", "20\n"]);

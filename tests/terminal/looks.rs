@@ -127,7 +127,8 @@ fn with_own(dir: tempfile::TempDir, environment: &[(&str, &str)]) -> Console {
 fn own_keys_work_and_a_conflict_is_told() {
     let own = "theme = \"mono\"\n[keys]\nhelp = \"Ctrl-T\"\nzoom = \"q\"\n";
     let mut console = with_own(own_file(own), &[]);
-    console.shows("console.toml:4:1: q is zoom now, and quit has no key left");
+    console
+        .shows("console.toml:4:1: q is zoom now, quit has no key: give it one, or use the palette");
     console.keys("\x14");
     console.shows("Ctrl-T");
     console.shows("All traffic to the canary");

@@ -45,6 +45,7 @@ fn without_a_terminal_it_says_what_needs_none() {
         .arg(env!("CARGO_BIN_EXE_quarterdeck"))
         .args(quiet(&dir))
         .env("HOME", dir.path())
+        .env("TERM", "xterm")
         .env_remove("XDG_CONFIG_HOME")
         .stdin(Stdio::null())
         .output()
@@ -56,4 +57,22 @@ fn without_a_terminal_it_says_what_needs_none() {
     let text = String::from_utf8_lossy(&out.stderr);
     assert!(!out.status.success(), "{text}");
     assert!(text.contains("`quarterdeck status` and `quarterdeck --plain` need none"), "{text}");
+}
+
+#[test]
+fn what_knows_no_screen_is_refused_and_gets_lines() {
+    for (term, said) in [("dumb", "TERM=dumb knows no screen"), ("", "TERM is not set")] {
+        let mut console = Console::on_feed(INCIDENT, (300, 24), &[("TERM", term)]);
+        assert_eq!(console.ended(PATIENCE), 1);
+        let text = console.text();
+        assert!(text.contains(said) && text.contains("`quarterdeck --plain`"), "{text}");
+        assert!(find_last(&console.seen().bytes, b"\x1b").is_none(), "{text}");
+        let dir = private_dir();
+        let arguments = quiet(&dir);
+        let mut arguments = arguments.each_ref().map(String::as_str).to_vec();
+        arguments.push("--plain");
+        let console = Console::start(dir, &arguments, (120, 40), &[("TERM", term)]);
+        console.shows("DOWN");
+        assert!(find_last(&console.seen().bytes, b"\x1b").is_none(), "{}", console.text());
+    }
 }

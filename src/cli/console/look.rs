@@ -86,6 +86,20 @@ pub struct Look {
     background: Option<Background>,
 }
 
+/// Why the whole screen cannot be drawn on what `TERM` names; `None` when it can.
+#[must_use]
+pub fn cannot_draw() -> Option<String> {
+    let term = match variable("TERM").as_deref() {
+        Some("dumb") => "TERM=dumb knows no screen",
+        None => "TERM is not set, so that nothing is known of the terminal",
+        Some(_) => return None,
+    };
+    Some(format!(
+        "{term}: set it to what the terminal is (TERM=xterm-256color for most); `quarterdeck \
+         status` and `quarterdeck --plain` need none"
+    ))
+}
+
 /// False for a terminal that answers no question.
 fn answers() -> bool {
     !matches!(variable("TERM").as_deref(), Some("dumb" | "linux" | "") | None)

@@ -17,7 +17,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::{Args, Place};
 use crate::cli::console::Source;
-use crate::cli::{BAD_CONFIG, Exit, Global, UNAVAILABLE, USAGE, complain, print, show};
+use crate::cli::{
+    BAD_CONFIG, Exit, Global, UNAVAILABLE, USAGE, complain, needs_screen, print, show,
+};
 use crate::demo::fleets::{FLEETS, Running};
 use crate::io::terminal;
 use crate::link::{Link, Options};
@@ -39,6 +41,9 @@ pub fn run(name: &str, args: &Args, global: &Global) -> Result<u8, Exit> {
     if !names.contains(&name) {
         let names = names.join(", ");
         return Err(Exit::new(USAGE, format!("no fleet {name}; there are {names}")));
+    }
+    if !args.headless {
+        needs_screen()?;
     }
     let signal = Arc::new(AtomicUsize::new(0));
     let flags: Result<Vec<_>, _> = [SIGTERM, SIGINT, SIGHUP]

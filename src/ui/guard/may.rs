@@ -67,7 +67,6 @@ pub(super) fn may(
         | Verb::RuleOn
         | Verb::MarkBad
         | Verb::MarkGood
-        | Verb::Acknowledge
         | Verb::Assign
         | Verb::Note
         | Verb::Snooze => Ok(()),
@@ -76,7 +75,7 @@ pub(super) fn may(
 
 fn may_start(service: &ServiceView) -> Result<(), String> {
     if let Some(release) = in_flight(service) {
-        let answer = if release.question.is_some() { "; n declines what it asks" } else { "" };
+        let answer = if release.question.is_some() { "; answer what it asks" } else { "" };
         let (id, state) = (release.id, release.state.word());
         return Err(format!("r{id} is {state}: it must end first{answer}"));
     }

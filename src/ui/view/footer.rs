@@ -76,7 +76,12 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>) {
         spans.push(Span::styled(text, theme.style(Role::Frozen)));
         spans.push(Span::raw(" "));
     }
-    for act in OFFERED.into_iter().filter(|act| scene.ui.offers(*act, scene.live, scene.clock)) {
+    // The fault that is on says their key already.
+    let told = |act: Act| act == Act::Faults && !spans.is_empty();
+    let offered = OFFERED.into_iter().filter(|act| !told(*act));
+    let offered: Vec<Act> =
+        offered.filter(|act| scene.ui.offers(*act, scene.live, scene.clock)).collect();
+    for act in offered {
         let binding = keymap::binding(act);
         let Some(key) = scene.ui.keymap.keys(act).first() else { continue };
         let key = format!(" {key}");

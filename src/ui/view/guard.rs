@@ -242,7 +242,6 @@ fn standing(
         | Verb::Promote
         | Verb::Shift
         | Verb::StopTheLine
-        | Verb::Acknowledge
         | Verb::Assign
         | Verb::Note
         | Verb::Snooze => {}
@@ -381,7 +380,8 @@ fn field(guard: &Guard, scene: Scene<'_>) -> Vec<Line<'static>> {
     std::iter::once(line).chain(remarks(guard, scene)).collect()
 }
 
-fn remarks(guard: &Guard, scene: Scene<'_>) -> Vec<Line<'static>> {
+/// What is wrong with what was typed; last what the keys do now.
+pub(super) fn remarks(guard: &Guard, scene: Scene<'_>) -> Vec<Line<'static>> {
     let theme = scene.theme;
     let hint = Line::styled(hint(guard, scene.clock), theme.style(Role::Dim));
     if guard.problem.is_empty() {

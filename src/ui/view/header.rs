@@ -90,7 +90,7 @@ fn banner(buffer: &mut Buffer, at: Rect, row: u16, (text, role): (&str, Role), s
 }
 
 /// Alarms first, then what nobody may release, the widest first.
-fn banners(live: &Snapshot) -> Vec<(String, Role)> {
+pub(super) fn banners(live: &Snapshot) -> Vec<(String, Role)> {
     let journal = match &live.head.journal {
         JournalState::Writable => None,
         JournalState::Spooling { why } => Some(format!(
