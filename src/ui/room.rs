@@ -4,6 +4,7 @@
 //! while something is. Never acts. Contract: on a kiosk no key does anything but the one that ends
 //! it.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use engine::reading::AlertState;
@@ -25,10 +26,11 @@ pub enum Sight {
     Service(String),
 }
 
-/// The worst service while anything is DOWN or nobody has an alarm, else one after the other.
+/// The worst service while anything is DOWN, the first of the list among equals; the overview while
+/// nobody has an alarm; else one after the other.
 #[must_use]
 pub fn sight(picture: &Snapshot, since: Now, shown: Now, clock: Now) -> Sight {
-    let worst = picture.services.iter().max_by_key(|service| service.status_at(shown));
+    let worst = picture.services.iter().min_by_key(|service| Reverse(service.status_at(shown)));
     let down = worst.filter(|worst| worst.status_at(shown) == Status::Down);
     if let Some(down) = down {
         return Sight::Service(down.name.clone());

@@ -70,6 +70,56 @@ fn the_wall_turns_while_all_is_well_and_follows_the_worst_else() {
     }
 }
 
+/// So many services of each status, in this order.
+fn fleet(all: &[(Status, usize)]) -> Snapshot {
+    let mut picture = quiet();
+    let bare = picture.services[2].clone();
+    let statuses = all.iter().flat_map(|(status, count)| vec![*status; *count]);
+    let services = statuses.zip('a'..).map(|(status, letter)| {
+        let mut service = bare.clone();
+        service.name = format!("svc-{letter}");
+        service.probes[0].status = status;
+        service
+    });
+    picture.services = Arc::new(services.collect());
+    picture
+}
+
+#[test]
+fn the_wall_names_or_counts_whatever_is_in_trouble() {
+    let check = |all: &[(Status, usize)], size: (u16, u16), expected: &[&str]| {
+        let picture = fleet(all);
+        let mut own = ui(&picture);
+        wall(&mut own, &picture);
+        let screen = printed_at(&own, &picture, size, now());
+        for text in expected {
+            assert!(screen.contains(text), "{text} at {size:?}: {screen}");
+        }
+        screen
+    };
+    use Status::{Degraded, Down, Stale, Up};
+    // The first of the list, not the last, has the large type: its alias is in the probe's line.
+    let down = [(Up, 1), (Down, 12)];
+    let named = "and 11 more DOWN: svc-c, svc-d, svc-e, svc-f, svc-g, svc-h, svc-i and 4 more";
+    let screen = check(&down, (80, 24), &[named]);
+    assert!(!screen.contains("svc-b"), "{screen}");
+    let all = "and 11 more DOWN: svc-c, svc-d, svc-e, svc-f, svc-g, svc-h, svc-i, svc-j, svc-k, \
+               svc-l, svc-m";
+    check(&down, (200, 60), &[all]);
+    check(&down, (40, 10), &["svc-b", "and 11 more DOWN: svc-c and 10 more"]);
+    check(
+        &[(Degraded, 1), (Down, 2)],
+        (80, 24),
+        &["and 1 more DOWN: svc-c", "and 1 DEGRADED: svc-a"],
+    );
+    let screen = check(&[(Down, 1), (Up, 3)], (80, 24), &["22ms, 1s ago"]);
+    assert!(!screen.contains("  and "), "{screen}");
+    // Nothing is DOWN: eight are named, as far as there is room, and the rest is counted.
+    let worn = [(Up, 2), (Stale, 4), (Degraded, 9)];
+    check(&worn, (120, 40), &["svc-g", "svc-n", "+1 DEGRADED  +4 STALE  +2 healthy"]);
+    check(&worn, (40, 10), &["svc-g", "+4 DEGRADED  +4 STALE  +2 healthy"]);
+}
+
 #[test]
 fn no_key_of_the_wall_changes_anything() {
     let picture = sample();
