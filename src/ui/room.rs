@@ -8,8 +8,8 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use engine::reading::AlertState;
-use engine::snapshot::Snapshot;
-use engine::types::{Now, Severity, Status};
+use engine::snapshot::{IncidentView, Snapshot};
+use engine::types::{Now, Status};
 
 use super::keymap::{Act, Key, Keymap};
 use super::{Action, Mode, Page, Ui};
@@ -35,7 +35,7 @@ pub fn sight(picture: &Snapshot, since: Now, shown: Now, clock: Now) -> Sight {
     if let Some(down) = down {
         return Sight::Service(down.name.clone());
     }
-    if is_unheard(picture) {
+    if unheard(picture, shown).next().is_some() {
         return Sight::Overview;
     }
     let turn = since.age(clock).as_secs() / TURN.as_secs();
@@ -45,11 +45,10 @@ pub fn sight(picture: &Snapshot, since: Now, shown: Now, clock: Now) -> Sight {
     service.map_or(Sight::Overview, |service| Sight::Service(service.name.clone()))
 }
 
-/// Somebody must look: an alarm that nobody has taken.
-#[must_use]
-pub fn is_unheard(picture: &Snapshot) -> bool {
-    picture.incidents.open.iter().any(|incident| {
-        incident.state == AlertState::Triggered && incident.severity >= Severity::High
+/// What nobody has taken or put aside, worst first as the engine has it: somebody must look.
+pub fn unheard(picture: &Snapshot, now: Now) -> impl Iterator<Item = &IncidentView> {
+    picture.incidents.open.iter().filter(move |incident| {
+        incident.state == AlertState::Triggered && !incident.is_snoozed(now)
     })
 }
 

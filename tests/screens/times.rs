@@ -121,6 +121,32 @@ fn the_wall_names_or_counts_whatever_is_in_trouble() {
 }
 
 #[test]
+fn the_wall_stays_with_any_alarm_that_nobody_has_taken_or_put_aside() {
+    let check = |state, snoozed: Option<i64>, stays: bool| {
+        let mut picture = fleet(&[(Status::Up, 3)]);
+        picture.incidents = Arc::clone(&sample().incidents);
+        let incidents = Arc::make_mut(&mut picture.incidents);
+        incidents.open.retain(|incident| incident.severity == Severity::Low);
+        let [incident] = incidents.open.as_mut_slice() else { panic!("one alarm is low") };
+        incident.state = state;
+        incident.triage.snoozed_until =
+            snoozed.map(|seconds| now().wall + chrono::TimeDelta::seconds(seconds));
+        let mut own = ui(&picture);
+        wall(&mut own, &picture);
+        for probe in Arc::make_mut(&mut picture.services).iter_mut().flat_map(|it| &mut it.probes) {
+            probe.interval = Duration::from_hours(1);
+        }
+        let screen = printed_at(&own, &picture, (100, 30), later(30_000));
+        assert_eq!(screen.contains("+3 healthy"), stays, "{state:?} {snoozed:?} {screen}");
+        assert_eq!(screen.contains(" LOW HighErrorRate"), stays, "{state:?} {snoozed:?} {screen}");
+    };
+    check(AlertState::Triggered, None, true);
+    check(AlertState::Triggered, Some(-1), true);
+    check(AlertState::Triggered, Some(60), false);
+    check(AlertState::Acknowledged, None, false);
+}
+
+#[test]
 fn no_key_of_the_wall_changes_anything() {
     let picture = sample();
     for kiosk in [false, true] {

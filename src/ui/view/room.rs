@@ -3,7 +3,6 @@
 //! Decides what can be read from across a room. Never shows a key but the one that leaves.
 //! Contract: environment, clocks, ages of the sources and the read-only badge always stand there.
 
-use engine::reading::AlertState;
 use engine::score::score;
 use engine::snapshot::{IncidentView, ServiceView, Snapshot};
 use engine::types::{Now, Status};
@@ -74,7 +73,8 @@ fn overview(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot)
     let mut services: Vec<&ServiceView> = picture.services.iter().collect();
     services.sort_by_key(|service| std::cmp::Reverse(service.status_at(scene.now)));
     let worst = services.first().map_or(Status::Unknown, |one| one.status_at(scene.now));
-    let quiet = is_well(worst) && !room::is_unheard(picture);
+    let alarms: Vec<_> = room::unheard(picture, scene.now).collect();
+    let quiet = is_well(worst) && alarms.is_empty();
     let score = score(&picture.services, &picture.hosts, &picture.incidents, scene.now);
     let figure = score.map_or("-".to_owned(), |score| score.to_string());
     let word = if quiet { format!("{} {figure}", worst.word()) } else { worst.word().to_owned() };
@@ -87,7 +87,7 @@ fn overview(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot)
     // Half of the rows are for services, if so many are in trouble; the last one counts.
     let room = usize::from(rest.height.saturating_sub(1));
     let room_alarms = room - troubled.len().min(room / 2);
-    let alarms = alarm_lines(&alarms(picture), room_alarms, scene);
+    let alarms = alarm_lines(&alarms, room_alarms, scene);
     let named = troubled.len().min(NAMED_MAX).min(room - alarms.len());
     for line in alarms {
         put(buffer, rest, 0, line);
@@ -184,7 +184,8 @@ fn one(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot, own:
         lines.push(text(format!("r{} {what} {state}: {}", release.id, release.sentence)));
     }
     let rows = usize::from(rest.height);
-    let alarms = alarm_lines(&alarms(picture), rows.saturating_sub(lines.len()).max(1), scene);
+    let alarms: Vec<_> = room::unheard(picture, scene.now).collect();
+    let alarms = alarm_lines(&alarms, rows.saturating_sub(lines.len()).max(1), scene);
     lines.truncate(rows.saturating_sub(alarms.len()));
     lines.extend(alarms);
     for line in lines {
@@ -209,12 +210,6 @@ fn why(service: &ServiceView, scene: Scene<'_>) -> String {
             format!("{}: {}", probe.name, probe.message)
         }
     }
-}
-
-/// What nobody has taken, worst first as the engine has it.
-fn alarms(picture: &Snapshot) -> Vec<&IncidentView> {
-    let open = picture.incidents.open.iter();
-    open.filter(|incident| incident.state == AlertState::Triggered).collect()
 }
 
 /// They flash, once a second at most, in reverse: seen without colour, too. In at most `room` rows;
