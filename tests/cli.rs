@@ -214,7 +214,7 @@ fn status_tells_everything_and_its_exit_code_is_the_worst_state() {
     for key in ["environment", "at", "score", "services", "hosts", "incidents", "sources"] {
         assert!(found.get(key).is_some(), "{key} is missing: {found:#}");
     }
-    assert_eq!(found["environment"], "test");
+    assert_eq!((&found["environment"], &found["services_unknown"]), (&json!("test"), &json!(0)));
     let service = &found["services"][0];
     assert_eq!((&service["name"], &service["status"]), (&"checkout".into(), &"UP".into()));
     assert_eq!(service["split"]["routers"][0]["canary"], 0.0);

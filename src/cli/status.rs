@@ -220,10 +220,12 @@ fn source(source: &SourceView, now: Now) -> Value {
 #[must_use]
 pub fn document(snapshot: &Snapshot, now: Now) -> Value {
     let (services, hosts, incidents) = (&snapshot.services, &snapshot.hosts, &snapshot.incidents);
+    let score = engine::score::score(services, hosts, incidents, now);
     json!({
         "environment": snapshot.head.environment.name,
         "at": now.wall,
-        "score": engine::score::score(services, hosts, incidents, now),
+        "score": score.value,
+        "services_unknown": score.unknown,
         "services": services.iter().map(|own| service(own, now)).collect::<Vec<_>>(),
         "hosts": hosts.iter().map(host).collect::<Vec<_>>(),
         "incidents": incidents.open.iter().map(incident).collect::<Vec<_>>(),
@@ -318,7 +320,11 @@ fn plain_advice(snapshot: &Snapshot, now: Now) -> String {
 pub fn plain(snapshot: &Snapshot, now: Now) -> String {
     let mut out = String::new();
     let score = engine::score::score(&snapshot.services, &snapshot.hosts, &snapshot.incidents, now);
-    let score = score.map_or_else(|| "unknown".to_owned(), |score| score.to_string());
+    let unknown = match score.unknown {
+        0 => String::new(),
+        count => format!(", {count} unknown"),
+    };
+    let score = score.value.map_or_else(|| "?".to_owned(), |score| score.to_string()) + &unknown;
     let environment = &snapshot.head.environment.name;
     let at = now.wall.format("%Y-%m-%d %H:%M:%SZ");
     out += &format!("{environment}  health {score}  {at}\n");

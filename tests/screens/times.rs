@@ -71,7 +71,7 @@ fn the_wall_turns_while_all_is_well_and_follows_the_worst_else() {
 }
 
 /// So many services of each status, in this order.
-fn fleet(all: &[(Status, usize)]) -> Snapshot {
+pub fn fleet(all: &[(Status, usize)]) -> Snapshot {
     let mut picture = quiet();
     let bare = picture.services[2].clone();
     let statuses = all.iter().flat_map(|(status, count)| vec![*status; *count]);
@@ -87,6 +87,7 @@ fn fleet(all: &[(Status, usize)]) -> Snapshot {
 
 #[test]
 fn the_wall_names_or_counts_whatever_is_in_trouble() {
+    use Status::{Degraded, Down, Stale, Up};
     let check = |all: &[(Status, usize)], size: (u16, u16), expected: &[&str]| {
         let picture = fleet(all);
         let mut own = ui(&picture);
@@ -97,7 +98,6 @@ fn the_wall_names_or_counts_whatever_is_in_trouble() {
         }
         screen
     };
-    use Status::{Degraded, Down, Stale, Up};
     // The first of the list, not the last, has the large type: its alias is in the probe's line.
     let down = [(Up, 1), (Down, 12)];
     let named = "and 11 more DOWN: svc-c, svc-d, svc-e, svc-f, svc-g, svc-h, svc-i and 4 more";

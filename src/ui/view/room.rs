@@ -76,7 +76,7 @@ fn overview(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot)
     let alarms: Vec<_> = room::unheard(picture, scene.now).collect();
     let quiet = is_well(worst) && alarms.is_empty();
     let score = score(&picture.services, &picture.hosts, &picture.incidents, scene.now);
-    let figure = score.map_or("-".to_owned(), |score| score.to_string());
+    let figure = score.value.map_or("-".to_owned(), |score| score.to_string());
     let word = if quiet { format!("{} {figure}", worst.word()) } else { worst.word().to_owned() };
     let role = if quiet { Role::Dim } else { Role::of_status(worst) };
     let top = Rect { height: at.height / 2, ..at };
