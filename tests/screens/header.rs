@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use engine::snapshot::{FreezeView, JournalState, Snapshot};
 use engine::types::{Status, Untrusted};
+use quarterdeck::ui::keymap::Key;
 use quarterdeck::ui::past::Past;
-use quarterdeck::ui::theme::Symbols;
-use quarterdeck::ui::{Mode, Ui};
+use quarterdeck::ui::theme::{Depth, Symbols, Theme};
+use quarterdeck::ui::{Event, Mode, Ui, view};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
 
 use crate::sample::{ahead, now, sample};
 use crate::times::fleet;
@@ -30,7 +33,7 @@ fn the_score_says_what_it_does_not_know() {
     let row = check(&[(Unknown, 3)], 80, "health ?  ");
     assert!(!row.contains("CRITICAL"), "{row}");
     check(&[(Stale, 1), (Unknown, 1), (Maint, 1)], 80, "health ?  ");
-    check(&[(Unknown, 3)], 40, "  ? ");
+    check(&[(Unknown, 3)], 40, " ? ");
     check(&[(Up, 4), (Unknown, 2)], 80, "health 75/100, 2 unknown  ");
     check(&[(Up, 4), (Unknown, 2)], 50, "75/100 2? ");
     check(&[(Up, 4), (Stale, 2)], 40, "75 2? ");
@@ -71,6 +74,42 @@ fn a_console_that_may_only_look_says_so_whatever_else_is_so() {
         check(&own, 60, 20, "STALE READ-ONLY ");
         check(&own, 40, 10, "STALE RO ");
     }
+}
+
+#[test]
+fn a_cell_moves_with_the_engines_news_and_with_nothing_else() {
+    let picture = sample();
+    let mut own = ui(&picture);
+    own.no_blink = true;
+    let show = |own: &Ui, symbols, name: &str| {
+        let area = Rect::new(0, 0, 80, 24);
+        let mut buffer = Buffer::empty(area);
+        let theme = Theme::named(name, Depth::Never, symbols).expect("it is embedded");
+        view::draw_in(&mut buffer, area, Some(&picture), own, &theme, now());
+        buffer
+    };
+    let events =
+        [Event::Tick, Event::Resize, Event::Lost, Event::Key(Key::Char('~')), Event::Changed];
+    for mode in [Mode::Panels, Mode::Room { since: now() }] {
+        own.mode = mode;
+        for symbols in [Symbols::Unicode, Symbols::Ascii] {
+            for event in events.clone() {
+                let moves = matches!(event, Event::Changed);
+                own.lost = None;
+                let before = show(&own, symbols, "mono");
+                own.update(event.clone(), Some(&picture), now());
+                (own.lost, own.message) = (None, None);
+                let after = show(&own, symbols, "mono");
+                let cells = before.diff(&after);
+                assert_eq!(cells.len(), usize::from(moves), "{event:?}: {cells:?}");
+                assert!(cells.iter().all(|(x, y, _)| (*x, *y) == (12, 0)), "{cells:?}");
+            }
+        }
+    }
+    own.past = Some(Past::Kept);
+    let before = show(&own, Symbols::Ascii, "mono");
+    own.update(Event::Changed, Some(&picture), now());
+    assert!(before.diff(&show(&own, Symbols::Ascii, "mono")).is_empty(), "the past has no news");
 }
 
 #[test]

@@ -157,7 +157,7 @@ fn first_line(width: u16, alone: bool, scene: Scene<'_>) -> Line<'static> {
     });
     let spans_of = |(as_if, troubles): (u16, usize)| {
         let band = Span::styled(format!(" {name} "), theme.style(band));
-        let mut spans = vec![band, Span::raw(" ")];
+        let mut spans = vec![band, Span::raw(ticker(scene)), Span::raw(" ")];
         spans.extend(score_spans(as_if, scene));
         spans.extend(mode(as_if, scene));
         spans.extend(trouble(as_if, alone, scene).into_iter().take(troubles));
@@ -181,6 +181,17 @@ fn first_line(width: u16, alone: bool, scene: Scene<'_>) -> Line<'static> {
     spans.push(Span::raw(" ".repeat(gap)));
     spans.push(Span::styled(clocks, theme.style(Role::Text)));
     Line::from(spans)
+}
+
+/// One cell that moves with each news of the engine: while it stands still nothing new arrives.
+/// Without a colour of its own, so that it costs a character.
+fn ticker(scene: Scene<'_>) -> &'static str {
+    let faces = [("◐", "|"), ("◓", "/"), ("◑", "-"), ("◒", "\\")];
+    let (unicode, ascii) = faces[usize::from(scene.ui.news) % faces.len()];
+    match scene.live.filter(|_| scene.ui.past.is_none()) {
+        Some(_) => scene.theme.pick(unicode, ascii),
+        None => " ",
+    }
 }
 
 fn score_spans(width: u16, scene: Scene<'_>) -> Vec<Span<'static>> {
