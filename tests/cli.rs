@@ -1,5 +1,7 @@
 //! The whole program as an operator or a script drives it, against real servers on loopback.
 
+#[path = "cli/clocks.rs"]
+mod clocks;
 #[path = "cli/craft.rs"]
 mod craft;
 #[path = "support/nobody.rs"]
@@ -18,6 +20,9 @@ mod schema;
 mod servers;
 #[path = "support/small_disk.rs"]
 mod small_disk;
+#[path = "support/stub.rs"]
+#[expect(dead_code, reason = "shared with tests that need more of it")]
+mod stub;
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;

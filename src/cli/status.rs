@@ -213,6 +213,7 @@ fn source(source: &SourceView, now: Now) -> Value {
         "state": source.state_at(now),
         "age_s": source.success.map(|at| at.age(now).as_secs_f64()),
         "error": source.error,
+        "clock_ahead_s": source.skew_s,
     })
 }
 
@@ -348,8 +349,13 @@ pub fn plain(snapshot: &Snapshot, now: Now) -> String {
         JournalState::Spooling { why } => out += &format!("journal   spooling: {why}\n"),
         JournalState::Lost { why } => out += &format!("journal   cannot be written: {why}\n"),
     }
-    for source in snapshot.sources.iter().filter(|source| !source.error.is_empty()) {
-        out += &format!("source    {}: {}\n", source.name, source.error);
+    for source in snapshot.sources.iter() {
+        if !source.error.is_empty() {
+            out += &format!("source    {}: {}\n", source.name, source.error);
+        }
+        if let Some(skew) = source.skew() {
+            out += &format!("source    {}: clock {skew}\n", source.name);
+        }
     }
     out
 }

@@ -31,6 +31,8 @@ pub struct Poll {
     asked: Time,
     pub success: Option<Now>,
     pub error: Untrusted,
+    /// As of the last answer.
+    clock_ahead_s: Option<i64>,
 }
 
 impl Poll {
@@ -41,6 +43,7 @@ impl Poll {
             asked: Time(0),
             success: None,
             error: Untrusted::default(),
+            clock_ahead_s: None,
         }
     }
 
@@ -86,6 +89,9 @@ impl Poll {
             interval: self.interval,
             success: self.success,
             error: self.error.clone(),
+            skew_s: self
+                .clock_ahead_s
+                .filter(|ahead| ahead.unsigned_abs() > snapshot::CLOCK_SKEW_MAX_S),
         }
     }
 }
@@ -154,6 +160,7 @@ impl Probe {
         self.observed = Some(now);
         self.up = (observation.status == Status::Up).then_some(self.poll.asked);
         if observation.answered() {
+            self.poll.clock_ahead_s = observation.clock_ahead_s;
             self.poll.success = Some(now);
             self.poll.error = Untrusted::default();
         } else if observation.message.is_empty() {
@@ -229,6 +236,7 @@ impl Host {
         let cpu = reading.as_ref().and_then(|reading| reading.cpu_percent).map(|cpu| cpu as f32);
         remember(&mut self.cpu_history, cpu, HISTORY_MAX);
         if let Some(reading) = reading {
+            self.poll.clock_ahead_s = reading.clock_ahead_s;
             self.reading = Some(reading);
         }
     }
@@ -265,6 +273,9 @@ impl Feed {
 
     pub fn read(&mut self, result: Result<FeedReading, Failure>, now: Now) -> Option<FeedReading> {
         let mut reading = self.poll.settle(result, now);
+        if let Some(reading) = &reading {
+            self.poll.clock_ahead_s = reading.clock_ahead_s;
+        }
         let figures = reading.as_mut().map(|reading| std::mem::take(&mut reading.figures));
         self.figures = figures.unwrap_or_default();
         reading
@@ -319,6 +330,7 @@ impl Signals {
         now: Now,
     ) -> Option<([Option<ArmCount>; 2], Option<Time>)> {
         let mut measurement = self.poll.settle(result, now)?;
+        self.poll.clock_ahead_s = measurement.clock_ahead_s;
         self.tenants = std::mem::take(&mut measurement.tenants);
         self.at = Some(measurement.at);
         self.asked = Some(self.poll.asked);
@@ -374,6 +386,32 @@ mod tests {
     use crate::types::ServiceId;
 
     #[test]
+    fn a_clock_is_flagged_beyond_half_a_minute_and_forgotten_when_it_is_right() {
+        let interval = Duration::from_secs(5);
+        let (can_acknowledge, can_escalate) = (false, false);
+        let (name, kind) = ("alerts".to_owned(), "json".to_owned());
+        let settings = settings::Feed { name, kind, interval, can_acknowledge, can_escalate };
+        let mut feed = Feed::new(&settings);
+        let now = Now { mono: Time(0), wall: DateTime::UNIX_EPOCH };
+        let mut check = |ahead: Option<i64>, expected: Option<i64>| {
+            let reading = FeedReading { clock_ahead_s: ahead, ..FeedReading::default() };
+            feed.read(Ok(reading), now);
+            assert_eq!(feed.source(&settings).skew_s, expected, "{ahead:?}");
+            // What cannot be read says nothing new of its clock.
+            let failure = Failure::new(crate::types::FailureKind::Timeout, "no answer");
+            feed.read(Err(failure), now);
+            assert_eq!(feed.source(&settings).skew_s, expected, "{ahead:?}");
+        };
+        check(None, None);
+        check(Some(30), None);
+        check(Some(31), Some(31));
+        check(Some(-299), Some(-299));
+        check(Some(0), None);
+        check(Some(i64::MIN), Some(i64::MIN));
+        check(None, None);
+    }
+
+    #[test]
     fn a_bad_answer_is_no_up_while_the_status_still_shows_it() {
         let mut probe = Probe::new(&settings::Probe {
             service: ServiceId(0),
@@ -395,7 +433,8 @@ mod tests {
             probe.poll.answered(EffectId(second), at(second + 1), &mut rng);
             let latency = Some(Duration::from_millis(5));
             let (message, certificate_expires) = (Untrusted::default(), None);
-            let seen = Observation { status, latency, message, certificate_expires };
+            let clock_ahead_s = None;
+            let seen = Observation { status, latency, message, certificate_expires, clock_ahead_s };
             probe.observe(seen, at(second + 1));
             let up = up.map(|second| at(second).mono);
             assert_eq!((probe.status_at(at(second + 1)), probe.up), (shown, up), "{second}");

@@ -7,6 +7,8 @@
 //! a query into an error text. Contract: `send` returns within the target's timeout and keeps at
 //! most `body_bytes_max` bytes; `stream` hands on at most as many and keeps none.
 
+mod dates;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
@@ -27,6 +29,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tokio::time::Instant;
 
+pub use self::dates::{Watch, farthest};
 use crate::io::settings::{HttpTarget, Secret};
 
 /// A host in reach answers a connection far sooner; the rest of the deadline is for the answer.
@@ -54,6 +57,9 @@ pub struct Client {
     plain: reqwest::Client,
     /// Built at the first `https` address, one for each set of trusted authorities.
     secure: Arc<Mutex<BTreeMap<Option<PathBuf>, reqwest::Client>>>,
+    dates: dates::Dates,
+    /// Where the dates of the answers are noted; nowhere when nobody wants to know.
+    watch: Option<Watch>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +107,14 @@ impl Client {
     pub fn new() -> Result<Client, Failure> {
         // No authority is trusted here: this one only ever sees plain addresses.
         let plain = build(rustls::RootCertStore::empty(), Names { lookup })?;
-        Ok(Client { plain, secure: Arc::default() })
+        let dates = dates::Dates::default();
+        Ok(Client { plain, secure: Arc::default(), dates, watch: None })
+    }
+
+    /// The same client, which notes in `watch` how far the servers' clocks are from ours.
+    #[must_use]
+    pub fn watched(&self, watch: &Watch) -> Client {
+        Client { watch: Some(watch.clone()), ..self.clone() }
     }
 
     /// Sends one request to `url` (the target's own, or one below it) under the target's limits.
@@ -171,6 +184,9 @@ impl Client {
         let client = self.client_for(&url, target.ca_file.as_deref()).await?;
         for _ in 0..=REDIRECTS_MAX {
             let response = ask(&client, method, &url, &headers, body.as_deref()).await?;
+            if let Some(watch) = &self.watch {
+                watch.note(self.dates.ahead(response.headers()));
+            }
             let redirect = response.status().is_redirection() && method == Method::Get;
             match response.headers().get(header::LOCATION) {
                 Some(place) if redirect && target.follow_redirects => {
@@ -687,7 +703,7 @@ mod tests {
             },
         };
         let plain = build(rustls::RootCertStore::empty(), names).expect("a client");
-        let client = Client { plain, secure: Arc::default() };
+        let client = Client { plain, ..Client::new().expect("a client") };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("binds");
         let port = listener.local_addr().expect("an address").port();
         let asked = async |url: &str| {

@@ -113,6 +113,27 @@ fn a_cell_moves_with_the_engines_news_and_with_nothing_else() {
 }
 
 #[test]
+fn a_clock_that_is_off_is_a_banner_and_stands_with_its_source() {
+    let mut picture = sample();
+    let sources = Arc::make_mut(&mut picture.sources);
+    sources[0].skew_s = Some(-45);
+    let own = ui(&picture);
+    let screen = |own: &Ui, picture: &Snapshot| printed(own, picture, 120, 40, Symbols::Unicode);
+    let name = picture.sources[0].name.clone();
+    let text = format!("CLOCK: {name} is 45s behind: its times mislead");
+    assert!(screen(&own, &picture).contains(&text), "{}", screen(&own, &picture));
+    Arc::make_mut(&mut picture.sources)[1].skew_s = Some(299);
+    let name = picture.sources[1].name.clone();
+    let text = format!("CLOCK: {name} is 299s ahead; 1 other is off, too: its times");
+    let screen = screen(&own, &picture);
+    for text in [text.as_str(), "clock 299s ahead", "clock 45s behind"] {
+        assert!(screen.contains(text), "{text}: {screen}");
+    }
+    let small = printed(&own, &picture, 40, 10, Symbols::Unicode);
+    assert!(small.contains(&format!("CLOCK: {name} is 299s")), "{small}");
+}
+
+#[test]
 fn banners_without_a_row_are_counted_and_named() {
     let freeze = |service: Option<&str>| FreezeView {
         service: service.map(str::to_owned),

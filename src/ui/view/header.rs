@@ -126,8 +126,25 @@ fn banners(live: &Snapshot) -> Vec<Banner> {
         }
     };
     let others = live.head.banners.iter().map(|text| text.display().to_owned());
-    let alarms = journal.into_iter().chain(others).map(|text| Banner::new(text, Role::Banner));
+    let alarms = journal
+        .into_iter()
+        .chain(others)
+        .chain(skew(live))
+        .map(|text| Banner::new(text, Role::Banner));
     alarms.chain(freezes(live)).collect()
+}
+
+/// The clock that is farthest from ours, and how many others are too far.
+fn skew(live: &Snapshot) -> Option<String> {
+    let far = || live.sources.iter().filter_map(|source| Some((source, source.skew_s?)));
+    let (worst, _) = far().max_by_key(|(_, skew)| skew.unsigned_abs())?;
+    let others = match far().count() - 1 {
+        0 => String::new(),
+        1 => "; 1 other is off, too".to_owned(),
+        count => format!("; {count} others are off, too"),
+    };
+    let skew = worst.skew().unwrap_or_default();
+    Some(format!("CLOCK: {} is {skew}{others}: its times mislead", worst.name))
 }
 
 fn freezes(live: &Snapshot) -> impl Iterator<Item = Banner> {
