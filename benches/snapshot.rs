@@ -114,6 +114,7 @@ impl Bench {
                         latency: Some(Duration::from_millis(12)),
                         message: Untrusted::default(),
                         certificate_expires: None,
+                        clock_ahead_s: None,
                     };
                     answers.push(Input::Probed { id, probe, observation });
                 }

@@ -93,7 +93,8 @@ pub struct Global {
     /// No screen: what changes, line by line, for screen readers and logs
     #[arg(long)]
     plain: bool,
-    /// A wall that nobody touches: large type, read-only; Ctrl-C twice ends it
+    /// A wall that nobody touches: large type, read-only; Ctrl-C twice ends it. It looks up no
+    /// secret itself: the engine that it joins, or starts when there is none, has them
     #[arg(long)]
     kiosk: bool,
     /// Keep what is shown in a new file, for `replay`

@@ -30,8 +30,10 @@ use std::rc::Rc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
-use engine::reading::{Claim, SplitReading, WriteAnswer};
-use engine::types::{Failure, FailureKind, Fence, Untrusted, Weights};
+use engine::reading::{
+    Claim, FeedReading, HostReading, Measurement, Observation, SplitReading, WriteAnswer,
+};
+use engine::types::{Failure, FailureKind, Fence, ServiceId, Untrusted, Weights};
 use engine::{Effect, Input};
 use tokio::sync::{Mutex, mpsc};
 
@@ -154,34 +156,34 @@ impl World {
     /// Starts the effect; its reply comes as an input. Answers to clients are the driver's.
     pub fn perform(&self, effect: Effect) {
         let (client, settings) = (self.client.clone(), Rc::clone(&self.settings));
+        let watch = http::Watch::default();
+        let asks = self.client.watched(&watch);
         match effect {
             Effect::Probe { id, probe } => self.spawn(async move {
-                let observation = probe::run(&client, &settings.probes[probe.index()]).await;
+                let seen = probe::run(&asks, &settings.probes[probe.index()]).await;
+                let observation = Observation { clock_ahead_s: watch.ahead(), ..seen };
                 Input::Probed { id, probe, observation }
             }),
             Effect::ReadHost { id, host } => {
                 let reader = Rc::clone(&self.hosts[host.index()]);
                 self.spawn(async move {
-                    let result = reader.lock().await.read(&client).await;
+                    let result = reader.lock().await.read(&asks).await;
+                    let clock_ahead_s = watch.ahead();
+                    let result = result.map(|own| HostReading { clock_ahead_s, ..own });
                     Input::HostRead { id, host, result }
                 });
             }
             Effect::ReadFeed { id, feed } => {
                 let reader = Rc::clone(&self.feeds[feed.index()]);
                 self.spawn(async move {
-                    let result = reader.lock().await.read(&client).await;
+                    let result = reader.lock().await.read(&asks).await;
+                    let clock_ahead_s = watch.ahead();
+                    let result = result.map(|own| FeedReading { clock_ahead_s, ..own });
                     Input::FeedRead { id, feed, result }
                 });
             }
             Effect::Measure { id, service } => self.spawn(async move {
-                let mut result = match &settings.signals[service.index()] {
-                    Some(target) => metrics::measure(&client, target).await,
-                    None => Err(Failure::new(FailureKind::Refused, "no signals are configured")),
-                };
-                let tenants = settings.tenants.get(service.index()).and_then(Option::as_ref);
-                if let (Ok(measurement), Some(target)) = (&mut result, tenants) {
-                    measurement.tenants = metrics::tenants(&client, target).await;
-                }
+                let result = measure(&asks, &watch, &settings, service).await;
                 Input::Measured { id, service, result }
             }),
             Effect::SetSplit { id, router, weights, fence, claim, fallback, budget } => {
@@ -238,6 +240,23 @@ impl World {
             let _ = inputs.send(work.await);
         });
     }
+}
+
+async fn measure(
+    client: &http::Client,
+    watch: &http::Watch,
+    settings: &settings::Settings,
+    service: ServiceId,
+) -> Result<Measurement, Failure> {
+    let Some(target) = &settings.signals[service.index()] else {
+        return Err(Failure::new(FailureKind::Refused, "no signals are configured"));
+    };
+    let mut measurement = metrics::measure(client, target).await?;
+    if let Some(target) = settings.tenants.get(service.index()).and_then(Option::as_ref) {
+        measurement.tenants = metrics::tenants(client, target).await;
+    }
+    measurement.clock_ahead_s = http::farthest(measurement.clock_ahead_s, watch.ahead());
+    Ok(measurement)
 }
 
 /// The journal syncs to disk, so it has a thread of its own: appends in their order, each replied.

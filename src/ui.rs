@@ -251,6 +251,8 @@ pub struct Ui {
     /// On a wall: no key but the one that ends it.
     pub kiosk: bool,
     pub no_blink: bool,
+    /// Moves with each picture that the engine sends, and with nothing else.
+    pub news: u8,
     pub lost: Option<Now>,
     /// The engine is there, but has said nothing for so long.
     pub silent: Option<Duration>,
@@ -291,6 +293,7 @@ impl Ui {
             window: Window::default(),
             kiosk: false,
             no_blink: false,
+            news: 0,
             lost: None,
             silent: None,
             read_only,
@@ -384,6 +387,7 @@ impl Ui {
             Event::Changed => {
                 self.lost = None;
                 if let Some(live) = live {
+                    self.news = self.news.wrapping_add(1);
                     self.kept.push(now, live);
                     self.trends.note(live, now);
                 }

@@ -8,6 +8,8 @@ mod cost;
 mod faces;
 #[path = "screens/gates.rs"]
 mod gates;
+#[path = "screens/header.rs"]
+mod header;
 #[path = "screens/panels.rs"]
 mod panels;
 #[path = "screens/pictures.rs"]

@@ -573,6 +573,18 @@ fn however_the_sandbox_ends_it_leaves_nothing_behind() {
 }
 
 #[test]
+fn the_sandbox_can_be_seen_on_a_wall() {
+    let mut console = Console::start(private_dir(), &["demo", "--kiosk"], (120, 40), &[]);
+    console.shows("READ-ONLY");
+    console.shows("Ctrl-C twice ends");
+    console.keys("\x03");
+    console.shows("Ctrl-C again to quit");
+    console.keys("\x03");
+    assert_eq!(console.ended(PATIENCE), 0);
+    assert_eq!(sandboxes(console.dir.path()), 0);
+}
+
+#[test]
 fn continued_from_outside_it_takes_the_terminal_again() {
     let mut console = Console::on_feed(INCIDENT, (100, 30), &[]);
     console.shows("Queue");

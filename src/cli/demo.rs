@@ -19,7 +19,7 @@ use rustix::process::{Pid, Signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::cli::{Exit, Global, UNAVAILABLE, USAGE, console, needs_screen, print, show};
+use crate::cli::{Exit, Global, UNAVAILABLE, USAGE, console, needs_screen, plain, print, show};
 use crate::demo::{Fault, Fleet, fleets, scenario};
 use crate::io::journal::sqlite;
 use crate::io::{state, terminal};
@@ -51,9 +51,19 @@ pub struct Args {
     /// End by printing one JSON object (a headless scenario always does)
     #[arg(long)]
     json: bool,
+    /// The sandbox on a wall: large type, read-only; Ctrl-C twice ends it
+    #[arg(long, conflicts_with = "headless")]
+    kiosk: bool,
+    /// No screen: what changes, line by line, until a signal ends it
+    #[arg(long, conflicts_with_all = ["headless", "fleet", "scenario", "kiosk"])]
+    plain: bool,
 }
 
 pub fn run(args: &Args, global: &Global) -> Result<u8, Exit> {
+    let mut global = global.clone();
+    global.kiosk |= args.kiosk;
+    global.plain |= args.plain;
+    let global = &global;
     if args.list {
         let lines = scenario::SCENARIOS.iter().chain(fleets::FLEETS);
         let lines = lines.map(|(name, what)| format!("{name:<14} {what}\n"));
@@ -82,7 +92,7 @@ pub fn run(args: &Args, global: &Global) -> Result<u8, Exit> {
     let place = Place::make()?;
     let started = Arc::new(OnceLock::new());
     let leaving = Arc::new(Mutex::new(()));
-    if args.headless {
+    if args.headless || global.plain {
         place.clear_on_signals(Arc::clone(&started), Arc::clone(&leaving))?;
     }
     let fleet = Fleet::start().map_err(|failure| Exit::new(1, failure.text.to_string()))?;
@@ -111,6 +121,8 @@ pub fn run(args: &Args, global: &Global) -> Result<u8, Exit> {
                     .map_err(|error| Exit::new(1, error.to_string()))?;
                 print(&format!("{json}\n"))
             })
+    } else if global.plain {
+        plain::run(link)
     } else {
         let (source, menu) = (console::Source::Engine(link), Box::new(Menu(fleet)));
         show(source, global, Some(menu), &Settings::default(), None)

@@ -106,6 +106,10 @@ fn facts(picture: &Snapshot, now: Now) -> BTreeMap<String, String> {
             SourceState::Failing => format!("fails: {}", source.error),
         };
         facts.insert(format!("source {}", source.name), state);
+        if let Some(skew_s) = source.skew_s {
+            let side = if skew_s > 0 { "ahead of ours" } else { "behind ours" };
+            facts.insert(format!("clock of {}", source.name), side.to_owned());
+        }
     }
     for freeze in &picture.head.freezes {
         let what = freeze.service.as_deref().unwrap_or("every service");

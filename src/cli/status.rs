@@ -213,6 +213,7 @@ fn source(source: &SourceView, now: Now) -> Value {
         "state": source.state_at(now),
         "age_s": source.success.map(|at| at.age(now).as_secs_f64()),
         "error": source.error,
+        "clock_ahead_s": source.skew_s,
     })
 }
 
@@ -220,10 +221,12 @@ fn source(source: &SourceView, now: Now) -> Value {
 #[must_use]
 pub fn document(snapshot: &Snapshot, now: Now) -> Value {
     let (services, hosts, incidents) = (&snapshot.services, &snapshot.hosts, &snapshot.incidents);
+    let score = engine::score::score(services, hosts, incidents, now);
     json!({
         "environment": snapshot.head.environment.name,
         "at": now.wall,
-        "score": engine::score::score(services, hosts, incidents, now),
+        "score": score.value,
+        "services_unknown": score.unknown,
         "services": services.iter().map(|own| service(own, now)).collect::<Vec<_>>(),
         "hosts": hosts.iter().map(host).collect::<Vec<_>>(),
         "incidents": incidents.open.iter().map(incident).collect::<Vec<_>>(),
@@ -318,7 +321,11 @@ fn plain_advice(snapshot: &Snapshot, now: Now) -> String {
 pub fn plain(snapshot: &Snapshot, now: Now) -> String {
     let mut out = String::new();
     let score = engine::score::score(&snapshot.services, &snapshot.hosts, &snapshot.incidents, now);
-    let score = score.map_or_else(|| "unknown".to_owned(), |score| score.to_string());
+    let unknown = match score.unknown {
+        0 => String::new(),
+        count => format!(", {count} unknown"),
+    };
+    let score = score.value.map_or_else(|| "?".to_owned(), |score| score.to_string()) + &unknown;
     let environment = &snapshot.head.environment.name;
     let at = now.wall.format("%Y-%m-%d %H:%M:%SZ");
     out += &format!("{environment}  health {score}  {at}\n");
@@ -342,8 +349,13 @@ pub fn plain(snapshot: &Snapshot, now: Now) -> String {
         JournalState::Spooling { why } => out += &format!("journal   spooling: {why}\n"),
         JournalState::Lost { why } => out += &format!("journal   cannot be written: {why}\n"),
     }
-    for source in snapshot.sources.iter().filter(|source| !source.error.is_empty()) {
-        out += &format!("source    {}: {}\n", source.name, source.error);
+    for source in snapshot.sources.iter() {
+        if !source.error.is_empty() {
+            out += &format!("source    {}: {}\n", source.name, source.error);
+        }
+        if let Some(skew) = source.skew() {
+            out += &format!("source    {}: clock {skew}\n", source.name);
+        }
     }
     out
 }

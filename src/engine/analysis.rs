@@ -142,7 +142,6 @@ pub enum NoData {
     Stale,
     Gap,
     Reset,
-    ClockSkew,
     PollerLate,
 }
 

@@ -232,6 +232,7 @@ impl Queue {
             interval: NEVER,
             success: state.success,
             error: state.error.clone(),
+            skew_s: None,
         })
     }
 }

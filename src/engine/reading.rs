@@ -20,6 +20,9 @@ pub struct Observation {
     /// Why it is so, in a few words; empty when all is well.
     pub message: Untrusted,
     pub certificate_expires: Option<DateTime<Utc>>,
+    /// By how many seconds the clock of who answered is ahead of ours; `None` when it does not say.
+    #[serde(default)]
+    pub clock_ahead_s: Option<i64>,
 }
 
 impl Observation {
@@ -45,6 +48,9 @@ pub struct HostReading {
     pub disks: Vec<Disk>,
     pub temperatures: Vec<Temperature>,
     pub uptime: Option<Duration>,
+    /// As of [`Observation`].
+    #[serde(default)]
+    pub clock_ahead_s: Option<i64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,6 +73,9 @@ pub struct FeedReading {
     /// Counters by name, where the feed counts.
     #[serde(default)]
     pub figures: BTreeMap<String, f64>,
+    /// As of [`Observation`].
+    #[serde(default)]
+    pub clock_ahead_s: Option<i64>,
     /// Left out by the adapter's limit; shown, never silent.
     pub dropped: u32,
 }
@@ -103,13 +112,16 @@ pub struct Measurement {
     pub b: GroupCounters,
     #[serde(default)]
     pub tenants: TenantReading,
+    /// As of [`Observation`].
+    #[serde(default)]
+    pub clock_ahead_s: Option<i64>,
 }
 
 impl Measurement {
     /// Of a service without tenants.
     #[must_use]
     pub fn new(at: DateTime<Utc>, a: GroupCounters, b: GroupCounters) -> Measurement {
-        Measurement { at, a, b, tenants: TenantReading::default() }
+        Measurement { at, a, b, tenants: TenantReading::default(), clock_ahead_s: None }
     }
 }
 

@@ -245,6 +245,7 @@ mod tests {
             interval: Duration::from_secs(5),
             success: Some(Now { mono: Time(1), wall: DateTime::UNIX_EPOCH }),
             error: Untrusted::default(),
+            skew_s: None,
         })
     }
 

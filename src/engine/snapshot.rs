@@ -674,6 +674,9 @@ pub struct JournalLine {
     pub text: Untrusted,
 }
 
+/// A clock that is farther from ours than this makes ages and windows wrong enough to be misread.
+pub const CLOCK_SKEW_MAX_S: u64 = 30;
+
 /// One poller: a probe, host, feed, metrics source or router.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SourceView {
@@ -684,6 +687,10 @@ pub struct SourceView {
     pub success: Option<Now>,
     /// Why the last try failed; empty when it did not.
     pub error: Untrusted,
+    /// By how many seconds its clock is ahead of ours, where that is more than
+    /// [`CLOCK_SKEW_MAX_S`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skew_s: Option<i64>,
 }
 
 impl ProbeView {
@@ -804,6 +811,14 @@ impl SourceView {
     #[must_use]
     pub fn is_awaited(&self) -> bool {
         self.success.is_none() && self.error.is_empty() && self.interval <= INTERVAL_MAX
+    }
+
+    /// `299s ahead`, where it is too far from ours.
+    #[must_use]
+    pub fn skew(&self) -> Option<String> {
+        let seconds = self.skew_s?;
+        let side = if seconds > 0 { "ahead" } else { "behind" };
+        Some(format!("{}s {side}", seconds.unsigned_abs()))
     }
 
     #[must_use]

@@ -14,7 +14,7 @@ use crate::reading::{FeedReading, HostReading, Measurement, Observation, TenantR
 use crate::record::ArmCount;
 use crate::rng::Rng;
 use crate::settings::{self, Settings};
-use crate::snapshot::{HostView, ProbeView, SignalsView, SourceView};
+use crate::snapshot::{CLOCK_SKEW_MAX_S, HostView, ProbeView, SignalsView, SourceView};
 use crate::tenant;
 use crate::types::{EffectId, Failure, Freshness, Group, Now, Status, Time, Untrusted};
 
@@ -32,6 +32,8 @@ pub struct Poll {
     asked: Time,
     pub success: Option<Now>,
     pub error: Untrusted,
+    /// As of the last answer.
+    clock_ahead_s: Option<i64>,
 }
 
 impl Poll {
@@ -42,6 +44,7 @@ impl Poll {
             asked: Time(0),
             success: None,
             error: Untrusted::default(),
+            clock_ahead_s: None,
         }
     }
 
@@ -87,7 +90,13 @@ impl Poll {
             interval: self.interval,
             success: self.success,
             error: self.error.clone(),
+            skew_s: self.skew_s(),
         }
+    }
+
+    /// How far the clock is ahead, where that is too far.
+    fn skew_s(&self) -> Option<i64> {
+        self.clock_ahead_s.filter(|ahead| ahead.unsigned_abs() > CLOCK_SKEW_MAX_S)
     }
 }
 
@@ -159,6 +168,8 @@ impl Probe {
     pub fn observe(&mut self, observation: Observation, now: Now) -> bool {
         let source = Arc::make_mut(&mut self.source);
         if observation.answered() {
+            self.poll.clock_ahead_s = observation.clock_ahead_s;
+            source.skew_s = self.poll.skew_s();
             source.success = Some(now);
             source.error = Untrusted::default();
         } else if observation.message.is_empty() {
@@ -254,6 +265,7 @@ impl Host {
         let cpu = reading.as_ref().and_then(|reading| reading.cpu_percent).map(|cpu| cpu as f32);
         remember(&mut self.cpu_history, cpu, HISTORY_MAX);
         if let Some(reading) = reading {
+            self.poll.clock_ahead_s = reading.clock_ahead_s;
             self.reading = Some(reading);
         }
     }
@@ -290,6 +302,9 @@ impl Feed {
 
     pub fn read(&mut self, result: Result<FeedReading, Failure>, now: Now) -> Option<FeedReading> {
         let mut reading = self.poll.settle(result, now);
+        if let Some(reading) = &reading {
+            self.poll.clock_ahead_s = reading.clock_ahead_s;
+        }
         let figures = reading.as_mut().map(|reading| std::mem::take(&mut reading.figures));
         self.figures = figures.unwrap_or_default();
         reading
@@ -344,6 +359,7 @@ impl Signals {
         now: Now,
     ) -> Option<([Option<ArmCount>; 2], Option<Time>)> {
         let mut measurement = self.poll.settle(result, now)?;
+        self.poll.clock_ahead_s = measurement.clock_ahead_s;
         self.tenants = std::mem::take(&mut measurement.tenants);
         self.at = Some(measurement.at);
         self.asked = Some(self.poll.asked);
@@ -399,6 +415,32 @@ mod tests {
     use crate::types::ServiceId;
 
     #[test]
+    fn a_clock_is_flagged_beyond_half_a_minute_and_forgotten_when_it_is_right() {
+        let interval = Duration::from_secs(5);
+        let (can_acknowledge, can_escalate) = (false, false);
+        let (name, kind) = ("alerts".to_owned(), "json".to_owned());
+        let settings = settings::Feed { name, kind, interval, can_acknowledge, can_escalate };
+        let mut feed = Feed::new(&settings);
+        let now = Now { mono: Time(0), wall: DateTime::UNIX_EPOCH };
+        let mut check = |ahead: Option<i64>, expected: Option<i64>| {
+            let reading = FeedReading { clock_ahead_s: ahead, ..FeedReading::default() };
+            feed.read(Ok(reading), now);
+            assert_eq!(feed.source(&settings).skew_s, expected, "{ahead:?}");
+            // What cannot be read says nothing new of its clock.
+            let failure = Failure::new(crate::types::FailureKind::Timeout, "no answer");
+            feed.read(Err(failure), now);
+            assert_eq!(feed.source(&settings).skew_s, expected, "{ahead:?}");
+        };
+        check(None, None);
+        check(Some(30), None);
+        check(Some(31), Some(31));
+        check(Some(-299), Some(-299));
+        check(Some(0), None);
+        check(Some(i64::MIN), Some(i64::MIN));
+        check(None, None);
+    }
+
+    #[test]
     fn a_bad_answer_is_no_up_while_the_status_still_shows_it() {
         let settings = settings::Probe {
             service: ServiceId(0),
@@ -421,7 +463,8 @@ mod tests {
             probe.poll.answered(EffectId(second), at(second + 1), &mut rng);
             let latency = Some(Duration::from_millis(5));
             let (message, certificate_expires) = (Untrusted::default(), None);
-            let seen = Observation { status, latency, message, certificate_expires };
+            let clock_ahead_s = None;
+            let seen = Observation { status, latency, message, certificate_expires, clock_ahead_s };
             probe.observe(seen, at(second + 1));
             let up = up.map(|second| at(second).mono);
             assert_eq!((probe.status_at(at(second + 1)), probe.up), (shown, up), "{second}");

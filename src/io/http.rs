@@ -7,6 +7,8 @@
 //! a query into an error text. Contract: `send` returns within the target's timeout and keeps at
 //! most `body_bytes_max` bytes; `stream` hands on at most as many and keeps none.
 
+mod dates;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
@@ -27,6 +29,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tokio::time::Instant;
 
+pub use self::dates::{Watch, farthest};
 use crate::io::settings::{HttpTarget, Secret};
 
 /// A host in reach answers a connection far sooner; the rest of the deadline is for the answer.
@@ -56,6 +59,9 @@ pub struct Client {
     closing: reqwest::Client,
     /// Built at the first `https` address, one for each set of trusted authorities.
     secure: Arc<Mutex<BTreeMap<Option<PathBuf>, reqwest::Client>>>,
+    dates: dates::Dates,
+    /// Where the dates of the answers are noted; nowhere when nobody wants to know.
+    watch: Option<Watch>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +110,14 @@ impl Client {
         // No authority is trusted here: this one only ever sees plain addresses.
         let client = |kept| build(rustls::RootCertStore::empty(), Names { lookup }, kept);
         let (plain, closing) = (client(IDLE_PER_HOST_MAX)?, client(0)?);
-        Ok(Client { plain, closing, secure: Arc::default() })
+        let (secure, dates) = (Arc::default(), dates::Dates::default());
+        Ok(Client { plain, closing, secure, dates, watch: None })
+    }
+
+    /// The same client, which notes in `watch` how far the servers' clocks are from ours.
+    #[must_use]
+    pub fn watched(&self, watch: &Watch) -> Client {
+        Client { watch: Some(watch.clone()), ..self.clone() }
     }
 
     /// Sends one request to `url` (the target's own, or one below it) under the target's limits.
@@ -174,6 +187,9 @@ impl Client {
         let client = self.client_for(&url, target).await?;
         for _ in 0..=REDIRECTS_MAX {
             let response = ask(&client, method, &url, &headers, body.as_deref()).await?;
+            if let Some(watch) = &self.watch {
+                watch.note(self.dates.ahead(response.headers()));
+            }
             let redirect = response.status().is_redirection() && method == Method::Get;
             match response.headers().get(header::LOCATION) {
                 Some(place) if redirect && target.follow_redirects => {
@@ -694,7 +710,7 @@ mod tests {
             },
         };
         let plain = build(rustls::RootCertStore::empty(), names, 1).expect("a client");
-        let client = Client { closing: plain.clone(), plain, secure: Arc::default() };
+        let client = Client { plain, ..Client::new().expect("a client") };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("binds");
         let port = listener.local_addr().expect("an address").port();
         let asked = async |url: &str| {

@@ -20,7 +20,7 @@ use engine::types::{Failure, FailureKind};
 use self::exposition::Sample;
 use self::selector::Selector;
 use crate::io::clock;
-use crate::io::http::{Client, Method};
+use crate::io::http::{Client, Method, farthest};
 use crate::io::settings::{HttpTarget, SignalsTarget, TenantsTarget};
 
 /// A page or a query's answer beyond this is not a look at one service.
@@ -181,7 +181,9 @@ async fn scrape(
             let now = clock::now().wall;
             let (a, at_a) = pick(&samples, &selectors[0], now)?;
             let (b, at_b) = pick(&samples, &selectors[1], now)?;
-            return Ok(Measurement::new(newest(now, at_a, at_b), a, b));
+            let clock_ahead_s = ahead(&samples, now);
+            let look = Measurement::new(newest(now, at_a, at_b), a, b);
+            return Ok(Measurement { clock_ahead_s, ..look });
         }
         Some(second) => match (a, page(client, second).await) {
             (Err(failure), Err(_)) => return Err(failure),
@@ -189,9 +191,19 @@ async fn scrape(
         },
     };
     let now = clock::now().wall;
-    let (a, at_a) = pick(&a.unwrap_or_default(), &selectors[0], now)?;
-    let (b, at_b) = pick(&b.unwrap_or_default(), &selectors[1], now)?;
-    Ok(Measurement::new(newest(now, at_a, at_b), a, b))
+    let (a, b) = (a.unwrap_or_default(), b.unwrap_or_default());
+    let clock_ahead_s = farthest(ahead(&a, now), ahead(&b, now));
+    let (a, at_a) = pick(&a, &selectors[0], now)?;
+    let (b, at_b) = pick(&b, &selectors[1], now)?;
+    let look = Measurement::new(newest(now, at_a, at_b), a, b);
+    Ok(Measurement { clock_ahead_s, ..look })
+}
+
+/// How far the newest time of a page lies in our future: so far at least its clock is ahead.
+fn ahead(samples: &[Sample], now: DateTime<Utc>) -> Option<i64> {
+    let newest = samples.iter().filter_map(|sample| sample.timestamp_ms).max()?;
+    let ahead = DateTime::from_timestamp_millis(newest)? - now;
+    Some(ahead.num_seconds()).filter(|seconds| *seconds > 0)
 }
 
 fn newest(now: DateTime<Utc>, a: Option<DateTime<Utc>>, b: Option<DateTime<Utc>>) -> DateTime<Utc> {
@@ -277,5 +289,8 @@ mod tests {
         let b = selectors(&queries, 1).expect("valid selectors");
         let (b, at) = pick(&samples, &b, now).expect("within the limits");
         assert_eq!((b, at), (GroupCounters::default(), None), "a missing arm is no data");
+        let when = |ms| DateTime::from_timestamp_millis(ms).expect("a time");
+        assert_eq!(ahead(&samples, when(1_699_999_701_000)), Some(300), "a time to come");
+        assert_eq!(ahead(&samples, when(1_700_000_001_000)), None);
     }
 }

@@ -56,7 +56,13 @@ pub async fn run(client: &Client, target: &ProbeTarget) -> Observation {
 }
 
 fn seen(status: Status, latency: Option<Duration>, message: &str) -> Observation {
-    Observation { status, latency, message: Untrusted::new(message), certificate_expires: None }
+    Observation {
+        status,
+        latency,
+        message: Untrusted::new(message),
+        certificate_expires: None,
+        clock_ahead_s: None,
+    }
 }
 
 async fn ask(
@@ -83,7 +89,8 @@ async fn ask(
                 (status, message) = (Status::Unknown, Untrusted::new(&why));
             }
             let certificate_expires = answer.certificate_expires;
-            Observation { status, latency: Some(answer.latency), message, certificate_expires }
+            let latency = Some(answer.latency);
+            Observation { status, latency, message, certificate_expires, clock_ahead_s: None }
         }
         Err(trouble) => seen(status_without_answer(trouble.kind), None, &trouble.text),
     }

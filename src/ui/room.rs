@@ -4,11 +4,12 @@
 //! while something is. Never acts. Contract: on a kiosk no key does anything but the one that ends
 //! it.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use engine::reading::AlertState;
-use engine::snapshot::Snapshot;
-use engine::types::{Now, Severity, Status};
+use engine::snapshot::{IncidentView, Snapshot};
+use engine::types::{Now, Status};
 
 use super::keymap::{Act, Key, Keymap};
 use super::{Action, Mode, Page, Ui};
@@ -25,15 +26,16 @@ pub enum Sight {
     Service(String),
 }
 
-/// The worst service while anything is DOWN or nobody has an alarm, else one after the other.
+/// The worst service while anything is DOWN, the first of the list among equals; the overview while
+/// nobody has an alarm; else one after the other.
 #[must_use]
 pub fn sight(picture: &Snapshot, since: Now, shown: Now, clock: Now) -> Sight {
-    let worst = picture.services.iter().max_by_key(|service| service.status_at(shown));
+    let worst = picture.services.iter().min_by_key(|service| Reverse(service.status_at(shown)));
     let down = worst.filter(|worst| worst.status_at(shown) == Status::Down);
     if let Some(down) = down {
         return Sight::Service(down.name.clone());
     }
-    if is_unheard(picture) {
+    if unheard(picture, shown).next().is_some() {
         return Sight::Overview;
     }
     let turn = since.age(clock).as_secs() / TURN.as_secs();
@@ -43,11 +45,10 @@ pub fn sight(picture: &Snapshot, since: Now, shown: Now, clock: Now) -> Sight {
     service.map_or(Sight::Overview, |service| Sight::Service(service.name.clone()))
 }
 
-/// Somebody must look: an alarm that nobody has taken.
-#[must_use]
-pub fn is_unheard(picture: &Snapshot) -> bool {
-    picture.incidents.open.iter().any(|incident| {
-        incident.state == AlertState::Triggered && incident.severity >= Severity::High
+/// What nobody has taken or put aside, worst first as the engine has it: somebody must look.
+pub fn unheard(picture: &Snapshot, now: Now) -> impl Iterator<Item = &IncidentView> {
+    picture.incidents.open.iter().filter(move |incident| {
+        incident.state == AlertState::Triggered && !incident.is_snoozed(now)
     })
 }
 

@@ -317,6 +317,7 @@ mod tests {
                 interval: Duration::from_secs(5),
                 success: None,
                 error: Untrusted::new(error),
+                skew_s: None,
             };
             assert_eq!(why(&source), expected);
         };

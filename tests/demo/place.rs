@@ -18,12 +18,17 @@ struct Headless {
 
 impl Headless {
     fn start(base: &Path) -> Headless {
+        let words = ["demo", "--scenario", "good-canary", "--headless", "--for", "60s"];
+        Headless::start_as(base, &words, Stdio::null())
+    }
+
+    fn start_as(base: &Path, words: &[&str], out: Stdio) -> Headless {
         let mut command = Command::new(env!("CARGO_BIN_EXE_quarterdeck"));
-        command.args(["demo", "--scenario", "good-canary", "--headless", "--for", "60s"]);
+        command.args(words);
         for name in ["HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "TMPDIR"] {
             command.env(name, base);
         }
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+        let child = command.stdin(Stdio::null()).stdout(out).spawn();
         let sandbox = Headless { child: child.expect("the program starts"), base: base.to_owned() };
         until("an engine in the sandbox", || engines(&sandbox.dir()).len() == 1);
         sandbox
@@ -79,6 +84,20 @@ fn a_signal_leaves_nothing_behind() {
         assert!(!sandbox.dir().exists(), "{signal:?} leaves its directory");
         until("the engine gone", || engines(&sandbox.dir()).is_empty());
     }
+}
+
+#[test]
+fn the_sandbox_is_told_line_by_line_and_leaves_nothing_behind() {
+    let base = tempfile::tempdir().expect("a directory");
+    let told = base.path().join("told");
+    let out = fs::File::create(&told).expect("a file");
+    let mut sandbox = Headless::start_as(base.path(), &["demo", "--plain"], out.into());
+    until("a service is told", || {
+        fs::read_to_string(&told).is_ok_and(|text| text.contains("checkout"))
+    });
+    assert_eq!(sandbox.signal(Signal::TERM), Some(143));
+    assert!(!sandbox.dir().exists(), "it leaves its directory");
+    until("the engine gone", || engines(&sandbox.dir()).is_empty());
 }
 
 #[test]

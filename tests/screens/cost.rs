@@ -108,6 +108,7 @@ fn answers(effects: &mut Vec<Effect>, alerts: u32) -> Vec<Input> {
                 latency: Some(Duration::from_millis(12)),
                 message: Untrusted::default(),
                 certificate_expires: None,
+                clock_ahead_s: None,
             };
             Input::Probed { id, probe, observation }
         }

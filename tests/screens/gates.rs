@@ -15,7 +15,7 @@ use crate::{calm, later};
 fn flag_but(change: impl FnOnce(&mut ServiceView)) -> Snapshot {
     let mut picture = calm();
     let mut services = (*picture.services).clone();
-    let own = &mut services[1];
+    let own = Arc::make_mut(&mut services[1]);
     own.flag = true;
     own.probes = Vec::new();
     own.signals = None;

@@ -356,6 +356,7 @@ pub fn sample() -> Snapshot {
             interval: Duration::from_secs(5),
             success: Some(ago(seconds)),
             error: Untrusted::new(error),
+            skew_s: None,
         })
     };
     let lost = HostView {

@@ -72,6 +72,82 @@ fn the_wall_turns_while_all_is_well_and_follows_the_worst_else() {
     }
 }
 
+/// So many services of each status, in this order.
+pub fn fleet(all: &[(Status, usize)]) -> Snapshot {
+    let mut picture = quiet();
+    let bare = picture.services[2].clone();
+    let statuses = all.iter().flat_map(|(status, count)| vec![*status; *count]);
+    let services = statuses.zip('a'..).map(|(status, letter)| {
+        let mut service = bare.clone();
+        Arc::make_mut(&mut service).name = format!("svc-{letter}");
+        crate::first_probe(&mut service).status = status;
+        service
+    });
+    picture.services = Arc::new(services.collect());
+    picture
+}
+
+#[test]
+fn the_wall_names_or_counts_whatever_is_in_trouble() {
+    use Status::{Degraded, Down, Stale, Up};
+    let check = |all: &[(Status, usize)], size: (u16, u16), expected: &[&str]| {
+        let picture = fleet(all);
+        let mut own = ui(&picture);
+        wall(&mut own, &picture);
+        let screen = printed_at(&own, &picture, size, now());
+        for text in expected {
+            assert!(screen.contains(text), "{text} at {size:?}: {screen}");
+        }
+        screen
+    };
+    // The first of the list, not the last, has the large type: its alias is in the probe's line.
+    let down = [(Up, 1), (Down, 12)];
+    let named = "and 11 more DOWN: svc-c, svc-d, svc-e, svc-f, svc-g, svc-h, svc-i and 4 more";
+    let screen = check(&down, (80, 24), &[named]);
+    assert!(!screen.contains("svc-b"), "{screen}");
+    let all = "and 11 more DOWN: svc-c, svc-d, svc-e, svc-f, svc-g, svc-h, svc-i, svc-j, svc-k, \
+               svc-l, svc-m";
+    check(&down, (200, 60), &[all]);
+    check(&down, (40, 10), &["svc-b", "and 11 more DOWN: svc-c and 10 more"]);
+    check(
+        &[(Degraded, 1), (Down, 2)],
+        (80, 24),
+        &["and 1 more DOWN: svc-c", "and 1 DEGRADED: svc-a"],
+    );
+    let screen = check(&[(Down, 1), (Up, 3)], (80, 24), &["22ms, 1s ago"]);
+    assert!(!screen.contains("  and "), "{screen}");
+    // Nothing is DOWN: eight are named, as far as there is room, and the rest is counted.
+    let worn = [(Up, 2), (Stale, 4), (Degraded, 9)];
+    check(&worn, (120, 40), &["svc-g", "svc-n", "+1 DEGRADED  +4 STALE  +2 healthy"]);
+    check(&worn, (40, 10), &["svc-g", "+4 DEGRADED  +4 STALE  +2 healthy"]);
+}
+
+#[test]
+fn the_wall_stays_with_any_alarm_that_nobody_has_taken_or_put_aside() {
+    let check = |state, snoozed: Option<i64>, stays: bool| {
+        let mut picture = fleet(&[(Status::Up, 3)]);
+        picture.incidents = Arc::clone(&sample().incidents);
+        let incidents = Arc::make_mut(&mut picture.incidents);
+        incidents.open.retain(|incident| incident.severity == Severity::Low);
+        let [incident] = incidents.open.as_mut_slice() else { panic!("one alarm is low") };
+        incident.state = state;
+        incident.triage.snoozed_until =
+            snoozed.map(|seconds| now().wall + chrono::TimeDelta::seconds(seconds));
+        let mut own = ui(&picture);
+        wall(&mut own, &picture);
+        for service in Arc::make_mut(&mut picture.services) {
+            crate::first_probe(service).interval = Duration::from_hours(1);
+        }
+        let screen = printed_at(&own, &picture, (100, 30), later(30_000));
+        assert_eq!(screen.contains("+3 healthy"), stays, "{state:?} {snoozed:?} {screen}");
+        assert_eq!(screen.contains(" LOW HighErrorRate"), stays, "{state:?} {snoozed:?} {screen}");
+    };
+    check(AlertState::Triggered, None, true);
+    check(AlertState::Triggered, Some(-1), true);
+    check(AlertState::Triggered, Some(60), false);
+    check(AlertState::Acknowledged, None, false);
+}
+
 #[test]
 fn no_key_of_the_wall_changes_anything() {
     let picture = sample();

@@ -118,6 +118,7 @@ fn an_empty_list_of_incidents_says_what_is_known() {
         interval: Duration::from_secs(5),
         success: success.map(ago),
         error: Untrusted::new(error),
+        skew_s: None,
     };
     let check = |feeds: &[SourceView], title: &str, text: &str| {
         let screen = empty(feeds);

@@ -113,6 +113,7 @@ pub fn observation(rng: &mut Rng) -> Observation {
         latency: rng.chance(800).then(|| rng.millis(1, 2000)),
         message: Untrusted::new("as drawn"),
         certificate_expires: None,
+        clock_ahead_s: None,
     }
 }
 

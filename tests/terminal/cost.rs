@@ -51,6 +51,8 @@ fn an_open_console_wakes_seldom_and_sends_little() {
     std::thread::sleep(Duration::from_secs(5));
     let seconds = begin.elapsed().as_secs();
     let (woken, sent) = (wakes(&pids) - woken, console.seen().bytes.len() - sent);
+    println!("{woken} wake-ups and {sent} bytes in {seconds} s");
     assert!(woken <= 16 * seconds, "{woken} wake-ups in {seconds} s");
-    assert!(sent <= 200 * usize::try_from(seconds).expect("few"), "{sent} bytes in {seconds} s");
+    // Of these the cell that moves with the news takes some ten a second.
+    assert!(sent <= 210 * usize::try_from(seconds).expect("few"), "{sent} bytes in {seconds} s");
 }

@@ -1,5 +1,6 @@
 //! An engine that hangs, and a console without a terminal: what is said of them.
 
+use std::cell::Cell;
 use std::process::{Command, Stdio};
 
 use super::*;
@@ -22,9 +23,15 @@ fn an_engine_that_is_stopped_is_said_to_be_silent_and_a_quiet_one_is_not() {
     let console = Console::start(dir, &arguments.each_ref().map(String::as_str), (120, 40), &[]);
     console.shows("shop/port DOWN");
     let (begin, silent) = (Instant::now(), "STALE: the engine does not answer since");
-    // Nothing changes for longer than an engine may be silent.
-    console.until("the engine is heard", |screen| {
-        begin.elapsed() > Duration::from_secs(8) && !screen.contains(silent)
+    // Nothing changes for longer than an engine may be silent; that it lives is no news.
+    let still = Cell::new((None, begin));
+    console.until("the engine is heard, and nothing new", |screen| {
+        let ticker = screen.chars().find(|c| "◐◓◑◒".contains(*c));
+        if still.get().0 != ticker {
+            still.set((ticker, Instant::now()));
+        }
+        let long = ticker.is_some() && still.get().1.elapsed() > Duration::from_secs(7);
+        long && begin.elapsed() > Duration::from_secs(8) && !screen.contains(silent)
     });
     let own = console.child.process_id().and_then(|pid| i32::try_from(pid).ok());
     let all = processes_of(console.dir.path());

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use engine::snapshot::{Snapshot, SourceState};
+use engine::snapshot::{CLOCK_SKEW_MAX_S, Snapshot, SourceState};
 
 use super::{Finding, State};
 use crate::io::clock;
@@ -17,8 +17,6 @@ use crate::io::settings::{
     SignalsTarget,
 };
 
-/// Beyond it ages and windows are wrong enough to be misread.
-const SKEW_MAX: TimeDelta = TimeDelta::seconds(30);
 /// A person waits for this.
 const ASK_MAX: Duration = Duration::from_secs(3);
 /// More servers than this are not asked for their time.
@@ -63,7 +61,7 @@ pub fn clocks(settings: &Settings) -> Vec<Finding> {
             Some((origin(&target.url).to_owned(), skew))
         })
         .collect();
-    let far = skews.iter().filter(|(_, skew)| skew.abs() > SKEW_MAX);
+    let far = skews.iter().filter(|(_, skew)| skew.num_seconds().unsigned_abs() > CLOCK_SKEW_MAX_S);
     let mut findings: Vec<Finding> = far
         .map(|(name, skew)| {
             let found = format!("{name} is {} s away", skew.num_seconds());

@@ -123,7 +123,6 @@ fn reason(why: NoData) -> &'static str {
         NoData::Stale => "the counts are stale",
         NoData::Gap => "looks are missing",
         NoData::Reset => "a counter was reset",
-        NoData::ClockSkew => "the clock of the source is off",
         NoData::PollerLate => "the poller was late",
     }
 }

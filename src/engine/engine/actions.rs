@@ -287,6 +287,7 @@ mod tests {
                                 latency: Some(Duration::from_millis(5)),
                                 message: Untrusted::default(),
                                 certificate_expires: None,
+                                clock_ahead_s: None,
                             };
                             Input::Probed { id, probe, observation }
                         }

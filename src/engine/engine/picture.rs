@@ -201,6 +201,7 @@ impl Engine {
                     interval: router.reread,
                     success: router.read,
                     error: router.error,
+                    skew_s: None,
                 });
             }
         }

@@ -104,6 +104,7 @@ impl Rig {
                 latency: Some(Duration::from_millis(5)),
                 message: Untrusted::default(),
                 certificate_expires: None,
+                clock_ahead_s: None,
             },
         };
         rig.play(1);

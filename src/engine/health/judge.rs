@@ -147,7 +147,13 @@ mod tests {
                 _ => (Status::Unknown, None),
             };
             let message = Untrusted::default();
-            let observation = Observation { status, latency, message, certificate_expires: None };
+            let observation = Observation {
+                status,
+                latency,
+                message,
+                certificate_expires: None,
+                clock_ahead_s: None,
+            };
             result.push(match judge.observe(&observation) {
                 Status::Up => 'u',
                 Status::Degraded => 'g',

@@ -134,6 +134,7 @@ pub(super) fn reading(
         disks: disks(page),
         temperatures: temperatures(page),
         uptime: started.and_then(|(boot, now)| Duration::try_from_secs_f64(now - boot).ok()),
+        clock_ahead_s: None,
     })
 }
 

@@ -30,6 +30,7 @@ pub(super) async fn look(
     let http = HttpTarget { body_bytes_max: BODY_BYTES_MAX, ..http.clone() };
     // The server's own clock: ours may be wrong by minutes, and then nothing would be found.
     let evaluated = ask(client, &http, "time()", None, "the server's time").await?.at;
+    let clock_ahead_s = evaluated.map(|at| (at - clock::now().wall).num_seconds());
     let mut scraped = None;
     let mut groups = [GroupCounters::default(), GroupCounters::default()];
     for (group, counters) in groups.iter_mut().enumerate() {
@@ -55,7 +56,7 @@ pub(super) async fn look(
     }
     let at = scraped.or(evaluated).unwrap_or_else(|| clock::now().wall);
     let [a, b] = groups;
-    Ok(Measurement::new(at, a, b))
+    Ok(Measurement { clock_ahead_s, ..Measurement::new(at, a, b) })
 }
 
 /// The values of one query, and how many of them are no number.

@@ -1,6 +1,7 @@
 //! The header: environment, score, mode, clocks, ages of the sources, and banners.
 //!
-//! Decides what must always be seen. Contract: banners come before everything else in the body.
+//! Decides what must always be seen. Contract: banners come before everything else in the body;
+//! what has no room is said in fewer words, and counted.
 
 use engine::score::{CRITICAL_BELOW, score};
 use engine::snapshot::{FreezeView, JournalState, Snapshot, SourceState};
@@ -15,6 +16,8 @@ use crate::ui::past::Past;
 use crate::ui::theme::Role;
 use crate::ui::{Ui, words};
 
+/// The shortest clock.
+const CLOCK_MIN: usize = 6;
 /// More banners than this are counted, so that the body keeps its room.
 const BANNERS_MAX: usize = 3;
 /// Narrower headers say the score without words, so that the clock keeps its place.
@@ -31,15 +34,15 @@ pub fn rows(area: Rect, live: Option<&Snapshot>, ui: &Ui) -> u16 {
 
 pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>) {
     let theme = scene.theme;
-    let mut all: Vec<(String, Role)> = own_banners(scene);
-    all.extend(scene.live.map(banners).unwrap_or_default());
-    all.truncate(BANNERS_MAX);
+    let all =
+        shown(own_banners(scene).chain(scene.live.map(banners).unwrap_or_default()).collect());
     // Without a row of their own the sources stand in the first one.
     let alone = usize::from(at.height) <= 1 + all.len();
     put(buffer, at, 0, first_line(at.width, alone, scene));
     let mut row = 1;
-    for (text, role) in &all {
-        banner(buffer, at, row, (&format!(" {text}"), *role), scene);
+    for banner in &all {
+        let text = words::fit(&format!(" {}", banner.text), usize::from(at.width), false);
+        put(buffer, at, row, Line::styled(text, theme.style(banner.role)));
         row += 1;
     }
     let Some(live) = scene.live else { return };
@@ -48,8 +51,35 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>) {
     put(buffer, at, row, Line::from(spans));
 }
 
+pub(super) struct Banner {
+    pub text: String,
+    /// Where there is no row for it.
+    short: String,
+    pub role: Role,
+}
+
+impl Banner {
+    fn new(text: String, role: Role) -> Banner {
+        let short = text.split(['(', ':']).next().unwrap_or_default().trim_end().to_owned();
+        Banner { text, short, role }
+    }
+}
+
+/// The first ones, and in the last row how many others there are.
+fn shown(mut all: Vec<Banner>) -> Vec<Banner> {
+    if all.len() > BANNERS_MAX {
+        let rest = all.split_off(BANNERS_MAX - 1);
+        let alarm = rest.iter().any(|banner| banner.role == Role::Banner);
+        let role = if alarm { Role::Banner } else { Role::Frozen };
+        let short: Vec<&str> = rest.iter().map(|banner| banner.short.as_str()).collect();
+        let text = format!("and {} more: {}", rest.len(), short.join("; "));
+        all.push(Banner::new(text, role));
+    }
+    all
+}
+
 /// What this console must say of what it shows.
-fn own_banners(scene: Scene<'_>) -> Vec<(String, Role)> {
+fn own_banners(scene: Scene<'_>) -> impl Iterator<Item = Banner> {
     let unheard = match (scene.ui.lost, scene.ui.silent) {
         (Some(lost), _) => Some(("is lost since", lost.age(scene.clock))),
         (None, Some(span)) => Some(("does not answer since", span)),
@@ -58,7 +88,7 @@ fn own_banners(scene: Scene<'_>) -> Vec<(String, Role)> {
     let unheard = unheard.map(|(what, span)| {
         let age = words::age(span);
         let text = format!("STALE: the engine {what} {age}; this is the last known state");
-        (text, Role::Banner)
+        Banner::new(text, Role::Banner)
     });
     let key = |act| scene.ui.keymap.shown(act);
     let at = scene.now.wall.format("%Y-%m-%d %H:%M:%S UTC");
@@ -81,16 +111,11 @@ fn own_banners(scene: Scene<'_>) -> Vec<(String, Role)> {
             )
         }
     });
-    unheard.into_iter().chain(past.map(|text| (text, Role::Frozen))).collect()
-}
-
-fn banner(buffer: &mut Buffer, at: Rect, row: u16, (text, role): (&str, Role), scene: Scene<'_>) {
-    let text = words::fit(text, usize::from(at.width), false);
-    put(buffer, at, row, Line::styled(text, scene.theme.style(role)));
+    unheard.into_iter().chain(past.map(|text| Banner::new(text, Role::Frozen)))
 }
 
 /// Alarms first, then what nobody may release, the widest first.
-pub(super) fn banners(live: &Snapshot) -> Vec<(String, Role)> {
+pub(super) fn banners(live: &Snapshot) -> Vec<Banner> {
     let journal = match &live.head.journal {
         JournalState::Writable => None,
         JournalState::Spooling { why } => Some(format!(
@@ -101,23 +126,44 @@ pub(super) fn banners(live: &Snapshot) -> Vec<(String, Role)> {
         }
     };
     let others = live.head.banners.iter().map(|text| text.display().to_owned());
-    let alarms = journal.into_iter().chain(others).map(|text| (text, Role::Banner));
+    let alarms = journal
+        .into_iter()
+        .chain(others)
+        .chain(skew(live))
+        .map(|text| Banner::new(text, Role::Banner));
     alarms.chain(freezes(live)).collect()
 }
 
-fn freezes(live: &Snapshot) -> Vec<(String, Role)> {
+/// The clock that is farthest from ours, and how many others are too far.
+fn skew(live: &Snapshot) -> Option<String> {
+    let far = || live.sources.iter().filter_map(|source| Some((source, source.skew_s?)));
+    let (worst, _) = far().max_by_key(|(_, skew)| skew.unsigned_abs())?;
+    let others = match far().count() - 1 {
+        0 => String::new(),
+        1 => "; 1 other is off, too".to_owned(),
+        count => format!("; {count} others are off, too"),
+    };
+    let skew = worst.skew().unwrap_or_default();
+    Some(format!("CLOCK: {} is {skew}{others}: its times mislead", worst.name))
+}
+
+fn freezes(live: &Snapshot) -> impl Iterator<Item = Banner> {
     let mut freezes: Vec<&FreezeView> = live.head.freezes.iter().collect();
     freezes.sort_by_key(|freeze| freeze.service.is_some());
-    let text = |freeze: &FreezeView| {
+    freezes.into_iter().map(|freeze| {
         let until = freeze.until.format("%H:%M UTC");
-        let what = match &freeze.service {
-            None => "LINE STOPPED: no release of any service".to_owned(),
-            Some(service) => format!("FROZEN: no release of {service}"),
+        let (what, short) = match &freeze.service {
+            None => {
+                ("LINE STOPPED: no release of any service".to_owned(), "LINE STOPPED".to_owned())
+            }
+            Some(service) => {
+                (format!("FROZEN: no release of {service}"), format!("FROZEN {service}"))
+            }
         };
         let why = if freeze.reason.is_empty() { "" } else { ": " };
-        format!("{what} until {until}, by {}{why}{}", freeze.user, freeze.reason)
-    };
-    freezes.into_iter().map(|freeze| (text(freeze), Role::Frozen)).collect()
+        let text = format!("{what} until {until}, by {}{why}{}", freeze.user, freeze.reason);
+        Banner { text, short, role: Role::Frozen }
+    })
 }
 
 fn first_line(width: u16, alone: bool, scene: Scene<'_>) -> Line<'static> {
@@ -126,59 +172,105 @@ fn first_line(width: u16, alone: bool, scene: Scene<'_>) -> Line<'static> {
         let environment = &live.head.environment;
         (environment.name.to_uppercase(), Role::of_band(&environment.band))
     });
-    let mut spans = vec![Span::styled(format!(" {name} "), theme.style(band)), Span::raw(" ")];
-    spans.extend(score_spans(width, scene));
-    spans.extend(mode(width, scene));
-    spans.extend(trouble(width, alone, scene));
-    if let Some((at, _)) = scene.ui.stopped.as_ref().filter(|_| scene.ui.past.is_none()) {
-        let text = format!("  view stopped {}", words::age(at.age(scene.clock)));
-        spans.push(Span::styled(text, theme.style(Role::Degraded)));
-    }
-    let used: usize = spans.iter().map(Span::width).sum();
-    let clocks = clocks(usize::from(width).saturating_sub(used + 1), scene);
-    let gap = usize::from(width).saturating_sub(used + words::width(&clocks) + 1);
+    let spans_of = |(as_if, troubles): (u16, usize)| {
+        let band = Span::styled(format!(" {name} "), theme.style(band));
+        let mut spans = vec![band, Span::raw(ticker(scene)), Span::raw(" ")];
+        spans.extend(score_spans(as_if, scene));
+        spans.extend(mode(as_if, scene));
+        spans.extend(trouble(as_if, alone, scene).into_iter().take(troubles));
+        if let Some((at, _)) = scene.ui.stopped.as_ref().filter(|_| scene.ui.past.is_none()) {
+            let text = format!("  view stopped {}", words::age(at.age(scene.clock)));
+            spans.push(Span::styled(text, theme.style(Role::Degraded)));
+        }
+        spans
+    };
+    let used = |spans: &Vec<Span<'_>>| spans.iter().map(Span::width).sum::<usize>() + 1;
+    let fits = |spans: &Vec<Span<'_>>| used(spans) + CLOCK_MIN <= usize::from(width);
+    // In fewer words, as on a narrower screen, where no clock fits beside them; the panels say what
+    // is open, too.
+    let tight = TIGHT_BELOW - 1;
+    let choices = [(width, 2), (SHORT_BELOW - 1, 2), (tight, 2), (tight, 1), (tight, 0)];
+    let mut choices = choices.into_iter().map(|(as_if, most)| spans_of((as_if.min(width), most)));
+    let mut spans = choices.find(fits).unwrap_or_else(|| spans_of((tight.min(width), 0)));
+    let used = used(&spans);
+    let clocks = clocks(usize::from(width).saturating_sub(used), scene);
+    let gap = usize::from(width).saturating_sub(used + words::width(&clocks));
     spans.push(Span::raw(" ".repeat(gap)));
     spans.push(Span::styled(clocks, theme.style(Role::Text)));
     Line::from(spans)
 }
 
-fn score_spans(width: u16, scene: Scene<'_>) -> Vec<Span<'static>> {
-    let theme = scene.theme;
-    let value = scene
-        .live
-        .and_then(|live| score(&live.services, &live.hosts, &live.incidents, scene.clock));
-    match value {
-        Some(value) if width < SHORT_BELOW => {
-            let role = if value < CRITICAL_BELOW { Role::Down } else { Role::Strong };
-            let sign = if value < CRITICAL_BELOW { "!" } else { "" };
-            let of = if width < TIGHT_BELOW { "" } else { "/100" };
-            vec![Span::styled(format!("{value}{of}{sign} "), theme.style(role))]
-        }
-        None => vec![Span::styled("health –  ", theme.style(Role::Dim))],
-        Some(value) if value < CRITICAL_BELOW => {
-            vec![Span::styled(format!("health {value}/100 CRITICAL  "), theme.style(Role::Down))]
-        }
-        Some(value) => vec![
-            Span::styled("health ", theme.style(Role::Dim)),
-            Span::styled(format!("{value}/100  "), theme.style(Role::Strong)),
-        ],
+/// One cell that moves with each news of the engine: while it stands still nothing new arrives.
+/// Without a colour of its own, so that it costs a character.
+fn ticker(scene: Scene<'_>) -> &'static str {
+    let faces = [("◐", "|"), ("◓", "/"), ("◑", "-"), ("◒", "\\")];
+    let (unicode, ascii) = faces[usize::from(scene.ui.news) % faces.len()];
+    match scene.live.filter(|_| scene.ui.past.is_none()) {
+        Some(_) => scene.theme.pick(unicode, ascii),
+        None => " ",
     }
 }
 
-/// A tight header says the mode only when it is not the usual one.
-fn mode(width: u16, scene: Scene<'_>) -> Option<Span<'static>> {
+fn score_spans(width: u16, scene: Scene<'_>) -> Vec<Span<'static>> {
     let theme = scene.theme;
-    Some(if scene.ui.is_unheard() {
-        Span::styled("STALE", theme.style(Role::Down))
-    } else if scene.ui.read_only {
-        Span::styled("READ-ONLY", theme.style(Role::Strong))
-    } else if let Some((word, role)) = unheard(scene) {
-        Span::styled(word, theme.style(role))
-    } else if width < TIGHT_BELOW {
-        return None;
+    let score =
+        scene.live.map(|live| score(&live.services, &live.hosts, &live.incidents, scene.clock));
+    let Some(score) = score.filter(|score| score.value.is_some() || score.unknown > 0) else {
+        return vec![Span::styled("health –  ", theme.style(Role::Dim))];
+    };
+    let critical = score.value.is_some_and(|value| value < CRITICAL_BELOW);
+    let role = if critical { Role::Down } else { Role::Strong };
+    let short = width < SHORT_BELOW;
+    let Some(value) = score.value else {
+        let text = if short { "? " } else { "health ?  " };
+        return vec![Span::styled(text, theme.style(Role::Unknown))];
+    };
+    let figure = match (short, critical) {
+        (false, false) => format!("{value}/100"),
+        (false, true) => format!("health {value}/100 CRITICAL"),
+        (true, _) => {
+            let of = if width < TIGHT_BELOW { "" } else { "/100" };
+            format!("{value}{of}{}", if critical { "!" } else { "" })
+        }
+    };
+    let unknown = match score.unknown {
+        0 => String::new(),
+        count if short => format!(" {count}?"),
+        count => format!(", {count} unknown"),
+    };
+    let head = (!short && !critical).then(|| Span::styled("health ", theme.style(Role::Dim)));
+    let mut spans: Vec<Span<'_>> = head.into_iter().collect();
+    spans.push(Span::styled(figure, theme.style(role)));
+    spans.push(Span::styled(unknown, theme.style(Role::Unknown)));
+    spans.push(Span::raw(if short { " " } else { "  " }));
+    spans
+}
+
+/// Whether data arrives, and whether this console may only look. A tight header says only what is
+/// not as usual.
+fn mode(width: u16, scene: Scene<'_>) -> Vec<Span<'static>> {
+    let ui = scene.ui;
+    let state = match ui.past {
+        Some(Past::Kept) => Some(("PAST", Role::Strong)),
+        Some(Past::Replay { .. }) => Some(("REPLAY", Role::Strong)),
+        None if ui.is_unheard() => Some(("STALE", Role::Down)),
+        None => unheard(scene),
+    };
+    let usual = if width < TIGHT_BELOW || (ui.read_only && width < SHORT_BELOW) {
+        None
     } else {
-        Span::styled("LIVE", theme.style(Role::Text))
-    })
+        Some(("LIVE", Role::Text))
+    };
+    let badge = match state {
+        Some(_) if width < TIGHT_BELOW => "RO",
+        Some(_) | None => "READ-ONLY",
+    };
+    let badge = ui.read_only.then_some((badge, Role::Strong));
+    let said: Vec<_> = state.or(usual).into_iter().chain(badge).collect();
+    let last = said.len().saturating_sub(usize::from(width >= TIGHT_BELOW));
+    let words = said.into_iter().map(|(word, role)| Span::styled(word, scene.theme.style(role)));
+    let gap = |place| Span::raw(if place <= last { " " } else { "" });
+    (1..).zip(words).flat_map(|(place, word)| [word, gap(place)]).collect()
 }
 
 /// What stands for LIVE while no data arrives: an engine that answers is not enough for it.

@@ -180,7 +180,7 @@ fn news(scene: Scene<'_>) -> Vec<Line<'static>> {
     let words =
         words.into_iter().filter_map(|(word, role)| Some(Line::styled(word?, theme.style(role))));
     let banners = scene.live.map(header::banners).unwrap_or_default();
-    let banners = banners.into_iter().map(|(text, role)| Line::styled(text, theme.style(role)));
+    let banners = banners.into_iter().map(|own| Line::styled(own.text, theme.style(own.role)));
     message.into_iter().chain(words).chain(banners).collect()
 }
 

@@ -23,7 +23,7 @@ const ERROR_ROWS_MAX: usize = 4;
 pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot) {
     let mut all: Vec<_> =
         picture.sources.iter().map(|source| (source.state_at(scene.now), source)).collect();
-    all.sort_by_key(|(state, _)| rank(*state));
+    all.sort_by_key(|(state, source)| (rank(*state), source.skew_s.is_none()));
     let failing = all.iter().filter(|(state, _)| *state == SourceState::Failing).count();
     let extra = if failing == 0 { String::new() } else { format!("{failing} failing") };
     let inside = frame(buffer, at, scene, Panel::Sources, &extra);
@@ -54,22 +54,26 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot)
         // What is wrong is worth more than what kind it is.
         let width = usize::from(inside.width);
         let wide = width > HEAD + KIND_WIDTH + ERROR_MIN;
-        if wide || source.error.is_empty() {
+        if wide || (source.error.is_empty() && source.skew_s.is_none()) {
             spans.push(cell(&source.kind, KIND_WIDTH, theme.style(Role::Dim)));
         }
-        let error = words::why(source);
+        let skew = source.skew().map(|skew| format!("clock {skew} ")).unwrap_or_default();
+        let said_role =
+            if source.error.is_empty() && !skew.is_empty() { Role::Degraded } else { role };
+        let said = skew + words::why(source);
+        let error = said.trim_end();
         let taken = HEAD + if wide { KIND_WIDTH + 1 } else { 0 };
         let rows = words::wrap(error, width.saturating_sub(2), ERROR_ROWS_MAX);
         let below = words::width(error) > width.saturating_sub(taken) && rows.len() <= spare;
         if !below {
-            spans.push(Span::styled(error.to_owned(), theme.style(role)));
+            spans.push(Span::styled(error.to_owned(), theme.style(said_role)));
         }
         put(buffer, inside, row, Line::from(spans));
         row += 1;
         if below {
             spare -= rows.len();
             for line in rows {
-                put(buffer, inside, row, Line::styled(format!("  {line}"), theme.style(role)));
+                put(buffer, inside, row, Line::styled(format!("  {line}"), theme.style(said_role)));
                 row += 1;
             }
         }

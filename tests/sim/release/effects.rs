@@ -45,6 +45,7 @@ impl World {
                     latency: Some(wait),
                     message: Untrusted::default(),
                     certificate_expires: None,
+                    clock_ahead_s: None,
                 };
                 Input::Probed { id, probe, observation }
             }
