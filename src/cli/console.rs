@@ -165,7 +165,7 @@ pub fn run(source: Source, options: Options) -> Result<ExitKind, String> {
     }
     terminal::watch_hang_up(sender.clone()).map_err(text)?;
     terminal::watch_signals(sender.clone()).map_err(text)?;
-    let screen = Screen::enter().map_err(|error| {
+    let screen = Screen::enter(look.is_sixteen()).map_err(|error| {
         format!("{}; `quarterdeck status` and `quarterdeck --plain` need none", text(error))
     })?;
     read_input(sender.clone()).map_err(text)?;

@@ -108,6 +108,25 @@ fn every_terminal_and_locale_shows_the_state() {
     }
 }
 
+#[test]
+fn a_terminal_of_sixteen_colours_is_sent_no_others() {
+    let term = |term| Console::on_feed(INCIDENT, (120, 40), &[("TERM", term)]);
+    let asked = times::start(private_dir(), &["--color", "16"], INCIDENT);
+    for (name, console) in [("16", asked), ("linux", term("linux")), ("vt100", term("vt100"))] {
+        console.shows("Queue");
+        let sent = String::from_utf8_lossy(&console.seen().bytes).into_owned();
+        let styles = sent.split("\x1b[").filter_map(|sequence| {
+            let (numbers, _) = sequence.split_once('m')?;
+            numbers.bytes().all(|it| it.is_ascii_digit() || it == b';').then_some(numbers)
+        });
+        let numbers: Vec<u8> =
+            styles.flat_map(|style| style.split(';')).flat_map(str::parse).collect();
+        assert!(numbers.iter().all(|it| ![38, 48, 5].contains(it)), "{name}: {numbers:?}");
+        assert!(numbers.iter().any(|it| (30..38).contains(it)), "{name}: {numbers:?}");
+        assert!(numbers.iter().any(|it| (90..98).contains(it)), "{name}: {numbers:?}");
+    }
+}
+
 /// A person's own file, in the directory of the test.
 fn own_file(text: &str) -> tempfile::TempDir {
     let dir = private_dir();

@@ -119,6 +119,12 @@ impl Look {
         (!questions.is_empty()).then(|| questions + sequences::ASK_END)
     }
 
+    /// True for a terminal that has no more colours than these.
+    #[must_use]
+    pub fn is_sixteen(&self) -> bool {
+        self.depth == Depth::Basic
+    }
+
     pub fn learn(&mut self, background: Background) {
         self.background = Some(background);
     }
