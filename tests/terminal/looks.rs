@@ -251,6 +251,35 @@ fn what_is_copied_is_sent_to_the_terminal_and_said_to_be_no_more() {
     assert!(find_last(&bytes, b"\x1b]52;c;c2hvc").is_some());
 }
 
+#[test]
+fn tmux_takes_what_is_copied_into_its_buffer() {
+    let dir = private_dir();
+    let (socket, settings) = (dir.path().join("tmux"), dir.path().join("tmux.conf"));
+    let own = "set -g status off\nset -s set-clipboard on\nset -g allow-passthrough off\n";
+    fs::write(&settings, own).expect("the settings");
+    let mut command = CommandBuilder::new("tmux");
+    command.args(["-u", "-S"]);
+    command.arg(&socket);
+    command.arg("-f");
+    command.arg(&settings);
+    command.args(["new-session", env!("CARGO_BIN_EXE_quarterdeck"), "demo"]);
+    let mut console = Console::start_command(dir, command, (120, 40), &[]);
+    console.shows("release · checkout");
+    console.keys("c");
+    console.shows("sent to the terminal's clipboard");
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let mut list = std::process::Command::new("tmux");
+        list.arg("-S").arg(&socket).arg("list-buffers");
+        let buffers = list.output().expect("tmux answers").stdout;
+        if String::from_utf8_lossy(&buffers).contains("checkout") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "no buffer\n{}", console.text());
+        std::thread::sleep(PAUSE);
+    }
+}
+
 impl Console {
     /// Waits until the terminal was given back after so many bytes, and continues the program.
     pub fn comes_back(&self, written: usize) {

@@ -3,7 +3,7 @@
 //!
 //! Decides the bytes. Never lets a text end its sequence: control characters are left out.
 //! Contract: inside tmux a sequence is wrapped, so that it reaches the terminal outside; a link is
-//! not, tmux draws it itself.
+//! not, tmux draws it itself; the clipboard goes both ways, tmux has one of its own.
 
 use std::fmt::Write as _;
 
@@ -29,11 +29,14 @@ const NOTICE_CHARS_MAX: usize = 200;
 const LINK_BYTES_MAX: usize = 300;
 
 /// Sends a text to the terminal's clipboard; `None` when it is too long. Nobody answers: whether
-/// it was taken is not known.
+/// it was taken is not known. Inside tmux one way needs `set-clipboard on`, the other one
+/// `allow-passthrough on`; with both the same text arrives twice.
 #[must_use]
 pub fn clipboard(text: &str, tmux: bool) -> Option<String> {
-    (text.len() <= CLIPBOARD_BYTES_MAX)
-        .then(|| wrapped(&format!("\x1b]52;c;{}\x07", base64(text.as_bytes())), tmux))
+    (text.len() <= CLIPBOARD_BYTES_MAX).then(|| {
+        let sequence = format!("\x1b]52;c;{}\x07", base64(text.as_bytes()));
+        if tmux { sequence.clone() + &wrapped(&sequence, true) } else { sequence }
+    })
 }
 
 /// A notice of the desktop, and the bell for terminals that have none.
@@ -169,6 +172,8 @@ mod tests {
             "\x1bPtmux;\x1b\x1b]9;DOWN: x\x07\x1b\\\x07"
         );
         assert_eq!(clipboard("foo", false).as_deref(), Some("\x1b]52;c;Zm9v\x07"));
+        let both = "\x1b]52;c;Zm9v\x07\x1bPtmux;\x1b\x1b]52;c;Zm9v\x07\x1b\\";
+        assert_eq!(clipboard("foo", true).as_deref(), Some(both));
         assert_eq!(clipboard(&"x".repeat(80_000), false), None);
         assert_eq!(link("https://x/\x1b", 0), None);
         assert_eq!(link("file:///etc/passwd", 0), None);
