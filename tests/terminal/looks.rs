@@ -175,8 +175,46 @@ fn a_theme_file_is_read_again_when_it_changes_and_a_broken_one_changes_nothing()
         std::thread::sleep(PAUSE);
     }
     fs::write(&path, "[text]\nfg = \n").expect("a broken theme");
-    console.shows("own.toml: line 2");
+    console.shows("themes/own.toml:2: ");
+    // What is drawn anew is drawn in the last good colours.
+    let before = console.seen().bytes.len();
+    console.resize(119, 40);
+    let deadline = Instant::now() + PATIENCE;
+    while find_last(&console.seen().bytes[before..], b"38;2;1;2;250").is_none() {
+        assert!(Instant::now() < deadline, "the colours are gone");
+        std::thread::sleep(PAUSE);
+    }
     console.shows("Queue");
+}
+
+#[test]
+fn a_broken_theme_keeps_nobody_out() {
+    let dir = own_file("theme = \"own\"\n");
+    let (dark, own) = ("quarterdeck/themes/dark.toml", "quarterdeck/themes/own.toml");
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/themes/dark.toml");
+    fs::write(dir.path().join(dark), "[text]\nfg = \n").expect("a broken theme");
+    fs::write(dir.path().join(own), "[text]\nfg = \n").expect("another one");
+    let mut console = with_own(dir, &[("COLORTERM", "truecolor")]);
+    console.shows("themes/own.toml:2: ");
+    assert!(is_drawn_in(&console, "38;2;200;200;200"), "the ink of the theme inside");
+    let text = fs::read_to_string(root).expect("the theme").replace("#c8c8c8", "#0102fa");
+    fs::write(console.dir.path().join(own), text).expect("a whole one");
+    let deadline = Instant::now() + PATIENCE;
+    while !is_drawn_in(&console, "38;2;1;2;250") {
+        assert!(Instant::now() < deadline, "it is mended, and not read");
+        std::thread::sleep(PAUSE);
+    }
+    // Past the embedded ones it comes again.
+    for name in ["dark.toml:2", "theme light", "theme contrast", "theme redgreen"] {
+        console.keys("C");
+        console.shows(name);
+    }
+    for name in ["theme blueyellow", "theme mono", "theme own"] {
+        console.keys("C");
+        console.shows(name);
+    }
+    console.keys("q");
+    assert_eq!(console.ended(PATIENCE), 0);
 }
 
 #[test]
