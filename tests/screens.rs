@@ -6,6 +6,8 @@ mod classes;
 mod cost;
 #[path = "screens/faces.rs"]
 mod faces;
+#[path = "screens/pages.rs"]
+mod pages;
 #[path = "screens/panels.rs"]
 mod panels;
 #[path = "screens/pictures.rs"]
