@@ -98,3 +98,38 @@ fn where_the_journals_tail_begins_is_marked() {
     let empty = page('L', &picture);
     assert_eq!(row(&empty, "splits").matches('·').count(), 108, "{empty}");
 }
+
+#[test]
+fn the_handover_tells_who_has_what_and_everything_that_ends() {
+    let mut picture = releasing(release());
+    let mut incidents = (*picture.incidents).clone();
+    incidents.open[0].triage.snoozed_until = Some(sample::ahead(3_600).wall);
+    incidents.open[2].triage.assignee = Untrusted::new("ben");
+    picture.incidents = Arc::new(incidents);
+    let mut services = (*picture.services).clone();
+    let rule = &mut services[1].triggers[0];
+    rule.state = TriggerState::Off;
+    rule.sentence = Untrusted::new("off until 14:33:11Z by ana: known");
+    picture.services = Arc::new(services);
+    let mut sources = (*picture.sources).clone();
+    sources[0].name = "alerts feed".to_owned();
+    picture.sources = Arc::new(sources);
+    picture.journal = Arc::new(vec![
+        told(9_000, "acknowledged", "a/2: done"),
+        told(600, "acknowledged", "a/2: done"),
+        told(500, "acknowledged", "a/3: it does not answer"),
+    ]);
+    let screen = page('H', &picture);
+    for text in [
+        "critical HighErrorRate aside until 15:03:11 for 2m10s",
+        "high HighErrorRate acknowledged for 2m10s",
+        "low HighErrorRate ben has it for 2m10s",
+        "14:33:11 (in 30m00s) payments rule canary.error_rate > 10.0 is armed again",
+        "15:03:11 (in 1h00m) HighErrorRate (a/1) is not put aside any more",
+        "15:53:11 (in 1h50m) HighErrorRate (a/2): our silence in the Alertmanager",
+    ] {
+        assert!(screen.contains(text), "{text}\n{screen}");
+    }
+    assert_eq!(screen.matches("our silence").count(), 1, "{screen}");
+    assert!(!screen.contains("NOBODY"), "{screen}");
+}

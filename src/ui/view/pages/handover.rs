@@ -4,9 +4,10 @@
 //! Contract: every line has its time.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use engine::reading::AlertState;
+use engine::reading::{AlertState, SILENCE_HOURS};
 use engine::record::{OperationResult, ReleaseState};
 use engine::snapshot::{Phase, RouteState, ServiceView, Snapshot, TriggerState};
+use engine::trigger::armed_again;
 use ratatui::text::Line;
 
 use super::{Told, line, reach, span};
@@ -17,6 +18,8 @@ use crate::ui::words;
 
 /// A certificate that is valid for less than this is told.
 const CERTIFICATE: TimeDelta = TimeDelta::days(14);
+/// The kind of the feeds in which an acknowledgement is a silence.
+const ALERTMANAGER: &str = "alertmanager";
 
 /// What the next one must know: what is open, what ends soon, what happened.
 pub fn lines(scene: Scene<'_>, picture: &Snapshot) -> Vec<Line<'static>> {
@@ -85,11 +88,17 @@ fn open(scene: Scene<'_>, picture: &Snapshot) -> Vec<String> {
         found.extend(off.map(|rule| format!("{name} rule {}: {}", rule.rule, rule.sentence)));
     }
     found.extend(picture.incidents.open.iter().map(|incident| {
+        let has = &incident.triage.assignee;
+        let aside = incident.triage.snoozed_until.filter(|until| *until > scene.now.wall);
+        let aside = aside.map(|until| format!("aside until {}", time_of_day(scene, until)));
+        let owner = (!has.is_empty()).then(|| format!("{has} has it"));
         let state = match incident.state {
-            AlertState::Triggered => "NOBODY HAS IT",
-            AlertState::Acknowledged => "acknowledged",
-            AlertState::Resolved => "resolved",
+            AlertState::Triggered => None,
+            AlertState::Acknowledged => Some("acknowledged".to_owned()),
+            AlertState::Resolved => Some("resolved".to_owned()),
         };
+        let known: Vec<String> = state.into_iter().chain(owner).chain(aside).collect();
+        let state = if known.is_empty() { "NOBODY HAS IT".to_owned() } else { known.join(", ") };
         let age = words::age(incident.first_seen.age(scene.now));
         let severity = incident.severity.word();
         format!("{severity} {} {state} for {age}: {}", incident.name, incident.summary)
@@ -111,6 +120,7 @@ fn expiring(scene: Scene<'_>, picture: &Snapshot) -> Vec<String> {
     for service in picture.services.iter() {
         ends.extend(service_ends(service, scene));
     }
+    ends.extend(incident_ends(picture));
     ends.retain(|(at, _)| *at > scene.now.wall);
     ends.sort();
     ends.into_iter()
@@ -141,6 +151,11 @@ fn service_ends(service: &ServiceView, scene: Scene<'_>) -> Vec<(DateTime<Utc>, 
             ends.push((until.wall, format!("{name} r{id} bakes, then is finalised")));
         }
     }
+    let off = service.triggers.iter().filter(|rule| rule.state == TriggerState::Off);
+    ends.extend(off.filter_map(|rule| {
+        let text = format!("{name} rule {} is armed again", rule.rule);
+        Some((armed_again(rule, scene.now.wall)?, text))
+    }));
     let checked = service.validation.as_ref().and_then(|it| Some((it.ended?, it)));
     if let Some((ended, validation)) = checked.filter(|(_, it)| it.can_deploy == Some(true)) {
         let until = ended.wall + span(validation.fresh_for);
@@ -150,6 +165,29 @@ fn service_ends(service: &ServiceView, scene: Scene<'_>) -> Vec<(DateTime<Utc>, 
     for probe in &service.probes {
         if let Some(at) = probe.certificate_expires.filter(soon) {
             ends.push((at, format!("{name} certificate of {}", probe.name)));
+        }
+    }
+    ends
+}
+
+/// What was put aside, and the silences of ours as far as the journal's tail reaches.
+fn incident_ends(picture: &Snapshot) -> Vec<(DateTime<Utc>, String)> {
+    let mut ends = Vec::new();
+    for incident in &picture.incidents.open {
+        let (name, key) = (&incident.name, &incident.key);
+        if let Some(until) = incident.triage.snoozed_until {
+            ends.push((until, format!("{name} ({key}) is not put aside any more")));
+        }
+        let feed = format!("{} feed", incident.source);
+        let silences = picture.sources.iter().any(|it| it.name == feed && it.kind == ALERTMANAGER);
+        let taken = format!("{key}: done");
+        let ours = picture
+            .journal
+            .iter()
+            .filter(|line| silences && line.kind == "acknowledged" && line.text.display() == taken);
+        if let Some(at) = ours.map(|line| line.at).max() {
+            let until = at + TimeDelta::hours(SILENCE_HOURS);
+            ends.push((until, format!("{name} ({key}): our silence in the Alertmanager")));
         }
     }
     ends
