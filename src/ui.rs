@@ -24,6 +24,7 @@ pub mod past;
 pub mod room;
 pub mod runbook;
 mod selection;
+pub mod since;
 pub mod svg;
 pub mod theme;
 mod touch;
@@ -35,6 +36,7 @@ use crate::ui::guard::{DEAD_TIME, Guard, IDLE_MAX, Step, Target, Verb};
 use crate::ui::keymap::{Act, Danger, Key, Keymap};
 use crate::ui::past::{Kept, Past};
 use crate::ui::runbook::{Reading, Runbooks};
+use crate::ui::since::Since;
 use crate::ui::trend::{Trends, Window};
 use crate::zone::Zone;
 
@@ -247,6 +249,7 @@ pub struct Ui {
     pub trends: Trends,
     /// What the graphs and pages look back on.
     pub window: Window,
+    pub since: Since,
     /// On a wall: no key but the one that ends it.
     pub kiosk: bool,
     pub no_blink: bool,
@@ -286,6 +289,7 @@ impl Ui {
             kept: Kept::default(),
             trends: Trends::default(),
             window: Window::default(),
+            since: Since::default(),
             kiosk: false,
             no_blink: false,
             lost: None,
@@ -430,7 +434,10 @@ impl Ui {
             }
             Mode::Palette { .. } => self.palette_key(key, burst, live, now),
             Mode::Help { .. } => self.help_key(key),
-            Mode::Page { .. } => self.page_key(key, burst, live, now),
+            Mode::Page { .. } => match self.since_key(key, burst, now) {
+                Some(actions) => actions,
+                None => self.page_key(key, burst, live, now),
+            },
             Mode::Room { .. } => self.room_key(key, burst, live, now),
             Mode::Runbook(_) => self.runbook_key(key, burst, now),
             Mode::Faults => self.fault_key(key, burst),
@@ -519,8 +526,12 @@ impl Ui {
             }
             Act::Slower | Act::Faster => return vec![Action::Speed { faster: act == Act::Faster }],
             Act::Changes => self.mode = Mode::Page { page: Page::Changes, scroll: 0 },
-            Act::Handover => self.mode = Mode::Page { page: Page::Handover, scroll: 0 },
+            Act::Handover => {
+                self.since = Since::default();
+                self.mode = Mode::Page { page: Page::Handover, scroll: 0 };
+            }
             Act::Window => {
+                self.since = Since::default();
                 self.window = self.window.next();
                 self.say(&format!("window {}", self.window.word()), now);
             }

@@ -422,10 +422,7 @@ fn number(text: &str, wide: usize, style: Style) -> Span<'static> {
 
 /// A time of day in the chosen zone.
 fn time_of_day(scene: Scene<'_>, at: chrono::DateTime<chrono::Utc>) -> String {
-    match scene.ui.zone.checked_sub(1).and_then(|zone| scene.ui.zones.get(zone)) {
-        Some(zone) => zone.time_of_day(at),
-        None => at.format("%H:%M:%S").to_string(),
-    }
+    scene.ui.time_of_day(at)
 }
 
 /// The name of the chosen zone.

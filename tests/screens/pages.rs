@@ -133,3 +133,34 @@ fn the_handover_tells_who_has_what_and_everything_that_ends() {
     assert_eq!(screen.matches("our silence").count(), 1, "{screen}");
     assert!(!screen.contains("NOBODY"), "{screen}");
 }
+
+#[test]
+fn the_handover_begins_at_a_time_that_is_typed() {
+    let mut picture = sample();
+    picture.journal = Arc::new(vec![
+        told(90_000, "look", "long ago"),
+        told(240, "intent", "#7 before the shift"),
+        told(120, "intent", "#8 in the shift"),
+    ]);
+    let mut own = ui(&picture);
+    let shown = |own: &Ui| printed(own, &picture, 120, 40, Symbols::Unicode);
+    let (_, at) = press(&mut own, &picture, &typed("H"), 0);
+    assert!(shown(&own).contains("since 13:03:11 (last 1h) · UTC"));
+    assert!(shown(&own).contains("#7 before") && shown(&own).contains("0-9 since a time"));
+    let (_, at) = press(&mut own, &picture, &typed("14:0"), at);
+    assert!(shown(&own).contains("since 14:0▏ UTC, as 14:00"), "{}", shown(&own));
+    assert!(shown(&own).contains("#7 before"), "not before it is taken");
+    let (_, at) = press(&mut own, &picture, &typed("0\n"), at);
+    let screen = shown(&own);
+    assert!(screen.contains("since 14:00:00 · UTC"), "{screen}");
+    assert!(!screen.contains("#7 before") && screen.contains("#8 in the shift"), "{screen}");
+    let (_, at) = press(&mut own, &picture, &typed("99:9\n"), at);
+    let told = own.message.as_ref().map(|message| message.text.as_str());
+    assert_eq!(told, Some("99:9 is no time: 14:00"));
+    assert!(shown(&own).contains("since 14:00:00"), "what counted counts");
+    let keys = [Key::Char('1'), Key::Esc, Key::Char('W')];
+    let (_, at) = press(&mut own, &picture, &keys, at);
+    assert!(shown(&own).contains("(last 6h)"), "the page is open, and the window counts again");
+    press(&mut own, &picture, &[Key::Esc], at);
+    assert!(matches!(own.mode, Mode::Panels));
+}

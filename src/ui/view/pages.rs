@@ -30,9 +30,12 @@ pub fn draw(buffer: &mut Buffer, area: Rect, scene: Scene<'_>, page: Page, scrol
             format!(" what changed · {service} · last {} · {} ", window.word(), zone_name(scene))
         }
         Page::Handover => {
-            let since = scene.now.wall - span(window.span());
-            let since = time_of_day(scene, since);
-            format!(" handover · since {since} (last {}) · {} ", window.word(), zone_name(scene))
+            let of_window = match scene.ui.since.from {
+                Some(_) => String::new(),
+                None => format!(" (last {})", window.word()),
+            };
+            let since = time_of_day(scene, handover::since(scene));
+            format!(" handover · since {since}{of_window} · {} ", zone_name(scene))
         }
     };
     let title = Line::styled(title, theme.style(Role::Focus));
@@ -46,10 +49,27 @@ pub fn draw(buffer: &mut Buffer, area: Rect, scene: Scene<'_>, page: Page, scrol
     for (row, line) in (top..top + rows).zip(lines.into_iter().skip(scroll.min(last))) {
         put(buffer, inside, row, line);
     }
+    put(buffer, inside, inside.height.saturating_sub(1), hint(scene, page));
+}
+
+fn hint(scene: Scene<'_>, page: Page) -> Line<'static> {
+    let theme = scene.theme;
+    let typed = &scene.ui.since.typed;
+    if page == Page::Handover && !typed.is_empty() {
+        let typed = format!("{typed}{}", theme.pick("▏", "_"));
+        return Line::from(vec![
+            Span::styled("since ", theme.style(Role::Key)),
+            Span::styled(typed, theme.style(Role::Input)),
+            Span::styled(
+                format!(" {}, as 14:00  Enter takes  Esc forgets", zone_name(scene)),
+                theme.style(Role::Dim),
+            ),
+        ]);
+    }
     let key = |act| scene.ui.keymap.shown(act);
     let other = match page {
         Page::Changes => format!("{} handover", key(Act::Handover)),
-        Page::Handover => format!("{} changes", key(Act::Changes)),
+        Page::Handover => format!("0-9 since a time  {} changes", key(Act::Changes)),
     };
     let hint = format!(
         "{} window  {other}  {} {} the past  {} closes",
@@ -58,8 +78,7 @@ pub fn draw(buffer: &mut Buffer, area: Rect, scene: Scene<'_>, page: Page, scrol
         key(Act::Later),
         key(Act::Back)
     );
-    let hint = Line::styled(hint, theme.style(Role::Dim));
-    put(buffer, inside, inside.height.saturating_sub(1), hint);
+    Line::styled(hint, theme.style(Role::Dim))
 }
 
 fn span(span: Duration) -> TimeDelta {

@@ -21,6 +21,11 @@ const CERTIFICATE: TimeDelta = TimeDelta::days(14);
 /// The kind of the feeds in which an acknowledgement is a silence.
 const ALERTMANAGER: &str = "alertmanager";
 
+/// Since when it tells what happened.
+pub fn since(scene: Scene<'_>) -> DateTime<Utc> {
+    scene.ui.since.from.unwrap_or_else(|| scene.now.wall - span(scene.ui.window.span()))
+}
+
 /// What the next one must know: what is open, what ends soon, what happened.
 pub fn lines(scene: Scene<'_>, picture: &Snapshot) -> Vec<Line<'static>> {
     let theme = scene.theme;
@@ -39,7 +44,7 @@ pub fn lines(scene: Scene<'_>, picture: &Snapshot) -> Vec<Line<'static>> {
     part("OPEN NOW", open(scene, picture), "nothing");
     part("ENDS BY ITSELF, soonest first", expiring(scene, picture), "nothing");
     lines.push(Line::styled("WHAT HAPPENED", theme.style(Role::Strong)));
-    let since = scene.now.wall - span(scene.ui.window.span());
+    let since = since(scene);
     let told = picture.journal.iter().filter(|line| line.kind != "look" && line.at >= since);
     let mut told: Vec<Told> = told
         .map(|line| Told {
