@@ -365,7 +365,7 @@ impl Ui {
             Event::Paste(text) => {
                 let actions = self.paste(&text, now);
                 if matches!(self.mode, Mode::Filter) {
-                    self.select_visible(live, now);
+                    self.filtered(live, now);
                 }
                 actions
             }
@@ -429,7 +429,7 @@ impl Ui {
             Mode::Panels => self.panel_key(key, burst, live, now),
             Mode::Filter => {
                 let actions = self.filter_key(key);
-                self.select_visible(live, now);
+                self.filtered(live, now);
                 actions
             }
             Mode::Palette { .. } => self.palette_key(key, burst, live, now),
@@ -566,10 +566,16 @@ impl Ui {
             self.zoomed = false;
         } else if !self.filter.is_empty() {
             self.filter.clear();
-            self.select_visible(live, now);
+            self.filtered(live, now);
         } else if self.past.is_none() {
             self.stopped = None;
         }
+    }
+
+    /// What shows is another list: it begins at its first row.
+    fn filtered(&mut self, live: Option<&Snapshot>, now: Now) {
+        self.scroll.clear();
+        self.select_visible(live, now);
     }
 
     /// The first Ctrl-C cancels whatever is open, the second leaves.
@@ -902,9 +908,9 @@ impl Ui {
             }
             Panel::Hosts | Panel::Journal | Panel::Sources => {
                 let count = match self.focus {
-                    Panel::Hosts => picture.hosts.len(),
-                    Panel::Journal => picture.journal.len(),
-                    Panel::Sources => picture.sources.len(),
+                    Panel::Hosts => self.hosts(picture).len(),
+                    Panel::Journal => self.journal(picture).len(),
+                    Panel::Sources => self.sources(picture, now).len(),
                     Panel::Services | Panel::Release | Panel::Incidents => 0,
                 };
                 let at = self.scroll.entry(self.focus).or_default();

@@ -12,6 +12,8 @@ mod pages;
 mod panels;
 #[path = "screens/pictures.rs"]
 mod pictures;
+#[path = "screens/rows.rs"]
+mod rows;
 #[path = "screens/sample.rs"]
 mod sample;
 #[path = "screens/tenants.rs"]

@@ -119,17 +119,18 @@ impl Ui {
             }
             Panel::Hosts | Panel::Journal | Panel::Sources => {
                 let lines: Vec<String> = match self.focus {
-                    Panel::Journal => picture
-                        .journal
-                        .iter()
+                    Panel::Journal => self
+                        .journal(picture)
+                        .into_iter()
+                        .rev()
                         .map(|line| {
                             let at = line.at.format("%Y-%m-%dT%H:%M:%SZ");
                             format!("{at} {} {} {}", line.user, line.kind, line.text)
                         })
                         .collect(),
-                    Panel::Sources => picture
-                        .sources
-                        .iter()
+                    Panel::Sources => self
+                        .sources(picture, now)
+                        .into_iter()
                         .filter(|source| !source.error.is_empty())
                         .map(|source| format!("{}: {}", source.name, source.error))
                         .collect(),

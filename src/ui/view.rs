@@ -420,6 +420,12 @@ fn number(text: &str, wide: usize, style: Style) -> Span<'static> {
     Span::styled(words::fit(text, wide, true) + " ", style)
 }
 
+/// The first row shown of a list that is scrolled; its last one stays.
+fn first_row(scene: Scene<'_>, panel: Panel, count: usize) -> usize {
+    let scrolled = scene.ui.scroll.get(&panel).copied().unwrap_or_default();
+    scrolled.min(count.saturating_sub(1))
+}
+
 /// A time of day in the chosen zone.
 fn time_of_day(scene: Scene<'_>, at: chrono::DateTime<chrono::Utc>) -> String {
     scene.ui.time_of_day(at)
