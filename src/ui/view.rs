@@ -151,6 +151,7 @@ fn fade(buffer: &mut Buffer, at: Rect, scene: Scene<'_>) {
     }
 }
 
+pub use incidents::row_at as incident_row;
 pub use services::row_at as service_row;
 
 fn draw_panel(buffer: &mut Buffer, at: Rect, panel: Panel, scene: Scene<'_>, picture: &Snapshot) {

@@ -1,5 +1,9 @@
 //! Which rows show, and which one a click means.
 
+use engine::snapshot::SourceView;
+use quarterdeck::ui::Click;
+use ratatui::layout::{Position, Rect};
+
 use super::*;
 
 fn panel(ui: &Ui, picture: &Snapshot, panel: Panel) -> String {
@@ -50,4 +54,32 @@ fn a_filter_holds_for_every_list_by_its_own_fields() {
         | Action::Submit { .. } => None,
     });
     assert_eq!(copied, Some(1));
+}
+
+#[test]
+fn a_click_selects_the_incident_under_it_whatever_stands_over_the_list() {
+    let calm = sample();
+    let mut storm = sample();
+    let mut incidents = (*storm.incidents).clone();
+    incidents.names = vec![NameCount { name: Untrusted::new("HighErrorRate"), count: 3 }];
+    storm.incidents = Arc::new(incidents);
+    let mut sources = (*storm.sources).clone();
+    let error = Untrusted::new("connection refused by 10.0.0.7:9093, and that for a long time now");
+    sources.push(SourceView { name: "pages feed".to_owned(), error, ..sources[0].clone() });
+    storm.sources = Arc::new(sources);
+    for (picture, (wide, high)) in [(&calm, (120, 40)), (&storm, (200, 60))] {
+        let mut own = ui(picture);
+        own.mouse = true;
+        let screen = printed(&own, picture, wide, high, Symbols::Unicode);
+        let found = screen.lines().zip(0..).find_map(|(line, row)| {
+            let (before, _) = line.split_once("▲ high")?;
+            Some((u16::try_from(before.chars().count()).ok()?, row))
+        });
+        let (column, row) = found.expect("its row");
+        let at = Position::new(column, row);
+        let area = Rect::new(0, 0, wide, high);
+        own.update(Event::Click { click: Click::Press, at, area }, Some(picture), now());
+        assert_eq!(own.focus, Panel::Incidents, "{screen}");
+        assert_eq!(own.incident.as_deref(), Some("a/2"), "{screen}");
+    }
 }
