@@ -263,8 +263,10 @@ fn line(incident: &IncidentView, width: u16, scene: Scene<'_>) -> Line<'static> 
             AlertState::Resolved => "resolved",
         }
     };
-    let age = incident.started_at.map(|at| (scene.now.wall - at).to_std().unwrap_or_default());
-    let age = age.map_or("–".to_owned(), words::standing);
+    // Its source may not say since when; it is not younger than when it was first seen.
+    let seen = incident.first_seen.age(scene.now);
+    let age = incident.started_at.and_then(|at| (scene.now.wall - at).to_std().ok());
+    let age = words::standing(age.unwrap_or(seen));
     let first = words::width(symbol) + 9;
     let (left, name) = (left(symbol, width), name_width(symbol, width));
     let mut spans = vec![
@@ -364,6 +366,7 @@ fn runbook<'a>(incident: &IncidentView, picture: &'a Snapshot) -> Option<&'a str
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::time::Duration;
 
     use chrono::DateTime;
     use engine::snapshot::TriageView;
@@ -412,5 +415,21 @@ mod tests {
         check(7_000, 20, Some(19), 6_981);
         check(9_999, 20, Some(19), 9_980);
         check(5, 0, None, 0);
+    }
+
+    #[test]
+    fn an_incident_has_an_age_whatever_its_source_says() {
+        let theme = Theme::named("mono", Depth::Never, Symbols::Unicode).expect("embedded");
+        let ui = Ui::new(false, None);
+        let scene = Scene { live: None, ui: &ui, theme: &theme, now: NOW, clock: NOW };
+        let check = |started_at, seen: u64, expected: &str| {
+            let first_seen = Now { mono: NOW.mono - Duration::from_secs(seen), ..NOW };
+            let incident = IncidentView { started_at, first_seen, ..incident(1) };
+            let row = line(&incident, 80, scene).to_string();
+            assert!(row.contains(&format!(" open     {expected:>6} Storm")), "{row}");
+        };
+        check(None, 2, "2s");
+        check(Some(NOW.wall - Duration::from_secs(30)), 2, "30s");
+        check(Some(NOW.wall + Duration::from_secs(30)), 2, "2s");
     }
 }
