@@ -370,6 +370,7 @@ impl Console {
         {
             self.ui.alarm(&why, now);
         }
+        self.learn_zone();
         self.ui.silent = self.link.as_ref().and_then(Link::silence);
         let (snapshot, ui, theme) = (self.snapshot.as_ref(), &self.ui, &self.theme);
         // The view that was stopped shows what it had.
@@ -482,7 +483,7 @@ impl Console {
 
     fn learn_zone(&mut self) {
         if self.ui.zones.is_empty()
-            && let Some(snapshot) = &self.snapshot
+            && let Some(snapshot) = self.ui.shown(self.snapshot.as_ref())
             && let Ok(zone) = snapshot.head.environment.timezone.parse::<Zone>()
         {
             self.ui.zones.push(zone);

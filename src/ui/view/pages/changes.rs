@@ -165,7 +165,7 @@ fn graph(buffer: &mut Buffer, at: Rect, rows: u16, wide: usize, scene: Scene<'_>
     let theme = scene.theme;
     let service = scene.ui.service.as_deref().unwrap_or_default();
     let values = scene.ui.trends.values(service, scene.ui.window, scene.now);
-    let most = values.iter().flatten().fold(0.0_f64, |most, value| most.max(*value));
+    let most = words::ceiling(&values);
     // The newest value stands at the right edge.
     let at_column = |column: usize| -> Option<f64> {
         let from_right = (wide - 1 - column) * Trends::count() / wide;
@@ -174,12 +174,12 @@ fn graph(buffer: &mut Buffer, at: Rect, rows: u16, wide: usize, scene: Scene<'_>
     let (steps, none) = theme.spark();
     for row in 0..rows {
         let label = match row {
-            0 => words::millis((most > 0.0).then_some(most)),
+            0 => words::millis(values.iter().any(Option::is_some).then_some(most)),
             _ => String::new(),
         };
         let line: String = (0..wide)
             .map(|column| match at_column(column) {
-                Some(value) => block(value / most.max(f64::MIN_POSITIVE), row, rows, steps),
+                Some(value) => block(value / most, row, rows, steps),
                 None if row + 1 == rows => none,
                 None => ' ',
             })
