@@ -6,7 +6,8 @@ pub fn start(dir: tempfile::TempDir, more: &[&str], incidents: &str) -> Console 
     fs::write(dir.path().join("feed.json"), format!(r#"{{"incidents":[{incidents}]}}"#))
         .expect("the feed");
     let config = dir.path().join("config.toml");
-    let text = "[environment]\nname = \"test\"\ntimezone = \"Asia/Tokyo\"\n\n[[service]]\nname = \"shop\"\nalias = \"shp\"\n\n\
+    let text = "[environment]\nname = \"test\"\ntimezone = \"Asia/Tokyo\"\n\n\
+                [[service]]\nname = \"shop\"\nalias = \"shp\"\n\n\
                 [[service.probe]]\nname = \"port\"\ntcp = \"127.0.0.1:9\"\n\n\
                 [[feed]]\nname = \"file\"\njson = { file = \"feed.json\" }\ninterval = \"1s\"\n";
     fs::write(&config, text).expect("the configuration");

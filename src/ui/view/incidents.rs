@@ -33,7 +33,7 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot)
     let top = u16::try_from(over.len()).unwrap_or(inside.height);
     for (row, spans) in (0..).zip(over) {
         let span = |(text, role)| Span::styled(text, scene.theme.style(role));
-        put(buffer, inside, row, Line::from_iter(spans.into_iter().map(span)));
+        put(buffer, inside, row, spans.into_iter().map(span).collect::<Line<'_>>());
     }
     if shown.is_empty() {
         let text = if picture.incidents.total > 0 {
