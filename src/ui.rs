@@ -24,6 +24,7 @@ pub mod past;
 pub mod room;
 pub mod runbook;
 mod selection;
+pub mod since;
 pub mod svg;
 pub mod theme;
 mod touch;
@@ -35,6 +36,7 @@ use crate::ui::guard::{DEAD_TIME, Guard, IDLE_MAX, Step, Target, Verb};
 use crate::ui::keymap::{Act, Danger, Key, Keymap};
 use crate::ui::past::{Kept, Past};
 use crate::ui::runbook::{Reading, Runbooks};
+use crate::ui::since::Since;
 use crate::ui::trend::{Trends, Window};
 use crate::zone::Zone;
 
@@ -248,6 +250,7 @@ pub struct Ui {
     pub trends: Trends,
     /// What the graphs and pages look back on.
     pub window: Window,
+    pub since: Since,
     /// On a wall: no key but the one that ends it.
     pub kiosk: bool,
     pub no_blink: bool,
@@ -291,6 +294,7 @@ impl Ui {
             kept: Kept::default(),
             trends: Trends::default(),
             window: Window::default(),
+            since: Since::default(),
             kiosk: false,
             no_blink: false,
             news: 0,
@@ -374,7 +378,7 @@ impl Ui {
             Event::Paste(text) => {
                 let actions = self.paste(&text, now);
                 if matches!(self.mode, Mode::Filter) {
-                    self.select_visible(live, now);
+                    self.filtered(live, now);
                 }
                 actions
             }
@@ -451,12 +455,15 @@ impl Ui {
             Mode::Panels => self.panel_key(key, burst, live, now),
             Mode::Filter => {
                 let actions = self.filter_key(key);
-                self.select_visible(live, now);
+                self.filtered(live, now);
                 actions
             }
             Mode::Palette { .. } => self.palette_key(key, burst, live, now),
             Mode::Help { .. } => self.help_key(key),
-            Mode::Page { .. } => self.page_key(key, burst, live, now),
+            Mode::Page { .. } => match self.since_key(key, burst, now) {
+                Some(actions) => actions,
+                None => self.page_key(key, burst, live, now),
+            },
             Mode::Room { .. } => self.room_key(key, burst, live, now),
             Mode::Runbook(_) => self.runbook_key(key, burst, now),
             Mode::Faults => self.fault_key(key, burst),
@@ -545,8 +552,12 @@ impl Ui {
             }
             Act::Slower | Act::Faster => return vec![Action::Speed { faster: act == Act::Faster }],
             Act::Changes => self.mode = Mode::Page { page: Page::Changes, scroll: 0 },
-            Act::Handover => self.mode = Mode::Page { page: Page::Handover, scroll: 0 },
+            Act::Handover => {
+                self.since = Since::default();
+                self.mode = Mode::Page { page: Page::Handover, scroll: 0 };
+            }
             Act::Window => {
+                self.since = Since::default();
                 self.window = self.window.next();
                 self.say(&format!("window {}", self.window.word()), now);
             }
@@ -581,10 +592,16 @@ impl Ui {
             self.zoomed = false;
         } else if !self.filter.is_empty() {
             self.filter.clear();
-            self.select_visible(live, now);
+            self.filtered(live, now);
         } else if self.past.is_none() {
             self.stopped = None;
         }
+    }
+
+    /// What shows is another list: it begins at its first row.
+    fn filtered(&mut self, live: Option<&Snapshot>, now: Now) {
+        self.scroll.clear();
+        self.select_visible(live, now);
     }
 
     /// The first Ctrl-C cancels whatever is open, the second leaves.
@@ -929,9 +946,9 @@ impl Ui {
             }
             Panel::Hosts | Panel::Journal | Panel::Sources => {
                 let count = match self.focus {
-                    Panel::Hosts => picture.hosts.len(),
-                    Panel::Journal => picture.journal.len(),
-                    Panel::Sources => picture.sources.len(),
+                    Panel::Hosts => self.hosts(picture).len(),
+                    Panel::Journal => self.journal(picture).len(),
+                    Panel::Sources => self.sources(picture, now).len(),
                     Panel::Services | Panel::Release | Panel::Incidents => 0,
                 };
                 let at = self.scroll.entry(self.focus).or_default();

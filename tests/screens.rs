@@ -10,10 +10,14 @@ mod faces;
 mod gates;
 #[path = "screens/header.rs"]
 mod header;
+#[path = "screens/pages.rs"]
+mod pages;
 #[path = "screens/panels.rs"]
 mod panels;
 #[path = "screens/pictures.rs"]
 mod pictures;
+#[path = "screens/rows.rs"]
+mod rows;
 #[path = "screens/sample.rs"]
 mod sample;
 #[path = "screens/small.rs"]

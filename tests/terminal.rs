@@ -496,7 +496,7 @@ const PANIC: &str = "QUARTERDECK_TEST_PANIC";
 
 /// What that process does: it takes the terminal as the console does, draws, and panics.
 fn panic_on_the_terminal(place: &str) {
-    let mut screen = Screen::enter().expect("a terminal");
+    let mut screen = Screen::enter(false).expect("a terminal");
     screen.draw(|frame| frame.render_widget("drawn", frame.area())).expect("a frame");
     assert_ne!(place, "here", "on purpose");
     let elsewhere = std::thread::spawn(|| panic!("on purpose"));

@@ -31,7 +31,7 @@ use signal_hook::consts::SIGHUP;
 
 use crate::cli::console::ask::{ASK_MAX, Ids, ask};
 use crate::cli::console::call::Calls;
-use crate::cli::console::look::Look;
+use crate::cli::console::look::{Look, Names};
 use crate::cli::console::replay::Replay;
 use crate::cli::console::session::Session;
 use crate::cli::taste::Own;
@@ -149,8 +149,7 @@ pub fn run(source: Source, options: Options) -> Result<ExitKind, String> {
         Recorder::create(path).map_err(|error| format!("--record {}: {error}", path.display()))
     });
     let recorder = recorder.transpose()?;
-    let (ui, look, session) = prepare(&options);
-    let theme = look.theme()?;
+    let (ui, look, theme, session) = prepare(&options)?;
     let (sender, messages) = mpsc::channel();
     let woken = Arc::new(AtomicBool::new(false));
     if let Some(link) = &link {
@@ -165,7 +164,7 @@ pub fn run(source: Source, options: Options) -> Result<ExitKind, String> {
     }
     terminal::watch_hang_up(sender.clone()).map_err(text)?;
     terminal::watch_signals(sender.clone()).map_err(text)?;
-    let screen = Screen::enter().map_err(|error| {
+    let screen = Screen::enter(look.is_sixteen()).map_err(|error| {
         format!("{}; `quarterdeck status` and `quarterdeck --plain` need none", text(error))
     })?;
     read_input(sender.clone()).map_err(text)?;
@@ -205,26 +204,21 @@ pub fn run(source: Source, options: Options) -> Result<ExitKind, String> {
 
 /// The console as it was left, as it was asked for, and as its person's file has it; what is asked
 /// for counts most.
-fn prepare(options: &Options) -> (Ui, Look, Option<PathBuf>) {
+fn prepare(options: &Options) -> Result<(Ui, Look, Theme, Option<PathBuf>), String> {
     let own = &options.own;
     let path = options.state_dir.as_deref().map(|dir| dir.join(session::NAME));
     let path = path.filter(|_| !options.kiosk);
-    let (before, mut broken) = match path.as_deref().map(Session::read).transpose() {
+    let (before, broken) = match path.as_deref().map(Session::read).transpose() {
         Ok(before) => (before.flatten(), None),
         Err(why) => (None, Some(why)),
     };
-    let remembered = before.as_ref().and_then(|before| before.theme.clone());
-    let mut name = options.theme.clone().or(remembered).or(own.theme.clone());
-    let build = |name| Look::new(name, options.color, options.symbols, own.themes.clone());
-    let mut look = build(name.clone());
-    if options.theme.is_none()
-        && let Err(why) = look.theme()
-    {
-        // One of before, or of the person's file: that it is none stops nobody.
-        broken.get_or_insert(why);
-        name = None;
-        look = build(name);
-    }
+    let names = Names {
+        given: options.theme.clone(),
+        picked: before.as_ref().and_then(|before| before.theme.clone()),
+        own: own.theme.clone(),
+    };
+    let mut look = Look::new(names, options.color, options.symbols, own.themes.clone());
+    let (theme, complaint) = look.begin()?;
     let mut ui = Ui::new(options.read_only, options.timezone.clone());
     if ui.zones.is_empty() {
         ui.zones.clone_from(&own.timezones);
@@ -237,14 +231,16 @@ fn prepare(options: &Options) -> (Ui, Look, Option<PathBuf>) {
     if let Some(before) = before {
         before.restore(&mut ui, now);
     }
-    if let Some(complaint) = own.complaint.as_ref().or(broken.as_ref()) {
-        ui.alarm(complaint, now);
+    let wrong: Vec<String> =
+        own.complaint.clone().into_iter().chain(broken).chain(complaint).collect();
+    if !wrong.is_empty() {
+        ui.alarm(&wrong.join("; "), now);
     }
     if options.kiosk {
         ui.kiosk = true;
         ui.mode = Mode::Room { since: now };
     }
-    (ui, look, path)
+    Ok((ui, look, theme, path))
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
@@ -344,7 +340,7 @@ impl Console {
     /// Keeps what was chosen for the next start; without a place for it nothing is lost but that.
     fn remember(&self) {
         if let Some(path) = &self.session {
-            let _ = Session::of(&self.ui, self.look.chosen()).write(path);
+            let _ = Session::of(&self.ui, self.look.picked()).write(path);
         }
     }
 
@@ -374,6 +370,7 @@ impl Console {
         {
             self.ui.alarm(&why, now);
         }
+        self.learn_zone();
         self.ui.silent = self.link.as_ref().and_then(Link::silence);
         let (snapshot, ui, theme) = (self.snapshot.as_ref(), &self.ui, &self.theme);
         // The view that was stopped shows what it had.
@@ -489,7 +486,7 @@ impl Console {
 
     fn learn_zone(&mut self) {
         if self.ui.zones.is_empty()
-            && let Some(snapshot) = &self.snapshot
+            && let Some(snapshot) = self.ui.shown(self.snapshot.as_ref())
             && let Ok(zone) = snapshot.head.environment.timezone.parse::<Zone>()
         {
             self.ui.zones.push(zone);
@@ -506,8 +503,8 @@ impl Console {
                 Action::Redraw => after = after.max(After::Draw),
                 Action::Theme => {
                     self.look.next();
-                    self.reload_theme();
                     self.ui.say(&format!("theme {}", self.look.name()), now);
+                    self.reload_theme();
                     after = After::Draw;
                 }
                 Action::Mouse(on) => self.screen.set_mouse(on)?,

@@ -94,6 +94,10 @@ pub struct Alert {
     pub links: Vec<Untrusted>,
 }
 
+/// A silence of ours in an Alertmanager ends after this: long enough to work on it, short enough
+/// that a forgotten one speaks again in the same shift.
+pub const SILENCE_HOURS: i64 = 2;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AlertState {

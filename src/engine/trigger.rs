@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveTime, Utc};
 
 use crate::record::{Entry, Event};
 use crate::rule::{Answer, Rule, Values};
@@ -26,6 +26,9 @@ pub const SAMPLE_MIN: f64 = 10.0;
 
 /// Longer than this nobody remembers that it is off.
 pub const OFF_MAX: Duration = Duration::from_hours(24);
+
+/// How the sentence of a rule that is off begins.
+const OFF: &str = "off until ";
 
 /// More intervals than this between two looks, and the time between them is not known.
 const GAP_INTERVALS: u32 = 3;
@@ -274,7 +277,7 @@ impl Trigger {
             let reason =
                 if off.reason.is_empty() { String::new() } else { format!(": {}", off.reason) };
             let until = words::clock(off.until);
-            (TriggerState::Off, format!("off until {until} by {}{reason}", off.user))
+            (TriggerState::Off, format!("{OFF}{until} by {}{reason}", off.user))
         } else if let Some(fired) = self.fired {
             let at = words::clock(fired.wall);
             let until = "it is not true or something is exposed anew";
@@ -298,6 +301,16 @@ impl Trigger {
             sentence: Untrusted::new(&sentence),
         }
     }
+}
+
+/// When a rule that is off is armed again, by its sentence: the next such time of day, as nothing
+/// is off for longer than a day.
+#[must_use]
+pub fn armed_again(view: &TriggerView, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let (until, _) = view.sentence.display().strip_prefix(OFF)?.split_once(' ')?;
+    let until = NaiveTime::parse_from_str(until, "%H:%M:%SZ").ok()?;
+    let today = now.date_naive().and_time(until).and_utc();
+    Some(if today > now { today } else { today + Duration::from_hours(24) })
 }
 
 /// The rule's answer, where its rates stand on enough requests.
@@ -691,6 +704,8 @@ mod tests {
         }
         let off = bench.view(50);
         assert_eq!(off.sentence.display(), "off until 13:47:40Z by ada: known");
+        assert_eq!(armed_again(&off, at(50).wall), Some(at(60).wall));
+        assert_eq!(armed_again(&off, at(60).wall), Some(at(60 + 86_400).wall), "of tomorrow");
         assert!(bench.words(60, &bad()).is_empty(), "the span starts after it");
         assert_eq!(bench.words(70, &bad()), ["fire"]);
         bench.apply(70, 70, set(Some(at(100_000_000).wall)));
@@ -698,6 +713,7 @@ mod tests {
         assert_eq!(bench.view(70 + 86_400).state, TriggerState::Armed, "a day at most");
         bench.apply(80, 80, set(None));
         assert_eq!(bench.view(80).state, TriggerState::Armed);
+        assert_eq!(armed_again(&bench.view(80), at(80).wall), None);
         let check = |trigger, seconds| bench.triggers.check(trigger, seconds).is_ok();
         assert!(check(0, 0) && check(0, 86_400));
         assert!(!check(1, 0) && !check(0, 86_401));

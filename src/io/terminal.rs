@@ -147,11 +147,15 @@ pub struct Screen {
     out: Out,
     /// It says that it shows what stands between two marks at once.
     synchronized: bool,
+    /// It has no more colours.
+    sixteen: bool,
 }
 
 impl Screen {
     /// Takes the terminal: panic hook first, then raw mode and the alternate screen.
-    pub fn enter() -> io::Result<Screen> {
+    ///
+    /// `sixteen`: it has no more colours than these.
+    pub fn enter(sixteen: bool) -> io::Result<Screen> {
         restore_before_panics();
         // Colours are our themes' business; crossterm's own NO_COLOR breaks reverse video.
         style::force_color_output(true);
@@ -162,7 +166,7 @@ impl Screen {
         let canvas = Canvas { inner: CrosstermBackend::new(out.clone()), hidden: true };
         let mut terminal = Terminal::new(canvas)?;
         terminal.clear()?;
-        Ok(Screen { terminal, out, synchronized: false })
+        Ok(Screen { terminal, out, synchronized: false, sixteen })
     }
 
     /// One frame: one write, shown at once by terminals that say that they can.
@@ -172,6 +176,10 @@ impl Screen {
             return Err(io::Error::other("a part of the program panicked; see above"));
         }
         self.terminal.draw(picture)?;
+        if self.sixteen {
+            let told = sequences::in_sixteen(&self.out.0.borrow());
+            self.out.0.replace(told);
+        }
         if self.synchronized && self.out.0.borrow().len() > WHOLE_BYTES {
             let mut marked = Vec::with_capacity(FRAME_BYTES_MAX);
             queue!(marked, BeginSynchronizedUpdate)?;

@@ -1,7 +1,13 @@
 //! The filter of `/`: which rows are shown.
 //!
-//! Decides by words. Never changes an order. Contract: a row is shown when every term holds; a
-//! term is `word`, `field:word`, or either with `!` before it; letters' case does not matter.
+//! Decides by words, for each list by its own fields. Never hides without saying so. Contract: a
+//! row is shown when every term holds; a term is `word`, `field:word`, or either with `!` before
+//! it; letters' case does not matter.
+
+use engine::snapshot::{HostView, JournalLine, Snapshot, SourceView};
+use engine::types::Now;
+
+use super::Ui;
 
 /// Longer filters are not typed by people.
 pub const FILTER_CHARS_MAX: usize = 120;
@@ -33,6 +39,54 @@ fn holds(term: &str, fields: &Fields<'_>) -> bool {
 
 fn contains(text: &str, word: &str) -> bool {
     text.to_lowercase().contains(&word.to_lowercase())
+}
+
+impl Ui {
+    #[must_use]
+    pub fn hosts<'a>(&self, picture: &'a Snapshot) -> Vec<&'a HostView> {
+        let shown = picture.hosts.iter().filter(|host| {
+            let group = host.advice.as_ref().map_or("", |advice| advice.group.as_str());
+            let fields =
+                [("name", host.name.as_str()), ("group", group), ("error", host.error.display())];
+            matches(&self.filter, &fields)
+        });
+        shown.collect()
+    }
+
+    /// Newest first.
+    #[must_use]
+    pub fn journal<'a>(&self, picture: &'a Snapshot) -> Vec<&'a JournalLine> {
+        let shown = picture.journal.iter().filter(|line| {
+            let (user, text) = (line.user.display(), line.text.display());
+            matches(&self.filter, &[("user", user), ("kind", &line.kind), ("text", text)])
+        });
+        let mut shown: Vec<&JournalLine> = shown.collect();
+        shown.sort_by_key(|line| std::cmp::Reverse(line.at));
+        shown
+    }
+
+    #[must_use]
+    pub fn sources<'a>(&self, picture: &'a Snapshot, now: Now) -> Vec<&'a SourceView> {
+        let shown = picture.sources().filter(|source| {
+            let fields = [
+                ("name", source.name.as_str()),
+                ("kind", source.kind.as_str()),
+                ("state", source.state_at(now).word()),
+                ("error", source.error.display()),
+            ];
+            matches(&self.filter, &fields)
+        });
+        shown.collect()
+    }
+
+    /// How much of a list shows; nothing without a filter.
+    #[must_use]
+    pub fn part(&self, shown: usize, total: usize) -> String {
+        if self.filter.is_empty() {
+            return String::new();
+        }
+        format!("{shown} of {total} match /{}", self.filter)
+    }
 }
 
 #[cfg(test)]

@@ -313,11 +313,13 @@ fn choose(full: Option<&str>, basic: Option<&str>, depth: Depth) -> Result<Optio
             Color::Rgb(r, g, b) => Color::Indexed(nearest_256(r, g, b)),
             other => other,
         }),
-        Depth::Basic => basic.or_else(|| {
-            full.map(|color| match color {
-                Color::Rgb(r, g, b) => nearest_16(r, g, b),
-                other => other,
-            })
+        Depth::Basic => basic.or(full).map(|color| match color {
+            Color::Rgb(r, g, b) => nearest_16(r, g, b),
+            Color::Indexed(number @ 16..) => {
+                let (r, g, b) = of_256(number);
+                nearest_16(r, g, b)
+            }
+            other => other,
         }),
         Depth::Never => None,
     })
@@ -342,6 +344,15 @@ fn nearest_256(r: u8, g: u8, b: u8) -> u8 {
         232 + grey_step
     } else {
         16 + 36 * i + 6 * j + k
+    }
+}
+
+/// What a number above the sixteen names stands for.
+fn of_256(number: u8) -> (u8, u8, u8) {
+    let level = |part: u8| CUBE[usize::from(part % 6)];
+    match number.saturating_sub(16) {
+        step @ 216.. => grey(step - 216),
+        place => (level(place / 36), level(place / 6), level(place)),
     }
 }
 

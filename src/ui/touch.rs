@@ -36,10 +36,7 @@ impl Ui {
                 match click {
                     Click::WheelUp => self.go(live, now, |at, _| at.saturating_sub(WHEEL)),
                     Click::WheelDown => self.go(live, now, |at, _| at + WHEEL),
-                    Click::Press if panel == Panel::Services => {
-                        self.select_row(inside, at.y, live, now);
-                    }
-                    Click::Press => {}
+                    Click::Press => self.select_row(panel, inside, at.y, live, now),
                 }
             }
             (
@@ -66,12 +63,30 @@ impl Ui {
         vec![Action::Mouse(self.mouse), Action::Redraw]
     }
 
-    fn select_row(&mut self, panel: Rect, y: u16, live: Option<&Snapshot>, now: Now) {
+    /// Only lists with a selection have one.
+    fn select_row(
+        &mut self,
+        panel: Panel,
+        inside: Rect,
+        y: u16,
+        live: Option<&Snapshot>,
+        now: Now,
+    ) {
         let Some(picture) = self.shown(live) else { return };
-        let shown = self.services(picture, now);
-        let row = view::service_row(panel, picture, self, now, y);
-        let name = row.and_then(|row| shown.get(row)).map(|service| service.name.clone());
-        self.service = name.or(self.service.take());
+        match panel {
+            Panel::Services => {
+                let row = view::service_row(inside, picture, self, now, y);
+                let name =
+                    row.and_then(|row| Some(self.services(picture, now).get(row)?.name.clone()));
+                self.service = name.or(self.service.take());
+            }
+            Panel::Incidents => {
+                let row = view::incident_row(inside, picture, self, now, y);
+                let key = row.and_then(|row| Some(self.incidents(picture).get(row)?.key.clone()));
+                self.incident = key.or(self.incident.take());
+            }
+            Panel::Release | Panel::Hosts | Panel::Journal | Panel::Sources => {}
+        }
     }
 
     /// What is selected, as text that is of use somewhere else.
@@ -119,17 +134,18 @@ impl Ui {
             }
             Panel::Hosts | Panel::Journal | Panel::Sources => {
                 let lines: Vec<String> = match self.focus {
-                    Panel::Journal => picture
-                        .journal
-                        .iter()
+                    Panel::Journal => self
+                        .journal(picture)
+                        .into_iter()
+                        .rev()
                         .map(|line| {
                             let at = line.at.format("%Y-%m-%dT%H:%M:%SZ");
                             format!("{at} {} {} {}", line.user, line.kind, line.text)
                         })
                         .collect(),
-                    Panel::Sources => picture
-                        .sources
-                        .iter()
+                    Panel::Sources => self
+                        .sources(picture, now)
+                        .into_iter()
                         .filter(|source| !source.error.is_empty())
                         .map(|source| format!("{}: {}", source.name, source.error))
                         .collect(),

@@ -73,6 +73,7 @@ impl Ring {
         let gap = span.saturating_sub(self.span).min(VALUES as u64);
         if self.values.is_empty() {
             self.values.push_back(None);
+            self.span = span;
         } else {
             (0..gap).for_each(|_| self.values.push_back(None));
         }
@@ -80,8 +81,12 @@ impl Ring {
         while self.values.len() > VALUES {
             self.values.pop_front();
         }
-        if let (Some(last), Some(value)) = (self.values.back_mut(), value) {
-            *last = Some(last.map_or(value, |last| last.max(value)));
+        // What is older than the newest belongs to its own span, if that is still there.
+        let behind = usize::try_from(self.span - span).unwrap_or(usize::MAX);
+        let place = (self.values.len() - 1).checked_sub(behind);
+        let cell = place.and_then(|place| self.values.get_mut(place));
+        if let (Some(cell), Some(value)) = (cell, value) {
+            *cell = Some(cell.map_or(value, |cell| cell.max(value)));
         }
     }
 }
@@ -183,7 +188,14 @@ mod tests {
         }
         let values: Vec<Option<f32>> = ring.values.iter().copied().collect();
         assert_eq!(values, [Some(9.0), Some(1.0), None, None, Some(2.0)]);
+        // The past again, as a replay shows it.
+        for (at, value) in [(6, Some(7.0)), (12, None), (16, Some(5.0))] {
+            ring.note(second(at), value, step);
+        }
+        let values: Vec<Option<f32>> = ring.values.iter().copied().collect();
+        assert_eq!(values, [Some(9.0), Some(7.0), None, Some(5.0), Some(2.0)]);
         ring.note(second(10_000), Some(4.0), step);
+        ring.note(second(21), Some(99.0), step);
         assert_eq!(ring.values.len(), VALUES);
         assert_eq!(ring.values.iter().flatten().count(), 1, "what was long ago is gone");
     }

@@ -153,6 +153,7 @@ fn fade(buffer: &mut Buffer, at: Rect, scene: Scene<'_>) {
 }
 
 pub use help::last as help_last;
+pub use incidents::row_at as incident_row;
 pub use services::row_at as service_row;
 
 fn draw_panel(buffer: &mut Buffer, at: Rect, panel: Panel, scene: Scene<'_>, picture: &Snapshot) {
@@ -400,12 +401,15 @@ fn number(text: &str, wide: usize, style: Style) -> Span<'static> {
     Span::styled(words::fit(text, wide, true) + " ", style)
 }
 
+/// The first row shown of a list that is scrolled; its last one stays.
+fn first_row(scene: Scene<'_>, panel: Panel, count: usize) -> usize {
+    let scrolled = scene.ui.scroll.get(&panel).copied().unwrap_or_default();
+    scrolled.min(count.saturating_sub(1))
+}
+
 /// A time of day in the chosen zone.
 fn time_of_day(scene: Scene<'_>, at: chrono::DateTime<chrono::Utc>) -> String {
-    match scene.ui.zone.checked_sub(1).and_then(|zone| scene.ui.zones.get(zone)) {
-        Some(zone) => zone.time_of_day(at),
-        None => at.format("%H:%M:%S").to_string(),
-    }
+    scene.ui.time_of_day(at)
 }
 
 /// The name of the chosen zone.

@@ -234,11 +234,47 @@ pub fn fit(text: &str, wide: usize, right: bool) -> String {
     if right { fill + &text } else { text + &fill }
 }
 
+/// Latencies below this are the machine's own noise.
+const CALM_MS: f64 = 10.0;
+/// Values that differ by less than this part of the largest are steady.
+const STEADY: f64 = 1.0 / 3.0;
+/// Where what is steady lies: below the middle, and as far from the next step up as down.
+const STEADY_AT: f64 = 0.4375;
+
+/// What the height of a graph of latencies stands for: the largest, but so much that what is
+/// steady lies low and still.
+#[must_use]
+pub fn ceiling(values: &[Option<f64>]) -> f64 {
+    let (top, least) = (largest(values), values.iter().flatten().copied().reduce(f64::min));
+    let steady = top - least.unwrap_or_default() < top * STEADY;
+    if steady { (top / STEADY_AT).max(CALM_MS) } else { top.max(CALM_MS) }
+}
+
+fn largest(values: &[Option<f64>]) -> f64 {
+    values.iter().flatten().fold(0.0_f64, |top, value| top.max(*value))
+}
+
 /// The newest values that fit, scaled to the largest of them.
 #[must_use]
 pub fn spark(values: &[Option<f64>], wide: usize, steps: &[char], none: char) -> String {
+    below(largest, values, wide, steps, none)
+}
+
+/// The same of latencies, below their ceiling.
+#[must_use]
+pub fn course(values: &[Option<f64>], wide: usize, steps: &[char], none: char) -> String {
+    below(ceiling, values, wide, steps, none)
+}
+
+fn below(
+    top: fn(&[Option<f64>]) -> f64,
+    values: &[Option<f64>],
+    wide: usize,
+    steps: &[char],
+    none: char,
+) -> String {
     let shown = &values[values.len().saturating_sub(wide)..];
-    let top = shown.iter().flatten().fold(0.0_f64, |top, value| top.max(*value));
+    let top = top(shown);
     let line: String = shown
         .iter()
         .map(|value| match value {
@@ -341,5 +377,20 @@ mod tests {
     fn a_gap_in_a_sparkline_is_not_a_zero() {
         let steps = ['_', '#'];
         assert_eq!(spark(&[Some(0.0), None, Some(4.0)], 4, &steps, '.'), " _.#");
+    }
+
+    #[test]
+    fn a_steady_latency_lies_low_and_a_rise_stands_out() {
+        let steps = ['1', '2', '3', '4', '5', '6', '7', '8'];
+        let check = |values: &[u32], expected: &str| {
+            let values: Vec<Option<f64>> = values.iter().map(|ms| Some(f64::from(*ms))).collect();
+            assert_eq!(course(&values, values.len(), &steps, '.'), expected, "{values:?}");
+        };
+        check(&[0, 0, 0, 0], "1111");
+        check(&[2, 1, 2, 2], "2122");
+        check(&[300, 310, 290, 300], "4444");
+        check(&[300, 300, 300, 900], "3338");
+        check(&[200, 390, 210, 400], "5858");
+        check(&[1, 1, 1, 40], "1118");
     }
 }

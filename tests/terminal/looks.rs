@@ -108,6 +108,25 @@ fn every_terminal_and_locale_shows_the_state() {
     }
 }
 
+#[test]
+fn a_terminal_of_sixteen_colours_is_sent_no_others() {
+    let term = |term| Console::on_feed(INCIDENT, (120, 40), &[("TERM", term)]);
+    let asked = times::start(private_dir(), &["--color", "16"], INCIDENT);
+    for (name, console) in [("16", asked), ("linux", term("linux")), ("vt100", term("vt100"))] {
+        console.shows("Queue");
+        let sent = String::from_utf8_lossy(&console.seen().bytes).into_owned();
+        let styles = sent.split("\x1b[").filter_map(|sequence| {
+            let (numbers, _) = sequence.split_once('m')?;
+            numbers.bytes().all(|it| it.is_ascii_digit() || it == b';').then_some(numbers)
+        });
+        let numbers: Vec<u8> =
+            styles.flat_map(|style| style.split(';')).flat_map(str::parse).collect();
+        assert!(numbers.iter().all(|it| ![38, 48, 5].contains(it)), "{name}: {numbers:?}");
+        assert!(numbers.iter().any(|it| (30..38).contains(it)), "{name}: {numbers:?}");
+        assert!(numbers.iter().any(|it| (90..98).contains(it)), "{name}: {numbers:?}");
+    }
+}
+
 /// A person's own file, in the directory of the test.
 fn own_file(text: &str) -> tempfile::TempDir {
     let dir = private_dir();
@@ -157,8 +176,46 @@ fn a_theme_file_is_read_again_when_it_changes_and_a_broken_one_changes_nothing()
         std::thread::sleep(PAUSE);
     }
     fs::write(&path, "[text]\nfg = \n").expect("a broken theme");
-    console.shows("own.toml: line 2");
+    console.shows("themes/own.toml:2: ");
+    // What is drawn anew is drawn in the last good colours.
+    let before = console.seen().bytes.len();
+    console.resize(119, 40);
+    let deadline = Instant::now() + PATIENCE;
+    while find_last(&console.seen().bytes[before..], b"38;2;1;2;250").is_none() {
+        assert!(Instant::now() < deadline, "the colours are gone");
+        std::thread::sleep(PAUSE);
+    }
     console.shows("Queue");
+}
+
+#[test]
+fn a_broken_theme_keeps_nobody_out() {
+    let dir = own_file("theme = \"own\"\n");
+    let (dark, own) = ("quarterdeck/themes/dark.toml", "quarterdeck/themes/own.toml");
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/themes/dark.toml");
+    fs::write(dir.path().join(dark), "[text]\nfg = \n").expect("a broken theme");
+    fs::write(dir.path().join(own), "[text]\nfg = \n").expect("another one");
+    let mut console = with_own(dir, &[("COLORTERM", "truecolor")]);
+    console.shows("themes/own.toml:2: ");
+    assert!(is_drawn_in(&console, "38;2;200;200;200"), "the ink of the theme inside");
+    let text = fs::read_to_string(root).expect("the theme").replace("#c8c8c8", "#0102fa");
+    fs::write(console.dir.path().join(own), text).expect("a whole one");
+    let deadline = Instant::now() + PATIENCE;
+    while !is_drawn_in(&console, "38;2;1;2;250") {
+        assert!(Instant::now() < deadline, "it is mended, and not read");
+        std::thread::sleep(PAUSE);
+    }
+    // Past the embedded ones it comes again.
+    for name in ["dark.toml:2", "theme light", "theme contrast", "theme redgreen"] {
+        console.keys("C");
+        console.shows(name);
+    }
+    for name in ["theme blueyellow", "theme mono", "theme own"] {
+        console.keys("C");
+        console.shows(name);
+    }
+    console.keys("q");
+    assert_eq!(console.ended(PATIENCE), 0);
 }
 
 #[test]
@@ -231,6 +288,35 @@ fn what_is_copied_is_sent_to_the_terminal_and_said_to_be_no_more() {
     let bytes = console.seen().bytes.clone();
     // "shop" in the clipboard's letters.
     assert!(find_last(&bytes, b"\x1b]52;c;c2hvc").is_some());
+}
+
+#[test]
+fn tmux_takes_what_is_copied_into_its_buffer() {
+    let dir = private_dir();
+    let (socket, settings) = (dir.path().join("tmux"), dir.path().join("tmux.conf"));
+    let own = "set -g status off\nset -s set-clipboard on\nset -g allow-passthrough off\n";
+    fs::write(&settings, own).expect("the settings");
+    let mut command = CommandBuilder::new("tmux");
+    command.args(["-u", "-S"]);
+    command.arg(&socket);
+    command.arg("-f");
+    command.arg(&settings);
+    command.args(["new-session", env!("CARGO_BIN_EXE_quarterdeck"), "demo"]);
+    let mut console = Console::start_command(dir, command, (120, 40), &[]);
+    console.shows("release · checkout");
+    console.keys("c");
+    console.shows("sent to the terminal's clipboard");
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let mut list = std::process::Command::new("tmux");
+        list.arg("-S").arg(&socket).arg("list-buffers");
+        let buffers = list.output().expect("tmux answers").stdout;
+        if String::from_utf8_lossy(&buffers).contains("checkout") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "no buffer\n{}", console.text());
+        std::thread::sleep(PAUSE);
+    }
 }
 
 impl Console {

@@ -6,7 +6,8 @@ pub fn start(dir: tempfile::TempDir, more: &[&str], incidents: &str) -> Console 
     fs::write(dir.path().join("feed.json"), format!(r#"{{"incidents":[{incidents}]}}"#))
         .expect("the feed");
     let config = dir.path().join("config.toml");
-    let text = "[environment]\nname = \"test\"\n\n[[service]]\nname = \"shop\"\nalias = \"shp\"\n\n\
+    let text = "[environment]\nname = \"test\"\ntimezone = \"Asia/Tokyo\"\n\n\
+                [[service]]\nname = \"shop\"\nalias = \"shp\"\n\n\
                 [[service.probe]]\nname = \"port\"\ntcp = \"127.0.0.1:9\"\n\n\
                 [[feed]]\nname = \"file\"\njson = { file = \"feed.json\" }\ninterval = \"1s\"\n";
     fs::write(&config, text).expect("the configuration");
@@ -88,6 +89,51 @@ fn what_was_recorded_is_played_with_every_panel_and_nothing_can_be_changed() {
     console.keys("<");
     console.leaves("q");
     console.is_restored();
+    let dir = dir_of(&mut console);
+    plays_and_pauses(Console::start(dir, &["replay", &file, "--speed", "0.25"], (120, 40), &[]));
+}
+
+/// A replay of some seconds that begins to play, and takes four times as long.
+fn plays_and_pauses(mut console: Console) {
+    console.shows("0.25 x");
+    // Every panel, in the zone of the environment.
+    for text in ["DOWN     shop", "file feed", "port", "started", "incidents · ", " JST"] {
+        console.shows(text);
+    }
+    // Where it has ended meanwhile, it stands and begins again: the keys mean the same.
+    console.keys(" ");
+    console.shows("paused · ");
+    console.keys(" ");
+    console.shows("0.25 x");
+    console.keys(">");
+    console.until("another speed, or its end", |screen| !screen.contains("0.25 x"));
+    if console.text().contains("paused · ") {
+        console.keys(" ");
+    }
+    console.shows("0.5 x");
+    console.leaves("q");
+}
+
+#[test]
+fn a_storm_beyond_the_limit_says_how_much_of_it_is_left_out() {
+    let storm = |count: u32| {
+        let one = |place| format!(r#"{{"id":"{place}","name":"Queue","severity":"low"}}"#);
+        (0..count).map(one).collect::<Vec<String>>().join(",")
+    };
+    let mut console = start(private_dir(), &[], &storm(100_000));
+    console.shows("incidents · 10000 open");
+    console.keys("\t");
+    console.until_in(PATIENCE, "a focus", |it| keys::focused(it).filter(|it| it == "release"));
+    console.keys("\t");
+    console.until_in(PATIENCE, "a focus", |it| keys::focused(it).filter(|it| it == "incidents"));
+    console.keys("z");
+    console.shows("10000 open, the worst 500 listed, 90000 more left out by their feed's limit");
+    // And while it changes.
+    let feed = console.dir.path().join("feed.json");
+    fs::write(&feed, format!(r#"{{"incidents":[{}]}}"#, storm(110_000))).expect("the feed");
+    console.shows("10000 open, the worst 500 listed, 100000 more left out by their feed's limit");
+    console.keys("q");
+    assert_eq!(console.ended(PATIENCE), 0);
 }
 
 #[test]

@@ -2,23 +2,21 @@
 //!
 //! Decides the theme: the one that was asked for, else the one of the terminal's background. A
 //! person's own file wins over the one inside. Never asks the terminal by itself. Contract: a theme
-//! that cannot be read leaves the last good one in place.
+//! that cannot be read leaves the last good one in place, or the one inside, and is told.
+
+mod watch;
 
 use std::env;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::Sender;
-use std::thread;
-use std::time::Duration;
-
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use std::fs;
+use std::path::PathBuf;
 
 use crate::io::terminal::sequences;
 use crate::ui::theme::{AUTO, Background, Depth, EMBEDDED, Symbols, Theme};
 
-/// Editors write a file in several steps.
-const QUIET: Duration = Duration::from_millis(150);
+pub use self::watch::watch;
+
+/// More of a person's own are not offered.
+const OWN_MAX: usize = 100;
 /// A theme is a page of text.
 const THEME_BYTES_MAX: u64 = 64 * 1024;
 
@@ -76,8 +74,20 @@ pub fn symbols(ascii: bool) -> Symbols {
     if ascii || plain || console { Symbols::Ascii } else { Symbols::Unicode }
 }
 
+/// Who named a theme; the first counts most.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// Asked for with this start.
+    pub given: Option<String>,
+    /// Chosen by its key, now or before.
+    pub picked: Option<String>,
+    /// In the person's file.
+    pub own: Option<String>,
+}
+
 pub struct Look {
-    /// The name that was chosen; `None` for the background's.
+    names: Names,
+    /// The name that counts; `None` for the background's.
     name: Option<String>,
     depth: Depth,
     symbols: Symbols,
@@ -112,10 +122,40 @@ pub fn knows_modes() -> bool {
 }
 
 impl Look {
-    pub fn new(name: Option<String>, color: ColorChoice, symbols: Symbols, dir: PathBuf) -> Look {
+    pub fn new(names: Names, color: ColorChoice, symbols: Symbols, dir: PathBuf) -> Look {
         let background = variable("COLORFGBG").and_then(|text| Background::of_colorfgbg(&text));
-        let name = name.filter(|name| name != AUTO);
-        Look { name, depth: color.depth(), symbols, dir, background }
+        let mut look = Look { names, name: None, depth: color.depth(), symbols, dir, background };
+        look.choose();
+        look
+    }
+
+    fn choose(&mut self) {
+        let Names { given, picked, own } = &self.names;
+        let name = given.as_ref().or(picked.as_ref()).or(own.as_ref());
+        self.name = name.filter(|name| *name != AUTO).cloned();
+    }
+
+    /// The theme to begin with, and what is wrong: no theme keeps anybody out but one that is asked
+    /// for now and does not exist. One of before may be gone; one whose file is broken is drawn as
+    /// the one inside until it is mended.
+    pub fn begin(&mut self) -> Result<(Theme, Option<String>), String> {
+        let why = match self.theme() {
+            Ok(theme) => return Ok((theme, None)),
+            Err(why) => why,
+        };
+        if self.own_file(self.name()).is_none() {
+            match &mut self.names {
+                Names { given: Some(_), .. } => return Err(why),
+                Names { picked: picked @ Some(_), .. } => *picked = None,
+                Names { own, .. } => *own = None,
+            }
+            self.choose();
+            let (theme, more) = self.begin()?;
+            return Ok((theme, Some(more.unwrap_or(why))));
+        }
+        let inside = |name| Theme::named(name, self.depth, self.symbols);
+        let theme = inside(self.name()).or_else(|_| inside(self.background_theme()))?;
+        Ok((theme, Some(why)))
     }
 
     /// True when the terminal must say what it draws behind the text.
@@ -133,87 +173,93 @@ impl Look {
         (!questions.is_empty()).then(|| questions + sequences::ASK_END)
     }
 
+    /// True for a terminal that has no more colours than these.
+    #[must_use]
+    pub fn is_sixteen(&self) -> bool {
+        self.depth == Depth::Basic
+    }
+
     pub fn learn(&mut self, background: Background) {
         self.background = Some(background);
     }
 
-    /// The name that somebody chose.
+    /// The name that was chosen by its key, unless it is the one of the person's file.
     #[must_use]
-    pub fn chosen(&self) -> Option<&str> {
-        self.name.as_deref()
+    pub fn picked(&self) -> Option<&str> {
+        self.names.picked.as_deref().filter(|picked| Some(*picked) != self.names.own.as_deref())
+    }
+
+    fn background_theme(&self) -> &'static str {
+        self.background.unwrap_or(Background::Dark).theme()
     }
 
     #[must_use]
     pub fn name(&self) -> &str {
-        let background = self.background.unwrap_or(Background::Dark);
-        self.name.as_deref().unwrap_or(background.theme())
+        self.name.as_deref().unwrap_or(self.background_theme())
     }
 
     /// The next one of those that there are.
     pub fn next(&mut self) {
-        let at = EMBEDDED.iter().position(|(name, _)| *name == self.name());
-        let next = at.map_or(0, |at| (at + 1) % EMBEDDED.len());
-        self.name = Some(EMBEDDED[next].0.to_owned());
+        let all = self.all();
+        let at = all.iter().position(|name| name == self.name());
+        let next = at.map_or(0, |at| (at + 1) % all.len());
+        self.names.picked = all.into_iter().nth(next);
+        self.name.clone_from(&self.names.picked);
+    }
+
+    /// Those inside, then a person's own.
+    fn all(&self) -> Vec<String> {
+        let inside: Vec<String> = EMBEDDED.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let files = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let own = files.filter_map(|entry| {
+            let file = entry.file_name();
+            let name = file.to_str()?.strip_suffix(".toml")?;
+            self.own_file(name)?;
+            (name != AUTO && !inside.iter().any(|other| other == name)).then(|| name.to_owned())
+        });
+        let mut own: Vec<String> = own.take(OWN_MAX).collect();
+        own.sort();
+        inside.into_iter().chain(own).collect()
+    }
+
+    /// The person's own file of that name, if there is one.
+    fn own_file(&self, name: &str) -> Option<PathBuf> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+        let path = self.dir.join(format!("{name}.toml"));
+        (self.depth != Depth::Never && name.bytes().all(plain) && path.is_file()).then_some(path)
     }
 
     pub fn theme(&self) -> Result<Theme, String> {
         let name = self.name();
-        let path = self.dir.join(format!("{name}.toml"));
-        let own = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
-        if self.depth == Depth::Never || !own || !path.is_file() {
+        let Some(path) = self.own_file(name) else {
             return Theme::named(name, self.depth, self.symbols)
                 .map_err(|why| format!("{why}, and those in {}", self.dir.display()));
-        }
-        let told = |why: String| format!("{}: {why}", path.display());
+        };
+        // As every other file's problems read: the place first.
+        let told = |why: String| match why.strip_prefix("line ") {
+            Some(why) => format!("themes/{name}.toml:{why}"),
+            None => format!("themes/{name}.toml: {why}"),
+        };
         let length = path.metadata().map_err(|error| told(error.to_string()))?.len();
         if length > THEME_BYTES_MAX {
             return Err(told("is too large for a theme".to_owned()));
         }
-        let text = std::fs::read_to_string(&path).map_err(|error| told(error.to_string()))?;
+        let text = fs::read_to_string(&path).map_err(|error| told(error.to_string()))?;
         Theme::parse(&text, self.depth, self.symbols).map_err(told)
-    }
-}
-
-/// Sends a message each time that something in `dir` changed; nothing when there is no such folder.
-pub fn watch<T: Send + 'static>(dir: &Path, sender: Sender<T>, message: fn() -> T) {
-    let watch = || -> rustix::io::Result<rustix::fd::OwnedFd> {
-        let watch = inotify::init(CreateFlags::CLOEXEC)?;
-        let flags = WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO | WatchFlags::DELETE;
-        inotify::add_watch(&watch, dir, flags)?;
-        Ok(watch)
-    };
-    // Without it a theme changes at the next start.
-    let Ok(watch) = watch() else { return };
-    let _ = thread::Builder::new()
-        .name("themes".to_owned())
-        .spawn(move || while settled(&watch).is_ok() && sender.send(message()).is_ok() {});
-}
-
-/// Waits for a change, and until there was none for a little while.
-fn settled(watch: &rustix::fd::OwnedFd) -> io::Result<()> {
-    let mut events = [0; 4096];
-    rustix::io::read(watch, &mut events)?;
-    let quiet = Timespec::try_from(QUIET).ok();
-    loop {
-        let mut fds = [PollFd::new(watch, PollFlags::IN)];
-        if poll(&mut fds, quiet.as_ref())? == 0 {
-            return Ok(());
-        }
-        rustix::io::read(watch, &mut events)?;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn look(name: &str, dir: &Path) -> Look {
+        let names = Names { own: Some(name.to_owned()), ..Names::default() };
         Look {
-            name: Some(name.to_owned()),
-            depth: Depth::True,
-            symbols: Symbols::Unicode,
-            dir: dir.to_owned(),
             background: None,
+            ..Look::new(names, ColorChoice::TrueColor, Symbols::Unicode, dir.to_owned())
         }
     }
 
@@ -227,18 +273,54 @@ mod tests {
         assert_ne!(own, inside);
         std::fs::write(dir.path().join("light.toml"), "[text]\nfg = \n").expect("a file");
         let why = look("light", dir.path()).theme().expect_err("no theme");
-        assert!(why.contains("light.toml: line 2"), "{why}");
+        assert!(why.starts_with("themes/light.toml:2: "), "{why}");
+        let (begun, told) = look("light", dir.path()).begin().expect("nobody is kept out");
+        assert_eq!((begun, told), (inside, Some(why)), "the one inside");
+        std::fs::write(dir.path().join("mine.toml"), "text = 3").expect("a file");
+        let (begun, told) = look("mine", dir.path()).begin().expect("nobody is kept out");
+        let background = Theme::named("dark", Depth::True, Symbols::Unicode);
+        assert_eq!((Ok(begun), told.is_some()), (background, true), "the background's");
         let why = look("none", dir.path()).theme().expect_err("no theme");
         assert!(why.contains("there are dark, light"), "{why}");
         assert!(look("../light", dir.path()).theme().is_err());
     }
 
     #[test]
-    fn a_change_of_a_theme_is_noticed() {
+    fn a_name_that_does_not_exist_is_an_error_only_when_it_is_asked_for_now() {
         let dir = tempfile::tempdir().expect("a directory");
-        let (sender, changes) = std::sync::mpsc::channel();
-        watch(dir.path(), sender, || ());
-        std::fs::write(dir.path().join("own.toml"), "one").expect("a file");
-        changes.recv_timeout(Duration::from_secs(30)).expect("a change");
+        let some = |name: &str| Some(name.to_owned());
+        let begin = |names: Names| {
+            let (color, dir) = (ColorChoice::TrueColor, dir.path().to_owned());
+            let mut look = Look::new(names, color, Symbols::Unicode, dir);
+            let begun = look.begin();
+            begun.map(|(_, told)| (look.name().to_owned(), told.is_some()))
+        };
+        let gone = Names { given: None, picked: some("gone"), own: some("light") };
+        assert_eq!(begin(gone.clone()), Ok(("light".to_owned(), true)));
+        assert_eq!(begin(Names { given: some("mono"), ..gone }), Ok(("mono".to_owned(), false)));
+        let none = Names { own: some("none"), ..Names::default() };
+        assert!(begin(none).is_ok_and(|(_, told)| told));
+        assert!(begin(Names { given: some("none"), ..Names::default() }).is_err());
+    }
+
+    #[test]
+    fn the_key_goes_through_a_persons_own_themes_too() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for name in ["zebra", "mine", "dark", "auto", "no theme"] {
+            std::fs::write(dir.path().join(format!("{name}.toml")), "").expect("a file");
+        }
+        let mut look = look("mine", dir.path());
+        assert_eq!(look.picked(), None, "what the file says is not remembered");
+        let seen: Vec<String> = (0..=EMBEDDED.len() + 1)
+            .map(|_| {
+                look.next();
+                look.name().to_owned()
+            })
+            .collect();
+        assert_eq!((seen[0].as_str(), seen[1].as_str()), ("zebra", "dark"));
+        assert_eq!(seen.last().map(String::as_str), Some("mine"));
+        assert_eq!(look.picked(), None, "the file's own again");
+        look.next();
+        assert_eq!(look.picked(), Some("zebra"));
     }
 }

@@ -120,6 +120,6 @@ fn clipboard() -> Finding {
         let remedy = "press c in the console and paste: no terminal says whether it took it";
         return Finding::new(name, State::Unknown, "cannot be asked", remedy);
     }
-    let remedy = "tmux set -g set-clipboard on; tmux set -g allow-passthrough on";
+    let remedy = "one of them: tmux set -s set-clipboard on; tmux set -g allow-passthrough on";
     Finding::new(name, State::Unknown, "inside tmux", remedy)
 }

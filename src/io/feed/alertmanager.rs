@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use engine::reading::{Alert, AlertState};
+use engine::reading::{Alert, AlertState, SILENCE_HOURS};
 use engine::types::{Actor, Untrusted};
 use serde_json::{Value, json};
 
@@ -17,8 +17,6 @@ use super::{
 };
 
 pub(super) const ALERTS_PATH: &str = "/api/v2/alerts?active=true&silenced=true&inhibited=true";
-/// Long enough to work on it, short enough that a forgotten one speaks again in the same shift.
-const SILENCE_HOURS: i64 = 2;
 
 pub(super) fn parse(body: &[u8], now: DateTime<Utc>) -> Result<Vec<Found>, String> {
     let value = json_of(body)?;

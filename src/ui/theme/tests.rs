@@ -34,6 +34,9 @@ fn colours_fall_to_their_nearest() {
     assert_eq!(nearest_256(255, 0, 0), 196);
     assert_eq!(nearest_256(128, 128, 128), 244);
     assert_eq!(nearest_16(230, 70, 70), Color::LightRed);
+    let basic = choose(Some("red"), Some("208"), Depth::Basic);
+    assert_eq!(basic, Ok(Some(Color::Yellow)), "one of 256 is none of sixteen");
+    assert_eq!([16, 231, 255].map(of_256), [(0, 0, 0), (255, 255, 255), (238, 238, 238)]);
 }
 
 const ALL_DEPTHS: [Depth; 4] = [Depth::True, Depth::Indexed, Depth::Basic, Depth::Never];

@@ -11,7 +11,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::{Scene, cell, frame, number, put};
+use super::{Scene, cell, first_row, frame, number, put};
 use crate::ui::theme::Role;
 use crate::ui::{Panel, words};
 
@@ -58,16 +58,18 @@ impl Columns {
 }
 
 pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot) {
-    let inside = frame(buffer, at, scene, Panel::Hosts, "");
+    let hosts = scene.ui.hosts(picture);
+    let part = scene.ui.part(hosts.len(), picture.hosts.len());
+    let inside = frame(buffer, at, scene, Panel::Hosts, &part);
     let columns = Columns::of(inside.width);
     let head = u16::from(inside.height >= 3);
     if head == 1 {
         put(buffer, inside, 0, heading(columns, scene));
     }
-    let first = scene.ui.scroll.get(&Panel::Hosts).copied().unwrap_or_default();
+    let first = first_row(scene, Panel::Hosts, hosts.len());
     let mut row = head;
     let mut advised = Vec::new();
-    for host in picture.hosts.iter().skip(first) {
+    for host in hosts.into_iter().skip(first) {
         if row >= inside.height {
             break;
         }

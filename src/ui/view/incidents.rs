@@ -7,12 +7,12 @@ use engine::reading::AlertState;
 use engine::snapshot::{IncidentView, ServiceView, Snapshot, SourceState, SourceView};
 use engine::types::{Now, Severity, Untrusted};
 use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
+use ratatui::layout::{Margin, Rect};
 use ratatui::text::{Line, Span};
 
 use super::{Scene, cell, frame, mark, number, put, state_word, time_of_day, window};
 use crate::ui::theme::Role;
-use crate::ui::{Panel, words};
+use crate::ui::{Panel, Ui, words};
 
 /// Kinds of sources that name incidents; the others watch, count or route.
 const FEED_KINDS: [&str; 5] = ["alertmanager", "prometheus", "pagerduty", "statuspage", "json"];
@@ -29,17 +29,11 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot)
     let shown = scene.ui.incidents(picture);
     let extra = extra(picture, shown.len(), scene.now);
     let inside = frame(buffer, at, scene, Panel::Incidents, &extra);
-    let silent = silent(picture, scene);
-    let mut top = 0;
-    let silence = silence(&silent, inside, shown.len(), scene);
-    for line in silence.into_iter().take(usize::from(inside.height)) {
-        put(buffer, inside, top, line);
-        top += 1;
-    }
-    if !picture.incidents.names.is_empty() && inside.height > top {
-        let text = format!("most of all {}", picture.incidents.mostly());
-        put(buffer, inside, top, Line::styled(text, scene.theme.style(Role::Dim)));
-        top += 1;
+    let over = over(picture, inside, shown.len(), scene.now);
+    let top = u16::try_from(over.len()).unwrap_or(inside.height);
+    for (row, spans) in (0..).zip(over) {
+        let span = |(text, role)| Span::styled(text, scene.theme.style(role));
+        put(buffer, inside, row, spans.into_iter().map(span).collect::<Line<'_>>());
     }
     if shown.is_empty() {
         let text = if picture.incidents.total > 0 {
@@ -56,8 +50,7 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot)
         put(buffer, inside, top, Line::styled(text, scene.theme.style(Role::Dim)));
     }
     let chosen = shown.iter().position(|it| Some(&it.key) == scene.ui.incident.as_ref());
-    let detail = if inside.height >= 8 { inside.height / 2 } else { 0 };
-    let room = inside.height.saturating_sub(detail).saturating_sub(top);
+    let (room, detail) = halves(inside, top);
     let (rows, marked) = rows(&shown, chosen, room, inside.width, scene);
     let count = u16::try_from(rows.len()).unwrap_or(room).max(u16::from(shown.is_empty()));
     for (row, line) in (top..).zip(rows) {
@@ -77,6 +70,37 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot)
     for (row, line) in (first..inside.height).zip(details) {
         put(buffer, inside, row, line);
     }
+}
+
+/// The rows of the list below what stands over it, and those about the selected one.
+fn halves(inside: Rect, top: u16) -> (u16, u16) {
+    let detail = if inside.height >= 8 { inside.height / 2 } else { 0 };
+    (inside.height.saturating_sub(detail).saturating_sub(top), detail)
+}
+
+/// The place in the list of the row that is drawn at `y`, in a panel with its frame.
+#[must_use]
+pub fn row_at(panel: Rect, picture: &Snapshot, ui: &Ui, now: Now, y: u16) -> Option<usize> {
+    let inside = panel.inner(Margin::new(1, 1));
+    let shown = ui.incidents(picture);
+    let chosen = shown.iter().position(|it| Some(&it.key) == ui.incident.as_ref());
+    let top = u16::try_from(over(picture, inside, shown.len(), now).len()).ok()?;
+    let row = y.checked_sub(inside.y + top)?;
+    let (room, _) = halves(inside, top);
+    window(shown.len(), chosen.unwrap_or_default(), room).nth(usize::from(row))
+}
+
+/// A line before the theme is known.
+type Spans = Vec<(String, Role)>;
+
+/// What stands over the list: the silent feeds, and what there is most of.
+fn over(picture: &Snapshot, inside: Rect, listed: usize, now: Now) -> Vec<Spans> {
+    let mut lines = silence(&silent(picture, now), inside, listed);
+    if !picture.incidents.names.is_empty() {
+        lines.push(vec![(format!("most of all {}", picture.incidents.mostly()), Role::Dim)]);
+    }
+    lines.truncate(usize::from(inside.height));
+    lines
 }
 
 /// How many there are, and how many of them nobody can see here.
@@ -143,49 +167,43 @@ fn feeds(picture: &Snapshot) -> impl Iterator<Item = &SourceView> {
     picture.sources().filter(|one| FEED_KINDS.contains(&one.kind.as_str()))
 }
 
-/// The feeds that do not say anything now: what they last said may be over, or worse.
-fn silent<'a>(picture: &'a Snapshot, scene: Scene<'_>) -> Vec<&'a SourceView> {
-    let is_silent = |feed: &&SourceView| match feed.state_at(scene.now) {
+/// The feeds that do not say anything now, and since when: what they last said may be over, or
+/// worse.
+fn silent(picture: &Snapshot, now: Now) -> Vec<(&SourceView, String)> {
+    let silent = feeds(picture).filter(|feed| match feed.state_at(now) {
         SourceState::Failing | SourceState::Stale => true,
         SourceState::Ok | SourceState::Waiting => false,
+    });
+    let told = |feed: &SourceView| match feed.success {
+        Some(at) => format!("{}: silent for {} ", feed.name, words::age(at.age(now))),
+        None => format!("{}: silent since the start ", feed.name),
     };
-    feeds(picture).filter(is_silent).collect()
+    silent.map(|feed| (feed, told(feed))).collect()
 }
 
 /// Each with the reason, whole where there is room for more rows than these.
-fn silence(
-    silent: &[&SourceView],
-    at: Rect,
-    listed: usize,
-    scene: Scene<'_>,
-) -> Vec<Line<'static>> {
-    let theme = scene.theme;
+fn silence(silent: &[(&SourceView, String)], at: Rect, listed: usize) -> Vec<Spans> {
     let width = usize::from(at.width);
     let named = silent.len().min(SILENT_MAX);
     // The sentence of an empty list has its row.
     let mut spare = usize::from(at.height).saturating_sub(silent.len() + listed.max(1));
     let mut lines = Vec::new();
-    for feed in &silent[..named] {
-        let span = match feed.success {
-            Some(at) => format!("for {}", words::age(at.age(scene.now))),
-            None => "since the start".to_owned(),
-        };
-        let head = Span::styled(format!("{}: silent {span} ", feed.name), theme.style(Role::Down));
+    for (feed, head) in &silent[..named] {
         let why = words::why(feed);
         let rows = words::wrap(why, width.saturating_sub(2), TEXT_ROWS_MAX);
-        if head.width() + words::width(why) > width && rows.len() <= spare {
+        let mut line = vec![(head.clone(), Role::Down)];
+        if words::width(head) + words::width(why) > width && rows.len() <= spare {
             spare -= rows.len();
-            lines.push(Line::from(head));
-            let dim = theme.style(Role::Dim);
-            lines.extend(rows.into_iter().map(|row| Line::styled(format!("  {row}"), dim)));
+            lines.push(line);
+            lines.extend(rows.into_iter().map(|row| vec![(format!("  {row}"), Role::Dim)]));
         } else {
-            let why = Span::styled(why.to_owned(), theme.style(Role::Dim));
-            lines.push(Line::from(vec![head, why]));
+            line.push((why.to_owned(), Role::Dim));
+            lines.push(line);
         }
     }
     if silent.len() > named {
         let text = format!("{} more feeds are silent", silent.len() - named);
-        lines.push(Line::styled(text, theme.style(Role::Down)));
+        lines.push(vec![(text, Role::Down)]);
     }
     lines
 }
@@ -245,8 +263,10 @@ fn line(incident: &IncidentView, width: u16, scene: Scene<'_>) -> Line<'static> 
             AlertState::Resolved => "resolved",
         }
     };
-    let age = incident.started_at.map(|at| (scene.now.wall - at).to_std().unwrap_or_default());
-    let age = age.map_or("–".to_owned(), words::standing);
+    // Its source may not say since when; it is not younger than when it was first seen.
+    let seen = incident.first_seen.age(scene.now);
+    let age = incident.started_at.and_then(|at| (scene.now.wall - at).to_std().ok());
+    let age = words::standing(age.unwrap_or(seen));
     let first = words::width(symbol) + 9;
     let (left, name) = (left(symbol, width), name_width(symbol, width));
     let mut spans = vec![
@@ -346,13 +366,13 @@ fn runbook<'a>(incident: &IncidentView, picture: &'a Snapshot) -> Option<&'a str
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::time::Duration;
 
     use chrono::DateTime;
     use engine::snapshot::TriageView;
     use engine::types::Time;
 
     use super::*;
-    use crate::ui::Ui;
     use crate::ui::theme::{Depth, Symbols, Theme};
 
     const NOW: Now = Now { mono: Time(60_000_000), wall: DateTime::UNIX_EPOCH };
@@ -395,5 +415,21 @@ mod tests {
         check(7_000, 20, Some(19), 6_981);
         check(9_999, 20, Some(19), 9_980);
         check(5, 0, None, 0);
+    }
+
+    #[test]
+    fn an_incident_has_an_age_whatever_its_source_says() {
+        let theme = Theme::named("mono", Depth::Never, Symbols::Unicode).expect("embedded");
+        let ui = Ui::new(false, None);
+        let scene = Scene { live: None, ui: &ui, theme: &theme, now: NOW, clock: NOW };
+        let check = |started_at, seen: u64, expected: &str| {
+            let first_seen = Now { mono: NOW.mono - Duration::from_secs(seen), ..NOW };
+            let incident = IncidentView { started_at, first_seen, ..incident(1) };
+            let row = line(&incident, 80, scene).to_string();
+            assert!(row.contains(&format!(" open     {expected:>6} Storm")), "{row}");
+        };
+        check(None, 2, "2s");
+        check(Some(NOW.wall - Duration::from_secs(30)), 2, "30s");
+        check(Some(NOW.wall + Duration::from_secs(30)), 2, "2s");
     }
 }

@@ -9,7 +9,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::{Scene, cell, frame, put, time_of_day, zone_name};
+use super::{Scene, cell, first_row, frame, put, time_of_day, zone_name};
 use crate::ui::theme::Role;
 use crate::ui::{Panel, words};
 
@@ -25,15 +25,19 @@ const INDENT: usize = 2;
 const ROWS_MAX: usize = 8;
 
 pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot) {
-    let inside = frame(buffer, at, scene, Panel::Journal, &zone_name(scene));
+    let mut lines = scene.ui.journal(picture);
+    let mut extra = zone_name(scene);
+    let part = scene.ui.part(lines.len(), picture.journal.len());
+    if !part.is_empty() {
+        extra = format!("{part} · {extra}");
+    }
+    let inside = frame(buffer, at, scene, Panel::Journal, &extra);
     let theme = scene.theme;
-    let first = scene.ui.scroll.get(&Panel::Journal).copied().unwrap_or_default();
-    let mut lines: Vec<_> = picture.journal.iter().collect();
-    lines.sort_by_key(|line| std::cmp::Reverse(line.at));
     if !scene.ui.zoomed {
         // Of looks in a row the newest says what the others said, and leaves room for acts.
         lines.dedup_by(|older, newer| older.kind == LOOK && newer.kind == LOOK);
     }
+    let first = first_row(scene, Panel::Journal, lines.len());
     let wide = usize::from(inside.width);
     let narrow = wide < HEAD + TEXT_MIN;
     let mut row = 0;

@@ -290,7 +290,7 @@ fn spark(probe: &ProbeView, wide: usize, style: Style, theme: &Theme) -> Span<'s
     let values: Vec<Option<f64>> =
         probe.latencies_ms[newest..].iter().map(|ms| ms.map(f64::from)).collect();
     let (steps, none) = theme.spark();
-    cell(&words::spark(&values, wide, steps, none), wide, style)
+    cell(&words::course(&values, wide, steps, none), wide, style)
 }
 
 /// The canary's share as the routers show it; an old one is dimmed, with its age.

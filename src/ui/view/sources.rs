@@ -8,7 +8,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::{Scene, cell, frame, number, put};
+use super::{Scene, cell, first_row, frame, number, put};
 use crate::ui::theme::Role;
 use crate::ui::{Panel, words};
 
@@ -21,14 +21,21 @@ const HEAD: usize = 34;
 const ERROR_ROWS_MAX: usize = 4;
 
 pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot) {
+    let shown = scene.ui.sources(picture, scene.now);
     let mut all: Vec<_> =
-        picture.sources.iter().map(|source| (source.state_at(scene.now), source)).collect();
+        shown.into_iter().map(|source| (source.state_at(scene.now), source)).collect();
     all.sort_by_key(|(state, source)| (rank(*state), source.skew_s.is_none()));
-    let failing = all.iter().filter(|(state, _)| *state == SourceState::Failing).count();
-    let extra = if failing == 0 { String::new() } else { format!("{failing} failing") };
+    let failing = picture.sources.iter().map(|source| source.state_at(scene.now));
+    let failing = failing.filter(|state| *state == SourceState::Failing).count();
+    let part = scene.ui.part(all.len(), picture.sources.len());
+    let extra = match (failing, part.is_empty()) {
+        (0, _) => part,
+        (_, true) => format!("{failing} failing"),
+        (_, false) => format!("{failing} failing · {part}"),
+    };
     let inside = frame(buffer, at, scene, Panel::Sources, &extra);
     let theme = scene.theme;
-    let first = scene.ui.scroll.get(&Panel::Sources).copied().unwrap_or_default();
+    let first = first_row(scene, Panel::Sources, all.len());
     let mut row = 0;
     // Rows that the list leaves; zoomed it is scrolled.
     let mut spare = if scene.ui.zoomed {
