@@ -124,6 +124,13 @@ fn what_is_typed_is_seen() {
     let mut own = sized(&picture, (39, 1));
     press(&mut own, &picture, &typed("/a long line of words for the filter"), 0);
     assert!(shown(&own, &picture).contains("words for the filter▏"), "{}", shown(&own, &picture));
+    for size in [(60, 1), (39, 2)] {
+        let mut own = sized(&picture, size);
+        press(&mut own, &picture, &typed("X"), 0);
+        press(&mut own, &picture, &typed("the database of the shop is on fire"), 500);
+        let screen = shown(&own, &picture);
+        assert!(screen.contains("fire▏"), "{size:?} {screen}");
+    }
     let mut own = sized(&picture, (39, 2));
     press(&mut own, &picture, &typed(":ro"), 0);
     let screen = shown(&own, &picture);

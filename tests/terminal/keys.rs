@@ -14,7 +14,7 @@ const LAST: &str = "summary number 11";
 
 /// A service with a router, a rule, a plan that asks and a runbook, and twelve incidents; all of
 /// it stands still.
-fn still() -> (tempfile::TempDir, Vec<String>) {
+pub fn still() -> (tempfile::TempDir, Vec<String>) {
     let dir = private_dir();
     let place = |name: &str| dir.path().join(name).to_str().expect("a plain path").to_owned();
     let incidents: Vec<String> = (0..INCIDENTS)

@@ -1,8 +1,9 @@
-//! The switches of the command line that a screen alone can show.
+//! The switches of the command line that a screen alone can show, and a screen that is tiny.
 
 use std::collections::BTreeSet;
 use std::process::{Child, Command, Stdio};
 
+use super::keys::still;
 use super::times::start;
 use super::*;
 
@@ -106,4 +107,24 @@ fn a_kiosk_looks_up_no_secret_of_an_engine_that_runs() {
         console.shows("shop");
         assert_eq!(lookups() > engines, looks_up, "{more}");
     }
+}
+
+#[test]
+fn on_a_tiny_screen_nothing_is_armed_unseen() {
+    let (dir, arguments) = still();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut console = Console::start(dir, &arguments, (39, 9), &[]);
+    console.shows("UP shop");
+    console.keys("S");
+    console.shows("too small for SHIFT: it takes 40x10");
+    console.arm("R", "ROLLBACK shop");
+    console.types("shp\r");
+    console.shows("rollback shop: VERIFIED");
+    // What was opened on a larger screen closes when it is gone.
+    console.resize(80, 24);
+    console.arm("S", "SHIFT shop");
+    console.resize(39, 9);
+    console.shows("too small for SHIFT");
+    console.keys("q");
+    assert_eq!(console.ended(PATIENCE), 0);
 }

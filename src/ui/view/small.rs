@@ -96,7 +96,7 @@ fn label(guard: &Guard) -> String {
 
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, scene: Scene<'_>) {
     let Some(last) = area.height.checked_sub(1) else { return };
-    let mut lines = open(scene, usize::from(area.width));
+    let mut lines = open(scene, area);
     lines.extend(news(scene));
     lines.push(status(scene));
     let rest = lines.split_off(usize::from(last).min(lines.len()));
@@ -115,11 +115,12 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, scene: Scene<'_>) {
 }
 
 /// The field that takes the keys, and what belongs to it.
-fn open(scene: Scene<'_>, width: usize) -> Vec<Line<'static>> {
+fn open(scene: Scene<'_>, area: Rect) -> Vec<Line<'static>> {
     let theme = scene.theme;
-    let field = |label: &str, text: &str| {
-        // Of one row the last cell says that more follows.
-        let room = width.saturating_sub(words::width(label) + 2).max(TYPED);
+    let field = |before: usize, label: &str, text: &str| {
+        // The last cell of a row may say that more follows.
+        let room = usize::from(area.width).saturating_sub(before + words::width(label) + 2);
+        let room = room.max(TYPED);
         let text = format!("{}{}", end_of(text, room), theme.pick("▏", "_"));
         Line::from(vec![
             Span::styled(label.to_owned(), theme.style(Role::Key)),
@@ -129,23 +130,24 @@ fn open(scene: Scene<'_>, width: usize) -> Vec<Line<'static>> {
     match &scene.ui.mode {
         Mode::Guard(guard) => {
             let Some(head) = head(guard, theme.pick("→", "->")) else { return Vec::new() };
+            let before = if area.height == 1 { words::width(&head) + 1 } else { 0 };
             let head = Line::styled(head, theme.style(Role::Focus));
             let text = guard.fields.get(guard.at).map_or("", |(_, text)| text);
             let moved = scene.live.and_then(|live| guard.moved(live));
             let moved = moved.map(|text| Line::styled(text, theme.style(Role::Banner)));
-            let mut lines = vec![head, field(&label(guard), text)];
+            let mut lines = vec![head, field(before, &label(guard), text)];
             // A wrong word is said before what it was meant for moved.
             let mut remarks = guard::remarks(guard, scene);
             let hint = remarks.pop();
             lines.extend(remarks.into_iter().chain(moved).chain(hint));
             lines
         }
-        Mode::Filter => vec![field("filter /", &scene.ui.filter)],
+        Mode::Filter => vec![field(0, "filter /", &scene.ui.filter)],
         Mode::Palette { query, at } => {
             let found = keymap::search(query);
             let chosen = found.get((*at).min(found.len().saturating_sub(1)));
             let name = chosen.map_or("nothing is called so", |binding| binding.name);
-            vec![field(":", query), Line::styled(name, theme.style(Role::Selection))]
+            vec![field(0, ":", query), Line::styled(name, theme.style(Role::Selection))]
         }
         Mode::Panels
         | Mode::Room { .. }
