@@ -268,3 +268,31 @@ fn a_fault_that_is_on_is_said_in_the_footer() {
     own.faults[0].on = true;
     check(&own, 80, "F 2 faults ON");
 }
+
+#[test]
+fn a_bad_status_has_the_age_of_the_answer_that_made_it_so() {
+    let check = |bad: Status, age: u64, expected: &str| {
+        let mut picture = first();
+        let services = Arc::make_mut(&mut picture.services);
+        let mut fresh = services[0].probes[0].clone();
+        (fresh.status, fresh.observed) = (Status::Up, Some(ago(1)));
+        let old = &mut services[0].probes[0];
+        (old.status, old.observed) = (bad, Some(ago(age)));
+        old.interval = Duration::from_secs(10);
+        services[0].probes.push(fresh);
+        let mut own = ui(&picture);
+        own.service = Some("search".to_owned());
+        let screen = printed(&own, &picture, 120, 40, Symbols::Unicode);
+        let row = screen.lines().find(|row| row.contains(" search  ")).unwrap_or_default();
+        assert!(row.contains(expected), "{bad} {age}: {row}");
+        own.mode = Mode::Room { since: now() };
+        let screen = printed(&own, &picture, 120, 40, Symbols::Unicode);
+        assert!(
+            bad != Status::Down || screen.contains(&format!("{} ago", expected.trim_end())),
+            "{screen}"
+        );
+    };
+    check(Status::Down, 12, " 12s ");
+    check(Status::Up, 240, " 4m ");
+    check(Status::Up, 12, " 1s ");
+}
