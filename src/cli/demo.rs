@@ -28,6 +28,7 @@ use crate::link::{Link, Options};
 mod fleet;
 
 #[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Args {
     /// One of the fleets of docs/fleets.md, with its real servers
     #[arg(long, value_name = "NAME", conflicts_with_all = ["scenario", "duration", "json"])]

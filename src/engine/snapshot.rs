@@ -4,6 +4,7 @@
 //! prove: a split is shown only as it was read back. Contract: whole sections, newest wins; every
 //! value carries the instant it was observed, and the viewer's clock decides what is stale.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -739,10 +740,25 @@ impl ServiceView {
         }
     }
 
-    /// The newest answer of any probe.
+    /// The probe that makes it as bad as it is, the first of the list among equals.
     #[must_use]
-    pub fn observed(&self) -> Option<Now> {
-        self.probes.iter().filter_map(|probe| probe.observed).max_by_key(|at| at.mono)
+    pub fn worst(&self, now: Now) -> Option<&ProbeView> {
+        let worst = self.probes.iter().min_by_key(|probe| Reverse(probe.status_at(now)));
+        worst.map(|probe| -> &ProbeView { probe })
+    }
+
+    /// When what its status says was seen: the newest answer of any probe while all are well, else
+    /// that of the worst.
+    #[must_use]
+    pub fn observed(&self, now: Now) -> Option<Now> {
+        match self.worst(now)?.status_at(now) {
+            Status::Up | Status::Maint => {
+                self.probes.iter().filter_map(|probe| probe.observed).max_by_key(|at| at.mono)
+            }
+            Status::Unknown | Status::Stale | Status::Degraded | Status::Down => {
+                self.worst(now)?.observed
+            }
+        }
     }
 }
 

@@ -291,3 +291,31 @@ fn the_page_of_keys_cuts_no_guard_and_says_that_more_follows() {
         assert!(!seen.contains('…') || width > 98, "{seen}");
     }
 }
+
+#[test]
+fn a_bad_status_has_the_age_of_the_answer_that_made_it_so() {
+    let check = |bad: Status, age: u64, expected: &str| {
+        let mut picture = first();
+        let services = Arc::make_mut(&mut picture.services);
+        let mut fresh = services[0].probes[0].as_ref().clone();
+        (fresh.status, fresh.observed) = (Status::Up, Some(ago(1)));
+        let old = crate::first_probe(&mut services[0]);
+        (old.status, old.observed) = (bad, Some(ago(age)));
+        old.interval = Duration::from_secs(10);
+        Arc::make_mut(&mut services[0]).probes.push(Arc::new(fresh));
+        let mut own = ui(&picture);
+        own.service = Some("search".to_owned());
+        let screen = printed(&own, &picture, 120, 40, Symbols::Unicode);
+        let row = screen.lines().find(|row| row.contains(" search  ")).unwrap_or_default();
+        assert!(row.contains(expected), "{bad} {age}: {row}");
+        own.mode = Mode::Room { since: now() };
+        let screen = printed(&own, &picture, 120, 40, Symbols::Unicode);
+        assert!(
+            bad != Status::Down || screen.contains(&format!("{} ago", expected.trim_end())),
+            "{screen}"
+        );
+    };
+    check(Status::Down, 12, " 12s ");
+    check(Status::Up, 240, " 4m ");
+    check(Status::Up, 12, " 1s ");
+}

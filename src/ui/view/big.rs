@@ -11,8 +11,8 @@ use super::put;
 
 const ROWS: u16 = 5;
 const COLUMNS: u16 = 3;
-/// Cells for a block, widest first; a cell is about twice as high as it is wide.
-const SCALES: [(u16, u16); 3] = [(4, 2), (2, 1), (1, 1)];
+/// Larger than this is not read from farther away: a wall stays calm.
+const SCALE_MAX: u16 = 4;
 
 /// Three bits a row, the leftmost first.
 const FONT: [(char, [u8; 5]); 44] = [
@@ -75,7 +75,9 @@ pub fn draw(buffer: &mut Buffer, at: Rect, text: &str, style: Style, full: char)
         let columns = u32::from(count) * u32::from(COLUMNS + 1) * u32::from(*wide);
         columns <= u32::from(at.width) + u32::from(*wide) && ROWS * high <= at.height
     };
-    let (Some(glyphs), Some((wide, high))) = (glyphs, SCALES.into_iter().find(fits)) else {
+    // Cells for a block, largest first; a cell is about twice as high as it is wide.
+    let scales = (1..=SCALE_MAX).rev().map(|high| (2 * high, high)).chain([(1, 1)]);
+    let (Some(glyphs), Some((wide, high))) = (glyphs, scales.into_iter().find(fits)) else {
         put(buffer, at, 0, Line::styled(text.to_owned(), style));
         return 1.min(at.height);
     };
@@ -110,6 +112,10 @@ mod tests {
         };
         check("DOWN", 80, 20, 10);
         check("DOWN", 40, 20, 5);
+        check("DOWN", 196, 20, 20);
+        check("DOWN", 196, 19, 15);
+        check("DOWN", 100, 50, 15);
+        check("DOWN", 400, 100, 20);
         check("DOWN", 16, 20, 5);
         check("DOWN", 10, 20, 1);
         check("DOWN", 80, 4, 1);

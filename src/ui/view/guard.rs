@@ -146,7 +146,7 @@ fn data(service: &ServiceView, scene: Scene<'_>) -> String {
         "{} {}, probed {} ago, routers read {} ago",
         scene.theme.status_symbol(service.status_at(now)),
         service.status_at(now),
-        words::age_of(service.observed(), now),
+        words::age_of(service.observed(now), now),
         words::age_of(read_at, now)
     )
 }

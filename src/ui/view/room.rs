@@ -167,9 +167,8 @@ fn one(buffer: &mut Buffer, at: Rect, scene: Scene<'_>, picture: &Snapshot, own:
     let rows = big::draw(buffer, top, status.word(), theme.style(role), full(scene));
     rest = below(rest, rows + 1);
     let mut lines = others(picture, own, usize::from(rest.width), scene);
-    let probe = own.probes.iter().max_by_key(|probe| probe.status_at(scene.now));
-    let latency = words::latency(probe.and_then(|probe| probe.latency));
-    let age = words::age_of(own.observed(), scene.now);
+    let latency = words::latency(own.worst(scene.now).and_then(|probe| probe.latency));
+    let age = words::age_of(own.observed(scene.now), scene.now);
     let text = |text: String| Line::styled(text, theme.style(Role::Text));
     lines.push(text(format!("{latency}, {age} ago  {}", why(own, scene))));
     if let Some(route) = &own.route {
@@ -199,8 +198,7 @@ fn is_well(status: Status) -> bool {
 }
 
 fn why(service: &ServiceView, scene: Scene<'_>) -> String {
-    let probe = service.probes.iter().max_by_key(|probe| probe.status_at(scene.now));
-    let Some(probe) = probe else { return "nothing watches it".to_owned() };
+    let Some(probe) = service.worst(scene.now) else { return "nothing watches it".to_owned() };
     match probe.status_at(scene.now) {
         Status::Up | Status::Maint => String::new(),
         Status::Stale => {

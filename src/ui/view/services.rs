@@ -264,7 +264,7 @@ fn line(service: &ServiceView, columns: &Columns, width: u16, scene: Scene<'_>) 
         let (text, role) = lamp(service, scene);
         spans.push(number(&text, READY, theme.style(role)));
     }
-    let probe = service.probes.iter().max_by_key(|probe| probe.status_at(scene.now));
+    let probe = service.worst(scene.now);
     let aged = matches!(status, Status::Stale | Status::Unknown);
     let figures = theme.style(if aged { Role::Stale } else { Role::Text });
     spans.push(number(&words::latency(probe.and_then(|probe| probe.latency)), 7, figures));
@@ -319,9 +319,9 @@ fn lamp(service: &ServiceView, scene: Scene<'_>) -> (String, Role) {
 }
 
 fn age(service: &ServiceView, scene: Scene<'_>) -> Span<'static> {
-    let interval = service.probes.iter().map(|probe| probe.interval).min();
-    let interval = interval.unwrap_or(Duration::from_secs(1));
-    let observed = service.observed();
+    let observed = service.observed(scene.now);
+    let own = service.probes.iter().filter(|probe| probe.observed == observed);
+    let interval = own.map(|probe| probe.interval).min().unwrap_or(Duration::from_secs(1));
     let role = match observed.map(|at| Freshness::of(at.age(scene.now), interval)) {
         Some(Freshness::Live) => Role::Dim,
         Some(Freshness::Late) => Role::Degraded,
@@ -331,8 +331,7 @@ fn age(service: &ServiceView, scene: Scene<'_>) -> Span<'static> {
 }
 
 fn error(service: &ServiceView, status: Status, now: Now) -> String {
-    let worst = service.probes.iter().max_by_key(|probe| probe.status_at(now));
-    let Some(worst) = worst else { return "no probe".to_owned() };
+    let Some(worst) = service.worst(now) else { return "no probe".to_owned() };
     let said = said(worst, status, now);
     match status {
         Status::Down | Status::Degraded => format!("{}: {said}", worst.name),
