@@ -4,10 +4,11 @@
 //! once a second and at each key; it ends when its terminal does.
 
 use std::io;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use crossterm::event::{self, Event, KeyCode};
 use crossterm::{execute, terminal};
+use quarterdeck::io::clock;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::layout::{Constraint, Layout};
@@ -23,11 +24,11 @@ pub fn run() -> io::Result<()> {
     let mut screen = Terminal::new(CrosstermBackend::new(io::stdout()))?;
     let mut helps = false;
     loop {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = clock::now().wall;
         screen.draw(|frame| {
             let [top, rest] =
                 Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(frame.area());
-            frame.render_widget(Paragraph::new(format!("floor  {} s", now.as_secs())), top);
+            frame.render_widget(Paragraph::new(format!("floor  {} s", now.timestamp())), top);
             let rows: Vec<String> =
                 (0..rest.height).map(|row| format!("target {row:<40} UP    12 ms")).collect();
             let list = Paragraph::new(rows.join("\n")).block(Block::bordered().title("targets"));
@@ -39,7 +40,7 @@ pub fn run() -> io::Result<()> {
             }
         })?;
         let second = Duration::from_secs(1);
-        let turn = second.saturating_sub(Duration::from_nanos(now.subsec_nanos().into()));
+        let turn = second.saturating_sub(Duration::from_nanos(now.timestamp_subsec_nanos().into()));
         if !event::poll(turn)? {
             continue;
         }

@@ -81,6 +81,7 @@ fn frames_are_marked_once_the_terminal_says_that_it_knows_the_marks() {
         console.keys("q");
         console.keys("q");
         assert_eq!(console.ended(PATIENCE), 0);
+        console.is_restored();
         // One more end goes out when it leaves, in case that a frame was cut.
         let [begun, ended] = marks(&console);
         assert_eq!((begun > 0, begun + 1), (knows, ended), "{answer:?}");

@@ -100,6 +100,7 @@ fn plays_and_pauses(mut console: Console) {
     for text in ["DOWN     shop", "file feed", "port", "started", "incidents · ", " JST"] {
         console.shows(text);
     }
+    console.shows("[ earlier  ] later  { much earlier  } much later  < slower  > faster");
     // Where it has ended meanwhile, it stands and begins again: the keys mean the same.
     console.keys(" ");
     console.shows("paused · ");

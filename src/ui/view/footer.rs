@@ -8,6 +8,7 @@ use ratatui::text::{Line, Span};
 
 use super::{Scene, put};
 use crate::ui::keymap::{self, Act};
+use crate::ui::past::Past;
 use crate::ui::theme::Role;
 use crate::ui::{Mode, Tone, words};
 
@@ -40,6 +41,10 @@ const OFFERED: [Act; 26] = [
     Act::Stop,
     Act::Timezone,
 ];
+
+/// What a replay is steered by stands before them.
+const STEERS: [Act; 6] =
+    [Act::Earlier, Act::Later, Act::MuchEarlier, Act::MuchLater, Act::Slower, Act::Faster];
 
 /// Narrower footers say of a fault only that it is on.
 const LABEL_FROM: u16 = 80;
@@ -77,10 +82,12 @@ pub fn draw(buffer: &mut Buffer, at: Rect, scene: Scene<'_>) {
         spans.push(Span::raw(" "));
     }
     // The fault that is on says their key already.
-    let told = |act: Act| act == Act::Faults && !spans.is_empty();
-    let offered = OFFERED.into_iter().filter(|act| !told(*act));
-    let offered: Vec<Act> =
-        offered.filter(|act| scene.ui.offers(*act, scene.live, scene.clock)).collect();
+    let told = !spans.is_empty();
+    let replay = matches!(scene.ui.past, Some(Past::Replay { .. }));
+    let steers = STEERS.into_iter().filter(|_| replay);
+    let offered = steers.chain(OFFERED).filter(|act| {
+        !(told && *act == Act::Faults) && scene.ui.offers(*act, scene.live, scene.clock)
+    });
     for act in offered {
         let binding = keymap::binding(act);
         let Some(key) = scene.ui.keymap.keys(act).first() else { continue };
