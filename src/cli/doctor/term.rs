@@ -73,15 +73,8 @@ fn synchronized(answer: Option<bool>) -> Finding {
     let name = "synchronized output";
     match answer {
         Some(true) => Finding::new(name, State::Ok, "yes", ""),
-        Some(false) => {
-            let remedy = "nothing needs to be done; a newer terminal or tmux 3.4 draws without \
-                          flicker";
-            Finding::new(name, State::Warn, "not known to this terminal", remedy)
-        }
-        None => {
-            let remedy = "nothing needs to be done: it is not used";
-            Finding::new(name, State::Unknown, "no answer within half a second", remedy)
-        }
+        Some(false) => Finding::new(name, State::Ok, "not known to this terminal: not used", ""),
+        None => Finding::new(name, State::Ok, "no answer within half a second: not used", ""),
     }
 }
 
