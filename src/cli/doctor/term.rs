@@ -62,6 +62,10 @@ fn letters(symbols: Symbols) -> Finding {
     let locale = locale.iter().find(|value| !value.is_empty());
     let found = locale.map_or("no locale is set", String::as_str);
     match symbols {
+        Symbols::Unicode if locale.is_none() => {
+            let found = format!("{found}: symbols all the same, --ascii draws letters");
+            Finding::new("UTF-8", State::Ok, found, "")
+        }
         Symbols::Unicode => Finding::new("UTF-8", State::Ok, found, ""),
         Symbols::Ascii => {
             Finding::new("UTF-8", State::Warn, format!("letters only ({found})"), "LANG=C.UTF-8")
