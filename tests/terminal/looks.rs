@@ -83,6 +83,12 @@ fn frames_are_marked_once_the_terminal_says_that_it_knows_the_marks() {
         assert_eq!(console.ended(PATIENCE), 0);
         console.is_restored();
         // One more end goes out when it leaves, in case that a frame was cut.
+        // What it sent last may still be on its way to us.
+        let deadline = Instant::now() + PATIENCE;
+        while marks(&console)[1] == 0 {
+            assert!(Instant::now() < deadline, "no mark after {answer:?}");
+            std::thread::sleep(PAUSE);
+        }
         let [begun, ended] = marks(&console);
         assert_eq!((begun > 0, begun + 1), (knows, ended), "{answer:?}");
     }

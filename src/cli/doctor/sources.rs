@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::snapshot::{CLOCK_SKEW_MAX_S, Snapshot, SourceState};
+use tokio::task::JoinSet;
 
 use super::{Finding, State};
 use crate::io::clock;
@@ -54,13 +55,8 @@ pub fn clocks(settings: &Settings) -> Vec<Finding> {
         .filter(|target| seen.insert(origin(&target.url).to_owned()))
         .take(ASKED_MAX)
         .collect();
-    let skews: Vec<(String, TimeDelta)> = targets
-        .into_iter()
-        .filter_map(|target| {
-            let skew = runtime.block_on(skew(&client, target))?;
-            Some((origin(&target.url).to_owned(), skew))
-        })
-        .collect();
+    let asked = targets.len();
+    let skews = runtime.block_on(skews(&client, &targets));
     let far = skews.iter().filter(|(_, skew)| skew.num_seconds().unsigned_abs() > CLOCK_SKEW_MAX_S);
     let mut findings: Vec<Finding> = far
         .map(|(name, skew)| {
@@ -71,7 +67,11 @@ pub fn clocks(settings: &Settings) -> Vec<Finding> {
         .collect();
     if findings.is_empty() {
         findings.push(match skews.len() {
-            0 => Finding::new("clock", State::Unknown, "no server said its time", "none"),
+            0 if asked == 0 => Finding::new("clock", State::Ok, "no server to compare it with", ""),
+            0 => {
+                let found = format!("none of {asked} servers said its time");
+                Finding::new("clock", State::Unknown, found, "see below whether they answer")
+            }
             count => {
                 let most = skews.iter().map(|(_, skew)| skew.abs().num_seconds()).max();
                 let most = most.unwrap_or_default();
@@ -80,6 +80,21 @@ pub fn clocks(settings: &Settings) -> Vec<Finding> {
         });
     }
     findings
+}
+
+/// Of all that said their time, asked together: a person waits as long as for one.
+async fn skews(client: &Client, targets: &[&HttpTarget]) -> Vec<(String, TimeDelta)> {
+    let mut asking = JoinSet::new();
+    for target in targets {
+        let (client, target) = (client.clone(), HttpTarget::clone(target));
+        asking.spawn(async move {
+            let skew = skew(&client, &target).await?;
+            Some((origin(&target.url).to_owned(), skew))
+        });
+    }
+    let mut skews: Vec<_> = asking.join_all().await.into_iter().flatten().collect();
+    skews.sort();
+    skews
 }
 
 async fn skew(client: &Client, target: &HttpTarget) -> Option<TimeDelta> {
@@ -135,7 +150,36 @@ fn http_targets(settings: &Settings) -> Vec<&HttpTarget> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Instant;
+
     use super::*;
+
+    #[test]
+    fn all_clocks_are_asked_at_once() {
+        // Connections wait to be taken, and nobody ever answers.
+        let listeners: Vec<std::net::TcpListener> =
+            (0..10).map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+        let target = |listener: &std::net::TcpListener| HttpTarget {
+            url: format!("http://{}/", listener.local_addr().expect("it is bound")),
+            headers: BTreeMap::new(),
+            token: None,
+            timeout: Duration::from_secs(1),
+            body_bytes_max: 1024,
+            follow_redirects: false,
+            compressed: false,
+            ca_file: None,
+        };
+        let targets: Vec<HttpTarget> = listeners.iter().map(target).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let client = Client::new().expect("a client");
+        let begin = Instant::now();
+        let targets: Vec<&HttpTarget> = targets.iter().collect();
+        let asking = skews(&client, &targets);
+        assert_eq!(runtime.expect("a runtime").block_on(asking), []);
+        // One after the other they would take ten seconds.
+        assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
+    }
 
     #[test]
     fn an_origin_says_no_secret() {

@@ -62,6 +62,10 @@ fn letters(symbols: Symbols) -> Finding {
     let locale = locale.iter().find(|value| !value.is_empty());
     let found = locale.map_or("no locale is set", String::as_str);
     match symbols {
+        Symbols::Unicode if locale.is_none() => {
+            let found = format!("{found}: symbols all the same, --ascii draws letters");
+            Finding::new("UTF-8", State::Ok, found, "")
+        }
         Symbols::Unicode => Finding::new("UTF-8", State::Ok, found, ""),
         Symbols::Ascii => {
             Finding::new("UTF-8", State::Warn, format!("letters only ({found})"), "LANG=C.UTF-8")
@@ -73,15 +77,8 @@ fn synchronized(answer: Option<bool>) -> Finding {
     let name = "synchronized output";
     match answer {
         Some(true) => Finding::new(name, State::Ok, "yes", ""),
-        Some(false) => {
-            let remedy = "nothing needs to be done; a newer terminal or tmux 3.4 draws without \
-                          flicker";
-            Finding::new(name, State::Warn, "not known to this terminal", remedy)
-        }
-        None => {
-            let remedy = "nothing needs to be done: it is not used";
-            Finding::new(name, State::Unknown, "no answer within half a second", remedy)
-        }
+        Some(false) => Finding::new(name, State::Ok, "not known to this terminal: not used", ""),
+        None => Finding::new(name, State::Ok, "no answer within half a second: not used", ""),
     }
 }
 
