@@ -169,6 +169,7 @@ mod tests {
             follow_redirects: false,
             compressed: false,
             ca_file: None,
+            close: false,
         };
         let targets: Vec<HttpTarget> = listeners.iter().map(target).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
