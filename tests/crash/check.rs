@@ -122,7 +122,9 @@ impl Inspector {
         self.tally.kills += 1;
         let entries = self.entries(when);
         let missing = missing(&entries, heard);
-        self.tally.lost.extend(missing.iter().map(|what| format!("{when}: {what}")));
+        let told = if heard.outage { "told" } else { "never told" };
+        let gone = missing.iter().map(|what| format!("{when}: {what}; the loss was {told}"));
+        self.tally.lost.extend(gone);
         let split = self.site.calm_split();
         self.tally.between += usize::from(split.haproxy != split.nginx || !split.at_rest);
         if let Some(why) = unexplained(&entries, &split) {
